@@ -1,0 +1,1 @@
+"""From enable_map to events: the slim paper executor."""

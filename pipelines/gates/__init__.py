@@ -1,0 +1,1 @@
+"""The gates: what each measures, and how its evidence is judged."""

@@ -1,0 +1,1 @@
+"""From bars to evidence: data, language, engine, scoring and validation."""

@@ -1,0 +1,1 @@
+"""The bridge to vectorbt: cross-checks on an independent portfolio engine."""

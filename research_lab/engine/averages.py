@@ -1,0 +1,219 @@
+"""Averages, sums and dispersion over blocks: each advances its own slice of the state.
+
+A value that is not finite gives NaN for its bar and enters neither window nor recursion: a window
+is the last n values that were known. Rolling sums are compensated (Neumaier, 1974, "Rundungsfehler-
+analyse einiger Verfahren zur Summation endlicher Summen") and begun anew from the ring each time the
+ring wraps, which depends on the bars seen only, so any cut into blocks gives the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+
+from research_lab.engine.jit import FloatArray, kernel
+
+NAN = math.nan
+
+
+@kernel
+def ema(state: FloatArray, x: FloatArray, out: FloatArray, span: int) -> None:
+    """Exponential moving average: y += 2 / (span + 1) * (x - y), from the first value.
+
+    Parameters
+    ----------
+    state : float64 array, 2 cells: values seen, last average. In place.
+    x, out : float64 arrays, one block. Unit kept. NaN until `span` values were seen.
+    span : bars, at least 1.
+    """
+    _recursive_average(state, x, out, 2.0 / (span + 1.0), span)
+
+
+@kernel
+def rma(state: FloatArray, x: FloatArray, out: FloatArray, n: int) -> None:
+    """Wilder's average: y += (x - y) / n, from the first value. State and NaN as in `ema`.
+
+    Source: J. Welles Wilder (1978), New Concepts in Technical Trading Systems.
+    """
+    _recursive_average(state, x, out, 1.0 / n, n)
+
+
+@kernel
+def _recursive_average(
+    state: FloatArray, x: FloatArray, out: FloatArray, weight: float, ready: int
+) -> None:
+    seen = state[0]
+    y = state[1]
+    for t in range(x.shape[0]):
+        value = x[t]
+        if not math.isfinite(value):
+            out[t] = NAN
+            continue
+        y = y + weight * (value - y) if seen > 0.0 else value
+        seen += 1.0
+        out[t] = y if seen >= ready else NAN
+    state[0] = seen
+    state[1] = y
+
+
+@kernel
+def rolling_sum(state: FloatArray, x: FloatArray, out: FloatArray, n: int, divisor: float) -> None:
+    """Sum of the last n known values, divided by `divisor`: 1 for `sum`, n for `sma`.
+
+    Parameters
+    ----------
+    state : 4 + n cells: values seen, place in the ring, sum, compensation; then the ring.
+    x, out : one block. Unit kept. NaN until n values were seen.
+    """
+    seen = state[0]
+    place = int(state[1])
+    total = state[2]
+    lost = state[3]
+    for t in range(x.shape[0]):
+        value = x[t]
+        if not math.isfinite(value):
+            out[t] = NAN
+            continue
+        if seen >= n:
+            gone = -state[4 + place]
+            new = total + gone
+            lost += (total - new) + gone if abs(total) >= abs(gone) else (gone - new) + total
+            total = new
+        new = total + value
+        lost += (total - new) + value if abs(total) >= abs(value) else (value - new) + total
+        total = new
+        state[4 + place] = value
+        seen += 1.0
+        place += 1
+        if place == n:
+            place = 0
+            total = 0.0
+            lost = 0.0
+            for k in range(n):
+                term = state[4 + k]
+                new = total + term
+                lost += (total - new) + term if abs(total) >= abs(term) else (term - new) + total
+                total = new
+        out[t] = (total + lost) / divisor if seen >= n else NAN
+    state[0] = seen
+    state[1] = place
+    state[2] = total
+    state[3] = lost
+
+
+@kernel
+def std(state: FloatArray, x: FloatArray, out: FloatArray, n: int) -> None:
+    """Population standard deviation of the last n known values.
+
+    Moments are taken about a value of the window itself, renewed at each wrap of the ring, so that a
+    level of 1e8 costs no digits and a constant series gives exactly 0.
+
+    Parameters
+    ----------
+    state : 7 + n cells: values seen, place, centre, sum and its compensation, sum of squares and
+        its compensation, each about the centre; then the ring.
+    x, out : one block. Unit kept. NaN until n values were seen.
+    """
+    for t in range(x.shape[0]):
+        value = x[t]
+        if not math.isfinite(value):
+            out[t] = NAN
+            continue
+        place = int(state[1])
+        if state[0] == 0.0:
+            state[2] = value
+        if state[0] >= n:
+            _shift_moments(state, state[7 + place] - state[2], -1.0)
+        _shift_moments(state, value - state[2], 1.0)
+        state[7 + place] = value
+        state[0] += 1.0
+        place += 1
+        if place == n:
+            place = 0
+            _recentre_moments(state, n)
+        state[1] = place
+        if state[0] < n:
+            out[t] = NAN
+            continue
+        mean = (state[3] + state[4]) / n
+        variance = (state[5] + state[6]) / n - mean * mean
+        out[t] = math.sqrt(variance) if variance > 0.0 else 0.0
+
+
+@kernel
+def _shift_moments(state: FloatArray, deviation: float, sign: float) -> None:
+    _compensated_add(state, 3, sign * deviation)
+    _compensated_add(state, 5, sign * deviation * deviation)
+
+
+@kernel
+def _recentre_moments(state: FloatArray, n: int) -> None:
+    state[2] = state[7 + n - 1]
+    for cell in range(3, 7):
+        state[cell] = 0.0
+    for k in range(n):
+        _shift_moments(state, state[7 + k] - state[2], 1.0)
+
+
+@kernel
+def _compensated_add(state: FloatArray, cell: int, term: float) -> None:
+    """Add to the sum in `cell`; what rounding loses goes to the next cell."""
+    total = state[cell]
+    new = total + term
+    if abs(total) >= abs(term):
+        state[cell + 1] += (total - new) + term
+    else:
+        state[cell + 1] += (term - new) + total
+    state[cell] = new
+
+
+@kernel
+def slope(state: FloatArray, x: FloatArray, out: FloatArray, n: int) -> None:
+    """Least-squares slope of the last n known values against their order, unit per bar.
+
+    Parameters
+    ----------
+    state : 7 + n cells, as in `std`; the second sum is that of order times deviation.
+    x, out : one block. NaN until n values were seen. n at least 2.
+    """
+    spread = n * (n * n - 1.0) / 12.0
+    middle = (n - 1.0) / 2.0
+    for t in range(x.shape[0]):
+        value = x[t]
+        if not math.isfinite(value):
+            out[t] = NAN
+            continue
+        place = int(state[1])
+        if state[0] == 0.0:
+            state[2] = value
+        deviation = value - state[2]
+        if state[0] < n:
+            _compensated_add(state, 5, state[0] * deviation)
+        else:
+            oldest = state[7 + place] - state[2]
+            _compensated_add(state, 3, -oldest)
+            _compensated_add(state, 5, -state[3])
+            _compensated_add(state, 5, -state[4])
+            _compensated_add(state, 5, (n - 1.0) * deviation)
+        _compensated_add(state, 3, deviation)
+        state[7 + place] = value
+        state[0] += 1.0
+        place += 1
+        if place == n:
+            place = 0
+            _recentre_order(state, n)
+        state[1] = place
+        if state[0] < n:
+            out[t] = NAN
+        else:
+            out[t] = ((state[5] + state[6]) - middle * (state[3] + state[4])) / spread
+
+
+@kernel
+def _recentre_order(state: FloatArray, n: int) -> None:
+    state[2] = state[7 + n - 1]
+    for cell in range(3, 7):
+        state[cell] = 0.0
+    for k in range(n):
+        deviation = state[7 + k] - state[2]
+        _compensated_add(state, 3, deviation)
+        _compensated_add(state, 5, k * deviation)

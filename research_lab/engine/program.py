@@ -1,0 +1,237 @@
+"""The program: a flat table of instructions over registers, advanced block by block.
+
+Registers 0 to 6 are the inputs (open, high, low, close, volume, funding, premium); each instruction
+writes one more. Its memory is a slice of one flat float64 state array.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from research_lab.engine import averages, extremes, pointwise
+from research_lab.engine.jit import FloatArray, IntArray, kernel
+
+N_INPUTS: Final = 7
+
+# Columns of the instruction table.
+OP: Final = 0
+OUT: Final = 1
+A: Final = 2
+B: Final = 3
+C: Final = 4
+STATE: Final = 5
+WINDOW: Final = 6
+N_COLUMNS: Final = 7
+
+# Opcodes are stored on disk: numbers are append-only.
+CONSTANT: Final = 0
+ADD: Final = 1
+SUBTRACT: Final = 2
+MULTIPLY: Final = 3
+DIVIDE: Final = 4
+NEGATE: Final = 5
+ABS: Final = 6
+LOG: Final = 7
+SQRT: Final = 8
+MIN: Final = 9
+MAX: Final = 10
+LESS: Final = 11
+LESS_EQUAL: Final = 12
+EQUAL: Final = 13
+AND: Final = 14
+OR: Final = 15
+NOT: Final = 16
+IF_ELSE: Final = 17
+COALESCE: Final = 18
+PREV: Final = 19
+EMA: Final = 20
+RMA: Final = 21
+ROLLING_SUM: Final = 22
+STD: Final = 23
+SLOPE: Final = 24
+HIGHEST: Final = 25
+QUANTILE: Final = 26
+CROSSES_ABOVE: Final = 27
+BARS_SINCE: Final = 28
+TRUE_RANGE: Final = 29
+DIRECTIONAL_MOVE: Final = 30
+
+NAN = math.nan
+
+
+class Program(NamedTuple):
+    """A compiled set of expressions.
+
+    Parameters
+    ----------
+    code : (n_instructions, 7) int64: opcode, register written, up to three read, place of the state,
+        window in bars.
+    values : (n_instructions,) float64: a constant, a divisor, a share or a sign, where one is needed.
+    outputs : (n_outputs,) int64: the register of each output; -1 for one that is absent.
+    n_registers, n_state : cells needed.
+    """
+
+    code: IntArray
+    values: FloatArray
+    outputs: IntArray
+    n_registers: int
+    n_state: int
+
+    def new_state(self) -> FloatArray:
+        return np.zeros(self.n_state)
+
+    def new_registers(self, width: int) -> FloatArray:
+        return np.zeros((self.n_registers, width))
+
+
+def state_size(op: int, window: int) -> int:
+    """Return the cells of state that one instruction needs; the layout stands with its kernel."""
+    if op in (EMA, RMA, BARS_SINCE, TRUE_RANGE):
+        return 2
+    if op in (CROSSES_ABOVE, DIRECTIONAL_MOVE):
+        return 3
+    if op == PREV:
+        return 2 + window
+    if op == ROLLING_SUM:
+        return 4 + window
+    if op in (STD, SLOPE):
+        return 7 + window
+    if op == HIGHEST:
+        return 3 + 2 * window
+    if op == QUANTILE:
+        return 2 + 2 * window
+    return 0
+
+
+@kernel
+def advance(
+    code: IntArray, values: FloatArray, state: FloatArray, registers: FloatArray, n: int
+) -> None:
+    """Advance every instruction over the first n bars of the registers, in order.
+
+    Parameters
+    ----------
+    code, values : as in `Program`.
+    state : (n_state,) float64, in place: zeros at the first bar.
+    registers : (n_registers, at least n) float64, in place: the inputs are given in the first rows.
+    """
+    for k in range(code.shape[0]):
+        op = code[k, OP]
+        out = registers[code[k, OUT], :n]
+        a = registers[code[k, A], :n]
+        b = registers[code[k, B], :n]
+        memory = state[code[k, STATE] :]
+        window = code[k, WINDOW]
+        value = values[k]
+        if op == CONSTANT:
+            for t in range(n):
+                out[t] = value
+        elif op == ADD:
+            for t in range(n):
+                out[t] = pointwise.known(a[t] + b[t])
+        elif op == SUBTRACT:
+            for t in range(n):
+                out[t] = pointwise.known(a[t] - b[t])
+        elif op == MULTIPLY:
+            for t in range(n):
+                out[t] = pointwise.known(a[t] * b[t])
+        elif op == DIVIDE:
+            for t in range(n):
+                out[t] = pointwise.known(a[t] / b[t])
+        elif op == NEGATE:
+            for t in range(n):
+                out[t] = -a[t]
+        elif op == ABS:
+            for t in range(n):
+                out[t] = abs(a[t])
+        elif op == LOG:
+            for t in range(n):
+                out[t] = math.log(a[t]) if a[t] > 0.0 else NAN
+        elif op == SQRT:
+            for t in range(n):
+                out[t] = math.sqrt(a[t]) if a[t] >= 0.0 else NAN
+        elif op == MIN:
+            for t in range(n):
+                out[t] = NAN if math.isnan(a[t]) or math.isnan(b[t]) else min(a[t], b[t])
+        elif op == MAX:
+            for t in range(n):
+                out[t] = NAN if math.isnan(a[t]) or math.isnan(b[t]) else max(a[t], b[t])
+        elif op == LESS:
+            for t in range(n):
+                out[t] = pointwise.truth(a[t] < b[t], a[t], b[t])
+        elif op == LESS_EQUAL:
+            for t in range(n):
+                out[t] = pointwise.truth(a[t] <= b[t], a[t], b[t])
+        elif op == EQUAL:
+            for t in range(n):
+                out[t] = pointwise.truth(a[t] == b[t], a[t], b[t])
+        elif op == AND:
+            for t in range(n):
+                out[t] = pointwise.both(a[t], b[t])
+        elif op == OR:
+            for t in range(n):
+                out[t] = pointwise.either(a[t], b[t])
+        elif op == NOT:
+            for t in range(n):
+                out[t] = 1.0 - a[t]
+        elif op == IF_ELSE:
+            c = registers[code[k, C], :n]
+            for t in range(n):
+                if math.isnan(a[t]):
+                    out[t] = NAN
+                else:
+                    out[t] = b[t] if a[t] == 1.0 else c[t]
+        elif op == COALESCE:
+            for t in range(n):
+                out[t] = b[t] if math.isnan(a[t]) else a[t]
+        elif op == PREV:
+            pointwise.prev(memory, a, out, window)
+        elif op == EMA:
+            averages.ema(memory, a, out, window)
+        elif op == RMA:
+            averages.rma(memory, a, out, window)
+        elif op == ROLLING_SUM:
+            averages.rolling_sum(memory, a, out, window, value)
+        elif op == STD:
+            averages.std(memory, a, out, window)
+        elif op == SLOPE:
+            averages.slope(memory, a, out, window)
+        elif op == HIGHEST:
+            extremes.highest(memory, a, out, window, value)
+        elif op == QUANTILE:
+            extremes.quantile(memory, a, out, window, value)
+        elif op == CROSSES_ABOVE:
+            pointwise.crosses_above(memory, a, b, out)
+        elif op == BARS_SINCE:
+            pointwise.bars_since(memory, a, out)
+        elif op == TRUE_RANGE:
+            c = registers[code[k, C], :n]
+            pointwise.true_range(memory, a, b, c, out)
+        elif op == DIRECTIONAL_MOVE:
+            pointwise.directional_move(memory, a, b, out, value)
+
+
+class Union(NamedTuple):
+    """Many strategies as one program: what several share stands once, what differs once each.
+
+    Parameters
+    ----------
+    shared : the instructions that at least two strategies need; no outputs of its own.
+    code, values : the other instructions of all strategies, one strategy after the other. A register
+        below `shared.n_registers` is a shared one; others are private and begin there anew.
+    rows : (n_strategies + 1,) int64, where each strategy's instructions begin.
+    outputs : (n_strategies, n_outputs) int64 registers, -1 for absent.
+    state_at : (n_strategies + 1,) int64, where each strategy's private state begins.
+    n_private : registers that the largest strategy needs of its own.
+    """
+
+    shared: Program
+    code: IntArray
+    values: FloatArray
+    rows: IntArray
+    outputs: IntArray
+    state_at: IntArray
+    n_private: int

@@ -1,0 +1,145 @@
+"""One slot, a strategy on a market: its whole memory is one flat array, its motion one function.
+
+The batch backtest advances a slot in blocks of thousands of bars, the executor in blocks of one.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from research_lab.engine import broker, program, resampling
+from research_lab.engine.jit import FloatArray, IntArray, kernel
+from research_lab.engine.program import Program
+
+BLOCK: Final = 2048
+
+# The state of a slot: resampling, then the book, then the program.
+BOOK_AT: Final = resampling.SIZE
+PROGRAM_AT: Final = BOOK_AT + broker.BOOK_SIZE
+
+# The state of a regime clock: resampling, the code held, then the program.
+CODE_AT: Final = resampling.SIZE
+REGIME_PROGRAM_AT: Final = CODE_AT + 1
+
+
+class Compiled(NamedTuple):
+    """A strategy, ready for the engine: its program, its plan, and the timeframe it runs on."""
+
+    program: Program
+    plan: FloatArray
+    step_ms: int
+
+    def new_state(self, cash: float = 1.0) -> FloatArray:
+        """Return the state of a slot before its first bar."""
+        state = np.zeros(PROGRAM_AT + self.program.n_state)
+        broker.open_book(state[BOOK_AT:PROGRAM_AT], cash)
+        return state
+
+
+class CompiledRegimes(NamedTuple):
+    """Regime conditions, ready for the engine: outputs in order of precedence, codes from 1."""
+
+    program: Program
+    codes: IntArray  # the regime code of each output
+    step_ms: int
+
+    def new_state(self) -> FloatArray:
+        return np.zeros(REGIME_PROGRAM_AT + self.program.n_state)
+
+
+@kernel
+def advance_slot(
+    code: IntArray,
+    values: FloatArray,
+    outputs: IntArray,
+    plan: FloatArray,
+    terms: FloatArray,
+    base_ms: int,
+    step_ms: int,
+    state: FloatArray,
+    registers: FloatArray,
+    emitted_at: IntArray,
+    time: IntArray,
+    inputs: FloatArray,
+    funding_due: FloatArray,
+    regime: FloatArray,
+    first_bar: int,
+    start: int,
+    veto: int,
+    equity: FloatArray,
+    position: FloatArray,
+    reason: IntArray,
+    fills: FloatArray,
+) -> int:
+    """Advance one slot over a block of base bars; return how many fills were recorded.
+
+    Parameters are those of `resampling.resample`, `program.advance` and `broker.step`; `registers`
+    and `emitted_at` are scratch of width n + 1, `state` is the slot's memory, in place.
+    """
+    m = resampling.resample(
+        state[:BOOK_AT], time, inputs, base_ms, step_ms, registers, emitted_at
+    )
+    program.advance(code, values, state[PROGRAM_AT:], registers, m)
+    return broker.step(
+        state[BOOK_AT:PROGRAM_AT],
+        plan,
+        terms,
+        inputs,
+        funding_due,
+        regime,
+        registers,
+        outputs,
+        emitted_at,
+        m,
+        first_bar,
+        start,
+        veto,
+        equity,
+        position,
+        reason,
+        fills,
+    )
+
+
+@kernel
+def advance_regimes(
+    code: IntArray,
+    values: FloatArray,
+    outputs: IntArray,
+    codes: IntArray,
+    base_ms: int,
+    step_ms: int,
+    state: FloatArray,
+    registers: FloatArray,
+    emitted_at: IntArray,
+    time: IntArray,
+    inputs: FloatArray,
+    regime: FloatArray,
+) -> None:
+    """Write the regime's code after each base bar: the first condition that is true; 0 for none."""
+    m = resampling.resample(
+        state[:CODE_AT], time, inputs, base_ms, step_ms, registers, emitted_at
+    )
+    program.advance(code, values, state[REGIME_PROGRAM_AT:], registers, m)
+    for s in range(m):
+        found = 0.0
+        for k in range(outputs.shape[0]):
+            if registers[outputs[k], s] == 1.0:
+                found = codes[k]
+                break
+        registers[0, s] = found
+    state[CODE_AT] = resampling.expand(registers[0], emitted_at, m, state[CODE_AT], regime)
+
+
+def cut_into_blocks(n: int, block: int = BLOCK) -> list[tuple[int, int]]:
+    """Return the borders of consecutive blocks that cover n bars."""
+    return [(first, min(first + block, n)) for first in range(0, n, block)]
+
+
+def no_regimes(n: int) -> FloatArray:
+    """Return the regime codes of a market whose regimes nobody asked for: all unknown."""
+    return np.zeros(n)
+
+

@@ -1,0 +1,1 @@
+"""Market data: the lake and its zones, quality checks and synthetic worlds."""

@@ -1,0 +1,1 @@
+"""Scoring of candidates, and the trial ledger that counts every look."""
