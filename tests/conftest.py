@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -27,3 +29,18 @@ settings.load_profile("proof" if WHOLE else "test")
 def campaign_share() -> float:
     """The share of a long campaign to run: 1.0 in `make proof`, 0.01 in `make test`."""
     return 1.0 if WHOLE else 0.01
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """Return the path of a real data file by its name in the data folder, or skip the test."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("GAUNTLET_DATA", beside))
+
+    def find(name: str) -> Path:
+        path = folder / name
+        if not path.exists():
+            pytest.skip(f"real data {name} is absent; set GAUNTLET_DATA to the folder that holds it")
+        return path
+
+    return find

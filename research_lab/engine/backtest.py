@@ -103,6 +103,7 @@ def regime_codes(regimes: CompiledRegimes | None, tape: Tape, block: int = BLOCK
             regimes.program.values,
             regimes.program.outputs,
             regimes.codes,
+            regimes.warmup,
             tape.step_ms,
             regimes.step_ms,
             state,

@@ -639,7 +639,7 @@ def _decide(
         return barred
     if book[QUANTITY] * side > 0.0:
         return reasons.SAME_SIDE
-    if plan[REGIME_MASK] > 0.0 and not _regime_declared(plan, regime):
+    if not _regime_declared(plan, regime):
         return reasons.REGIME
     if side < 0.0 and terms[PERPETUAL] == 0.0:
         return reasons.SHORT_NEEDS_PERPETUAL
@@ -714,7 +714,9 @@ def _signal(registers: FloatArray, outputs: IntArray, role: int, s: int) -> floa
 
 @inlined_kernel
 def _regime_declared(plan: FloatArray, regime: float) -> bool:
-    """Whether the mask has the regime's bit; code 0, not known, is in no mask."""
+    """Whether the mask has the regime's bit; code 0, not known, is in no mask, and no mask has all."""
+    if plan[REGIME_MASK] == 0.0:
+        return True
     return regime > 0.0 and (int(plan[REGIME_MASK]) >> int(regime)) & 1 == 1
 
 

@@ -19,9 +19,10 @@ BLOCK: Final = 2048
 BOOK_AT: Final = resampling.SIZE
 PROGRAM_AT: Final = BOOK_AT + broker.BOOK_SIZE
 
-# The state of a regime clock: resampling, the code held, then the program.
+# The state of a regime clock: resampling, the code held, bars seen, then the program.
 CODE_AT: Final = resampling.SIZE
-REGIME_PROGRAM_AT: Final = CODE_AT + 1
+SEEN_AT: Final = CODE_AT + 1
+REGIME_PROGRAM_AT: Final = SEEN_AT + 1
 
 
 class Compiled(NamedTuple):
@@ -44,6 +45,7 @@ class CompiledRegimes(NamedTuple):
     program: Program
     codes: IntArray  # the regime code of each output
     step_ms: int
+    warmup: int  # bars of the timeframe before the first code
 
     def new_state(self) -> FloatArray:
         return np.zeros(REGIME_PROGRAM_AT + self.program.n_state)
@@ -109,6 +111,7 @@ def advance_regimes(
     values: FloatArray,
     outputs: IntArray,
     codes: IntArray,
+    warmup: int,
     base_ms: int,
     step_ms: int,
     state: FloatArray,
@@ -125,6 +128,10 @@ def advance_regimes(
     program.advance(code, values, state[REGIME_PROGRAM_AT:], registers, m)
     for s in range(m):
         found = 0.0
+        state[SEEN_AT] += 1.0
+        if state[SEEN_AT] < warmup:
+            registers[0, s] = found
+            continue
         for k in range(outputs.shape[0]):
             if registers[outputs[k], s] == 1.0:
                 found = codes[k]

@@ -109,8 +109,8 @@ def family_wise_p(
         raise UsageError(f"blocks of {length} days in {n_days} days", remedy=f"choose 1 to {n_days}")
     ratios, kept = _sample_ratios(returns)
     draws = np.sort(_best_ratios(returns, kept, n_draws, seed, length))
-    p_values = (1.0 + n_draws - np.searchsorted(draws, ratios, side="left")) / (1.0 + n_draws)
-    p_values = np.where(np.isnan(ratios), np.nan, p_values)
+    hits = n_draws - np.searchsorted(draws, ratios, side="left")
+    p_values: FloatArray = np.where(np.isnan(ratios), np.nan, (1.0 + hits) / (1.0 + n_draws))
     critical = _as_t(np.quantile(draws, (0.95, 0.99), method="higher"), n_days)
     statistics = _as_t(ratios, n_days)
     return FamilyWise(
@@ -149,7 +149,7 @@ def default_block_length(n_days: int) -> int:
     >>> default_block_length(100), default_block_length(1460)
     (5, 12)
     """
-    return max(5, math.ceil(n_days ** (1 / 3)))
+    return max(5, math.ceil(math.cbrt(n_days)))
 
 
 def stouffer(p_a: float, p_b: float, weight_a: float, weight_b: float) -> float:
@@ -198,9 +198,7 @@ def holdout_level(opening: int) -> float:
     return 0.05 * 6 / (math.pi * opening) ** 2
 
 
-def _checked(
-    daily: FloatArray, candidate: int | Sequence[int], n_draws: int
-) -> tuple[FloatArray, IntArray]:
+def _checked(daily: FloatArray, candidate: int | Sequence[int], n_draws: int) -> tuple[FloatArray, IntArray]:
     returns = np.asarray(daily, dtype=np.float64)
     if returns.ndim != 2:
         raise UsageError(f"daily returns of shape {returns.shape}", remedy="give (n_days, n_trials)")
@@ -238,16 +236,16 @@ def _sample_ratios(returns: FloatArray) -> tuple[FloatArray, IntArray]:
     return ratios, np.array(kept, dtype=np.int64)
 
 
-def _best_ratios(
-    returns: FloatArray, kept: IntArray, n_draws: int, seed: int, length: int
-) -> FloatArray:
+def _best_ratios(returns: FloatArray, kept: IntArray, n_draws: int, seed: int, length: int) -> FloatArray:
     """Return the largest V over the kept columns in every draw; 0 where there is no column."""
     n_days = returns.shape[0]
     starts = np.random.default_rng(seed).integers(0, n_days, size=(n_draws, -(-n_days // length)))
     best = np.full(n_draws, -np.inf if kept.size else 0.0)
     for first in range(0, kept.size, _CHUNK):
         columns = np.nan_to_num(returns[:, kept[first : first + _CHUNK]], nan=0.0)
-        _raise_best(best, _centred(columns), starts, length)
+        sums = np.zeros((2, n_days, 2 * columns.shape[1]))
+        total = np.empty(2 * columns.shape[1])
+        _raise_best(best, _centred(columns), starts, sums, total, length)
     return best
 
 
@@ -267,7 +265,9 @@ def _as_t(ratios: FloatArray, n_days: int) -> FloatArray:
 
 
 @kernel
-def _raise_best(best: FloatArray, x: FloatArray, starts: IntArray, length: int) -> None:
+def _raise_best(
+    best: FloatArray, x: FloatArray, starts: IntArray, sums: FloatArray, total: FloatArray, length: int
+) -> None:
     """Raise each draw's best V by the columns of `x`; resampled days are circular blocks.
 
     Parameters
@@ -276,29 +276,32 @@ def _raise_best(best: FloatArray, x: FloatArray, starts: IntArray, length: int) 
     x : array of shape (n_days, n_columns), centred.
     starts : array of shape (n_draws, n_blocks), first day of each block; the last block is cut so
         that a draw has exactly n_days days.
+    sums : zeros of shape (2, n_days, 2 * n_columns): of the block that starts at each day, whole and cut;
+        sums of x, then of its squares. In place.
+    total : scratch of shape (2 * n_columns,).
     length : days of a block.
     """
     n_days, n_columns = x.shape
     n_blocks = starts.shape[1]
-    tail = n_days - (n_blocks - 1) * length
-    whole = np.zeros((n_days, 2 * n_columns))  # of the block starting at each day: sums, then squares
-    last = np.zeros((n_days, 2 * n_columns))
+    cut = n_days - (n_blocks - 1) * length
     for i in range(n_days):
         for k in range(length):
             day = (i + k) % n_days
             for j in range(n_columns):
                 value = x[day, j]
-                whole[i, j] += value
-                whole[i, n_columns + j] += value * value
-            if k + 1 == tail:
-                last[i] = whole[i]
-    total = np.empty(2 * n_columns)
+                sums[0, i, j] += value
+                sums[0, i, n_columns + j] += value * value
+            if k + 1 == cut:
+                for j in range(2 * n_columns):
+                    sums[1, i, j] = sums[0, i, j]
     for draw in range(starts.shape[0]):
-        total[:] = last[starts[draw, n_blocks - 1]]
+        start = starts[draw, n_blocks - 1]
+        for j in range(2 * n_columns):
+            total[j] = sums[1, start, j]
         for b in range(n_blocks - 1):
-            row = whole[starts[draw, b]]
+            start = starts[draw, b]
             for j in range(2 * n_columns):
-                total[j] += row[j]
+                total[j] += sums[0, start, j]
         for j in range(n_columns):
             if total[n_columns + j] > 0.0:
                 best[draw] = max(best[draw], total[j] / math.sqrt(total[n_columns + j]))

@@ -264,9 +264,7 @@ def _check_cscv(x: FloatArray, n_splits: int) -> None:
         )
 
 
-def _logits(
-    inside: np.ndarray, lengths: np.ndarray, sums: FloatArray, squares: FloatArray
-) -> FloatArray:
+def _logits(inside: np.ndarray, lengths: np.ndarray, sums: FloatArray, squares: FloatArray) -> FloatArray:
     """Return one logit for each row of `inside`, which says for each block whether it is in-sample."""
     winners = _sharpes(inside, lengths, sums, squares).argmax(axis=1)
     outside = _sharpes(~inside, lengths, sums, squares)
@@ -279,9 +277,7 @@ def _logits(
     return logits
 
 
-def _sharpes(
-    chosen: np.ndarray, lengths: np.ndarray, sums: FloatArray, squares: FloatArray
-) -> FloatArray:
+def _sharpes(chosen: np.ndarray, lengths: np.ndarray, sums: FloatArray, squares: FloatArray) -> FloatArray:
     """Return the Sharpe ratio of each trial (columns) over each choice of blocks (rows).
 
     Blocks are added one by one, so that the order of sums never depends on a library's threads.

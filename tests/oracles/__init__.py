@@ -1,1 +1,1 @@
-"""Independent answers: written from the stated rules alone, slow and obvious, to be compared with the engine."""
+"""Independent answers, written from the stated rules alone, slow and obvious, to compare the engine with."""

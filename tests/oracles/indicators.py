@@ -45,7 +45,9 @@ def on_valid_bars(formula: Oracle, n_arrays: int) -> Oracle:
 
     def applied(*arguments: FloatArray) -> FloatArray:
         arrays, windows = arguments[:n_arrays], arguments[n_arrays:]
-        valid = np.isfinite(np.vstack(arrays)).all(axis=0)
+        valid = np.array(
+            [all(map(math.isfinite, values)) for values in zip(*arrays, strict=True)], dtype=bool
+        )
         out = np.full(len(valid), NAN)
         if valid.any():
             out[valid] = formula(*(np.asarray(a, dtype=np.float64)[valid] for a in arrays), *windows)

@@ -1,8 +1,9 @@
 """Random markets and strategies for differential tests, made so that the rare rules happen often.
 
 Prices lie on a coarse grid, so that levels are touched exactly; there are gaps, spikes, funding (sometimes
-absurd, since only that exhausts a short account outside liquidation), several signal bars at one close, unknown and
-impossible stops, trails and sizes. `python -m` on this module prints how often everything occurred.
+absurd, since only that exhausts a short account outside liquidation), several signal bars at one close,
+unknown and impossible stops, trails and sizes. `python -m oracles.random_markets`, run in the folder of the
+tests, prints how often everything occurred.
 
 Stops of whole grid steps are even multiples of it, so no level falls on half a tick: which way that rounds
 is left to tests of its own.
@@ -44,14 +45,14 @@ class Case:
 class World:
     """The choices that prices, terms and signals share."""
 
-    grid: float            # coarse price step; every price is a whole number of it
-    price: float           # the first one
-    volatility: float      # of one bar, as a fraction
-    reach: float           # typical stop and trail distance, in volatilities
-    whole_p: float         # share of the distances that are whole grid steps
+    grid: float  # coarse price step; every price is a whole number of it
+    price: float  # the first one
+    volatility: float  # of one bar, as a fraction
+    reach: float  # typical stop and trail distance, in volatilities
+    whole_p: float  # share of the distances that are whole grid steps
     perpetual: bool
     cash: float
-    decimal: bool          # grid and lot are decimal numbers, not powers of two
+    decimal: bool  # grid and lot are decimal numbers, not powers of two
 
 
 def chance(rng: np.random.Generator, p: float) -> bool:
@@ -74,7 +75,7 @@ def random_case(rng: np.random.Generator, n_bars: int = 60, *, decimal: bool = F
     decimal : ticks and lots are decimal (0.05, 0.001) instead of powers of two, whose arithmetic is exact.
     """
     price, volatility = float(rng.uniform(20, 200)), pick(rng, (0.003, 0.01, 0.03, 0.06))
-    coarse = price * volatility * pick(rng, (0.1, 0.4, 1.0))
+    coarse = price * volatility * pick(rng, (0.1, 0.6, 1.5))
     world = World(
         grid=min(DECIMAL_GRIDS if decimal else BINARY_GRIDS, key=lambda grid: abs(math.log(grid / coarse))),
         price=price,
@@ -101,7 +102,7 @@ def random_case(rng: np.random.Generator, n_bars: int = 60, *, decimal: bool = F
 
 
 def on_grid(world: World, price: float) -> float:
-    """Return the price on the coarse grid as the decimal number a data file would hold, never below one step."""
+    """Return the price on the coarse grid, as a data file would hold it, never below one step."""
     return float(f"{max(round(price / world.grid), 1) * world.grid:.6f}")
 
 
@@ -145,7 +146,9 @@ def random_terms(rng: np.random.Generator, world: World) -> SlowTerms:
     lot = 0.0
     if chance(rng, 0.5):
         coarse = world.cash / world.price * pick(rng, (0.003, 0.03, 0.15))
-        lot = 10.0 ** math.floor(math.log10(coarse)) if world.decimal else 2.0 ** math.floor(math.log2(coarse))
+        lot = (
+            10.0 ** math.floor(math.log10(coarse)) if world.decimal else 2.0 ** math.floor(math.log2(coarse))
+        )
         lot = float(f"{lot:.9g}")
     leverage = pick(rng, (1.0, 2.0, 5.0, 10.0, 10.0))
     typical = world.cash * (leverage if world.perpetual and chance(rng, 0.5) else 1.0)
@@ -206,7 +209,7 @@ def random_signals(
                     enter_short=condition(rng, enter_p, unknown_p),
                     exit_short=condition(rng, exit_p, unknown_p),
                     stop=distance(rng, world, 0.08) if plan.has_stop else NAN,
-                    trail=distance(rng, world, 0.25) if plan.has_trail else NAN,
+                    trail=distance(rng, world, 0.25, 0.4) if plan.has_trail else NAN,
                     size=random_size(rng, world, terms, plan),
                 )
             )
@@ -219,18 +222,18 @@ def condition(rng: np.random.Generator, p: float, unknown_p: float) -> float:
     return NAN if chance(rng, unknown_p) else float(chance(rng, p))
 
 
-def distance(rng: np.random.Generator, world: World, impossible_p: float) -> float:
+def distance(rng: np.random.Generator, world: World, impossible_p: float, scale: float = 1.0) -> float:
     """Return a distance of a few bars' ranges; sometimes in whole grid steps, sometimes impossible."""
     if chance(rng, impossible_p):
         return pick(rng, (NAN, 0.0, -1.0))
-    wanted = float(world.price * world.volatility * world.reach * rng.uniform(0.3, 2))
+    wanted = float(scale * world.price * world.volatility * world.reach * rng.uniform(0.3, 2))
     if chance(rng, world.whole_p):
         return float(f"{2 * max(round(wanted / world.grid / 2), 1) * world.grid:.6f}")
     return wanted
 
 
 def random_size(rng: np.random.Generator, world: World, terms: SlowTerms, plan: SlowPlan) -> float:
-    """Return a size from timid to above the leverage cap, often about the minimum notional, sometimes impossible."""
+    """Return a size: timid, above the cap, about the minimum notional, sometimes impossible."""
     if chance(rng, 0.05):
         return pick(rng, (NAN, 0.0, -0.5))
     if plan.size_kind == FRACTION and terms.min_notional > 0 and chance(rng, 0.5):

@@ -179,8 +179,13 @@ class SlowBroker:
         self.result = SlowResult()
 
     def step(
-        self, prices: tuple[float, float, float, float], funding: float, signals: list[Signal], regime: int,
-        *, active: bool,
+        self,
+        prices: tuple[float, float, float, float],
+        funding: float,
+        signals: list[Signal],
+        regime: int,
+        *,
+        active: bool,
     ) -> None:
         """Advance by one base bar: `prices` are open, high, low and close."""
         self.bar += 1

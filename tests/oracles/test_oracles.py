@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import types
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -30,6 +31,10 @@ from .slow_broker import (
     run,
 )
 
+Answer = tuple[object, ...]
+Answered = list[tuple[Case, Answer]]
+
+PLAIN = SlowPlan()
 FREE = SlowTerms(fee=0.0, slippage=0.0)
 FREE_PERPETUAL = replace(FREE, perpetual=True, leverage=10.0, maintenance=0.0, liquidation_fee=0.0)
 STOPPED = SlowPlan(has_stop=True, size_kind=FRACTION)
@@ -39,9 +44,9 @@ QUIET = (100.0, 100.0, 100.0, 100.0)
 
 def trade(
     rows: list[tuple[float, float, float, float]],
-    signals: dict[int, Signal | list[Signal]],
+    signals: Mapping[int, Signal | list[Signal]],
     terms: SlowTerms = FREE,
-    plan: SlowPlan = SlowPlan(),
+    plan: SlowPlan = PLAIN,
     *,
     cash: float = 1000.0,
     funding: dict[int, float] | None = None,
@@ -51,7 +56,8 @@ def trade(
     """Run over (open, high, low, close) rows with one silent signal bar at every close not named."""
     due = [(funding or {}).get(i, 0.0) for i in range(len(rows))]
     said = [signals.get(i, Signal()) for i in range(len(rows))]
-    bars = SlowBars(*(list(column) for column in zip(*rows, strict=True)), funding_due=due)
+    open_, high, low, close = (list(column) for column in zip(*rows, strict=True))
+    bars = SlowBars(open_, high, low, close, funding_due=due)
     table = [s if isinstance(s, list) else [s] for s in said]
     return run(bars, table, terms, plan, active or [True] * len(rows), cash, regimes)
 
@@ -61,7 +67,7 @@ def summary(result: SlowResult) -> list[tuple[int, str, float, float]]:
     return [(f.bar, f.reason, round(f.quantity, 9), round(f.price, 9)) for f in result.fills]
 
 
-def test_an_entry_decided_at_a_close_fills_at_the_next_open_with_slippage_and_fee():
+def test_an_entry_decided_at_a_close_fills_at_the_next_open_with_slippage_and_fee() -> None:
     rows = [QUIET, (110.0, 120.0, 105.0, 120.0)]
     terms = SlowTerms(fee=0.01, slippage=0.1)
     result = trade(rows, {0: replace(LONG, size=0.5)}, terms)
@@ -72,7 +78,7 @@ def test_an_entry_decided_at_a_close_fills_at_the_next_open_with_slippage_and_fe
     assert result.position == [0.0, 5.0]
 
 
-def test_funding_is_paid_at_the_open_on_the_old_position_of_a_perpetual_only():
+def test_funding_is_paid_at_the_open_on_the_old_position_of_a_perpetual_only() -> None:
     rows = [QUIET, QUIET, (110.0, 110.0, 110.0, 110.0)]
     signals = {0: replace(LONG, size=0.5)}
     funding = {1: 0.5, 2: 0.01}
@@ -83,26 +89,26 @@ def test_funding_is_paid_at_the_open_on_the_old_position_of_a_perpetual_only():
     assert spot.equity == pytest.approx([1000.0, 1000.0, 1050.0])
 
 
-def test_an_exit_signal_closes_at_the_next_open_less_slippage():
+def test_an_exit_signal_closes_at_the_next_open_less_slippage() -> None:
     rows = [QUIET, QUIET, (90.0, 95.0, 90.0, 95.0)]
     terms = replace(FREE, slippage=0.1)
     result = trade(rows, {0: replace(LONG, size=0.5), 1: Signal(exit_long=1.0)}, terms)
     assert summary(result) == [(1, "ENTRY", 5.0, 110.0), (2, "EXIT_SIGNAL", -5.0, 81.0)]
 
 
-def test_a_gap_through_the_stop_fills_at_the_open_less_slippage():
+def test_a_gap_through_the_stop_fills_at_the_open_less_slippage() -> None:
     rows = [QUIET, QUIET, (80.0, 85.0, 80.0, 85.0)]
     result = trade(rows, {0: replace(LONG, size=0.5)}, replace(FREE, slippage=0.01), STOPPED)
     assert summary(result)[1:] == [(2, "STOP", -5.0, 79.2)]
 
 
-def test_a_decided_exit_comes_before_the_gap_stop():
+def test_a_decided_exit_comes_before_the_gap_stop() -> None:
     rows = [QUIET, QUIET, (80.0, 85.0, 80.0, 85.0)]
     result = trade(rows, {0: LONG, 1: Signal(exit_long=1.0)}, FREE, STOPPED)
     assert [f.reason for f in result.fills] == ["ENTRY", "EXIT_SIGNAL"]
 
 
-def test_a_gap_through_liquidation_pays_the_liquidation_fee_and_can_end_the_run():
+def test_a_gap_through_liquidation_pays_the_liquidation_fee_and_can_end_the_run() -> None:
     rows = [QUIET, QUIET, (85.0, 85.0, 85.0, 85.0), QUIET]
     terms = replace(FREE_PERPETUAL, liquidation_fee=0.01, slippage=0.0)
     result = trade(rows, {0: replace(LONG, size=10.0), 2: LONG}, terms)
@@ -112,7 +118,7 @@ def test_a_gap_through_liquidation_pays_the_liquidation_fee_and_can_end_the_run(
     assert result.ended
 
 
-def test_a_stop_nearer_than_liquidation_is_a_stop_without_liquidation_fee():
+def test_a_stop_nearer_than_liquidation_is_a_stop_without_liquidation_fee() -> None:
     rows = [QUIET, QUIET, (85.0, 85.0, 85.0, 85.0)]
     terms = replace(FREE_PERPETUAL, liquidation_fee=0.01)
     near = trade(rows, {0: replace(LONG, size=10.0, stop=5.0)}, terms, STOPPED)
@@ -122,7 +128,7 @@ def test_a_stop_nearer_than_liquidation_is_a_stop_without_liquidation_fee():
     assert [r.fills[1].fee for r in (near, equal, far)] == pytest.approx([0.0, 0.0, 85.0])
 
 
-def test_takes_reached_by_the_open_fill_there_in_order_and_before_a_new_entry():
+def test_takes_reached_by_the_open_fill_there_in_order_and_before_a_new_entry() -> None:
     rows = [QUIET, QUIET, (125.0, 125.0, 125.0, 125.0)]
     plan = replace(STOPPED, takes=((1.0, 0.5), (2.0, 1.0)))
     result = trade(rows, {0: replace(LONG, size=0.4)}, replace(FREE, slippage=0.01), plan)
@@ -130,7 +136,7 @@ def test_takes_reached_by_the_open_fill_there_in_order_and_before_a_new_entry():
     assert summary(result)[1:] == [(2, "TAKE", -2.0, 125.0), (2, "TAKE", -2.0, 125.0)]
 
 
-def test_an_entry_is_cut_to_what_the_account_can_pay_fee_included():
+def test_an_entry_is_cut_to_what_the_account_can_pay_fee_included() -> None:
     rows = [QUIET, (125.0, 125.0, 125.0, 125.0)]
     spot = trade(rows, {0: LONG}, replace(FREE, fee=0.25, leverage=7.0))
     perpetual = trade(rows, {0: replace(LONG, size=99.0)}, replace(FREE_PERPETUAL, fee=0.25, leverage=4.0))
@@ -139,23 +145,23 @@ def test_an_entry_is_cut_to_what_the_account_can_pay_fee_included():
     assert perpetual.fills[0].quantity == pytest.approx(16.0)
 
 
-def test_an_entry_below_lot_or_minimum_notional_is_refused_at_decision_or_fill():
+def test_an_entry_below_lot_or_minimum_notional_is_refused_at_decision_or_fill() -> None:
     rows = [QUIET, (125.0, 125.0, 125.0, 125.0)]
     lot = trade(rows, {0: LONG}, replace(FREE, lot=3.0))
     none = trade(rows, {0: LONG}, replace(FREE, lot=10.0))
     poor = trade(rows, {0: replace(LONG, size=0.5)}, replace(FREE, min_notional=501.0))
-    # decided 9 (three lots of 1000 / 100), payable 1000 / 125 = 8, so two lots; ten lots decided, eight payable
+    # lots of 3: of 1000 / 100 three are decided, of 1000 / 125 = 8 two can be paid; lots of 10: one, and none
     assert summary(lot) == [(1, "ENTRY", 6.0, 125.0)]
     assert none.fills == [] and poor.fills == []
 
 
-def test_an_order_lives_for_one_open():
+def test_an_order_lives_for_one_open() -> None:
     rows = [QUIET, (100.0, 100.0, 89.0, 95.0), QUIET]
     result = trade(rows, {0: LONG}, FREE, STOPPED)
     assert summary(result) == [(1, "ENTRY", 10.0, 100.0), (1, "STOP", -10.0, 90.0)]
 
 
-def test_levels_are_rounded_to_the_nearest_tick_as_decimal_numbers():
+def test_levels_are_rounded_to_the_nearest_tick_as_decimal_numbers() -> None:
     rows = [QUIET, QUIET, (100.0, 100.0, 91.0, 95.0)]
     result = trade(rows, {0: replace(LONG, stop=8.7)}, replace(FREE, tick=0.5), STOPPED)
     # 100 - 8.7 = 91.3, nearest half 91.5
@@ -164,33 +170,36 @@ def test_levels_are_rounded_to_the_nearest_tick_as_decimal_numbers():
     assert nearest_tick(0.25, 0.5) == 0.5 and math.isnan(nearest_tick(NAN, 0.5))
 
 
-def test_a_whole_number_of_lots_stays_whole():
+def test_a_whole_number_of_lots_stays_whole() -> None:
     assert floor_lot(0.3, 0.1) == 0.3 and 0.3 // 0.1 == 2.0
     assert floor_lot(0.3 - 0.2, 0.1) == 0.1
     assert floor_lot(0.29, 0.1) == 0.2
 
 
-def test_protection_is_alive_in_the_entry_bar_and_a_touch_fills():
+def test_protection_is_alive_in_the_entry_bar_and_a_touch_fills() -> None:
     rows = [QUIET, (100.0, 100.0, 90.0, 95.0)]
-    touched = trade(rows, {0: LONG}, replace(FREE, slippage=0.0), STOPPED)
+    touched = trade(rows, {0: LONG}, FREE, STOPPED)
     above = trade([QUIET, (100.0, 100.0, 90.01, 95.0)], {0: LONG}, FREE, STOPPED)
     assert summary(touched)[1:] == [(1, "STOP", -10.0, 90.0)]
     assert len(above.fills) == 1
 
 
-def test_a_short_is_the_mirror_image():
+def test_a_short_is_the_mirror_image() -> None:
     rows = [QUIET, (100.0, 110.0, 100.0, 105.0)]
-    result = trade(rows, {0: SHORT}, replace(FREE_PERPETUAL, slippage=0.01), replace(STOPPED, takes=((1.0, 1.0),)))
+    result = trade(
+        rows, {0: SHORT}, replace(FREE_PERPETUAL, slippage=0.01), replace(STOPPED, takes=((1.0, 1.0),))
+    )
     # sold at 99, stop at 109 filled at 109 * 1.01
     assert summary(result) == [(1, "ENTRY", -10.0, 99.0), (1, "STOP", 10.0, 110.09)]
-    taken = trade([QUIET, (100.0, 100.0, 90.0, 95.0)], {0: SHORT}, FREE_PERPETUAL, replace(STOPPED, takes=((1.0, 1.0),)))
+    taken = trade(
+        [QUIET, (100.0, 100.0, 90.0, 95.0)], {0: SHORT}, FREE_PERPETUAL, replace(STOPPED, takes=((1.0, 1.0),))
+    )
     assert summary(taken)[1:] == [(1, "TAKE", 10.0, 90.0)]
 
 
-def test_liquidation_fills_at_its_level_when_equity_equals_maintenance():
+def test_liquidation_fills_at_its_level_when_equity_equals_maintenance() -> None:
     rows = [QUIET, (100.0, 100.0, 50.0, 100.0)]
-    terms = replace(FREE_PERPETUAL, leverage=2.0, maintenance=0.2, liquidation_fee=0.01, slippage=0.1, fee=0.0)
-    terms = replace(terms, slippage=0.0)
+    terms = replace(FREE_PERPETUAL, leverage=2.0, maintenance=0.2, liquidation_fee=0.01)
     result = trade(rows, {0: replace(LONG, size=2.0)}, terms)
     # 20 units, cash -1000: level 1000 / (20 * 0.8) = 62.5, where equity 250 is 0.2 of 1250; fee 12.5
     assert summary(result)[1:] == [(1, "LIQUIDATION", -20.0, 62.5)]
@@ -200,7 +209,7 @@ def test_liquidation_fills_at_its_level_when_equity_equals_maintenance():
     assert summary(short)[1:] == [(1, "LIQUIDATION", 20.0, 125.0)]
 
 
-def test_a_bar_that_touches_stop_and_take_stops_first_unless_optimistic():
+def test_a_bar_that_touches_stop_and_take_stops_first_unless_optimistic() -> None:
     rows = [QUIET, (100.0, 120.0, 80.0, 100.0)]
     plan = replace(STOPPED, takes=((1.0, 0.5),))
     pessimistic = trade(rows, {0: LONG}, FREE, plan)
@@ -209,7 +218,7 @@ def test_a_bar_that_touches_stop_and_take_stops_first_unless_optimistic():
     assert summary(optimistic)[1:] == [(1, "TAKE", -5.0, 110.0), (1, "STOP", -5.0, 90.0)]
 
 
-def test_takes_close_shares_of_what_remains_in_whole_lots():
+def test_takes_close_shares_of_what_remains_in_whole_lots() -> None:
     rows = [QUIET, (100.0, 140.0, 100.0, 140.0)]
     plan = replace(STOPPED, takes=((1.0, 0.5), (2.0, 0.1), (3.0, 0.9)))
     result = trade(rows, {0: replace(LONG, size=0.7)}, replace(FREE, lot=1.0), plan)
@@ -218,7 +227,7 @@ def test_takes_close_shares_of_what_remains_in_whole_lots():
     assert result.position[-1] == 1.0
 
 
-def test_a_trail_follows_the_best_price_and_acts_from_the_next_bar_on():
+def test_a_trail_follows_the_best_price_and_acts_from_the_next_bar_on() -> None:
     rows = [QUIET, (100.0, 120.0, 100.0, 115.0), (115.0, 115.0, 104.0, 110.0)]
     plan = replace(STOPPED, has_trail=True)
     result = trade(rows, {0: replace(LONG, trail=15.0)}, FREE, plan)
@@ -226,38 +235,45 @@ def test_a_trail_follows_the_best_price_and_acts_from_the_next_bar_on():
     assert summary(result)[1:] == [(2, "STOP", -10.0, 105.0)]
 
 
-def test_a_trail_waits_for_its_gain_and_uses_the_latest_known_distance():
+def test_a_trail_waits_for_its_gain_and_uses_the_latest_known_distance() -> None:
     rows = [QUIET, (100.0, 109.0, 100.0, 109.0), (109.0, 110.0, 109.0, 110.0), (110.0, 110.0, 107.0, 108.0)]
     plan = replace(STOPPED, has_trail=True, trail_after_r=1.0)
-    signals: dict[int, Signal | list[Signal]] = {0: replace(LONG, trail=5.0), 1: Signal(trail=2.0), 2: Signal(trail=-1.0)}
+    signals = {
+        0: replace(LONG, trail=5.0),
+        1: Signal(trail=2.0),
+        2: Signal(trail=-1.0),
+    }
     # 9 of 10 earned at bar 1: not armed; 10 of 10 at bar 2: stop 110 - 2 (the -1 is not a distance)
     assert summary(trade(rows, signals, FREE, plan))[1:] == [(3, "STOP", -10.0, 108.0)]
 
 
-def test_breakeven_moves_the_stop_to_the_entry_after_the_first_take():
+def test_breakeven_moves_the_stop_to_the_entry_after_the_first_take() -> None:
     rows = [QUIET, (100.0, 110.0, 99.0, 110.0), (105.0, 105.0, 95.0, 105.0)]
     plan = replace(STOPPED, takes=((1.0, 0.5),), breakeven=True)
     result = trade(rows, {0: LONG}, FREE, plan)
     assert summary(result)[1:] == [(1, "TAKE", -5.0, 110.0), (2, "STOP", -5.0, 100.0)]
 
 
-def test_the_time_stop_counts_signal_bars_including_the_entry_bar():
+def test_the_time_stop_counts_signal_bars_including_the_entry_bar() -> None:
     result = trade([QUIET] * 5, {0: LONG}, FREE, SlowPlan(time_stop=2))
     assert [(f.bar, f.reason) for f in result.fills] == [(1, "ENTRY"), (3, "TIME_STOP")]
     twice = trade([QUIET] * 5, {0: LONG, 1: [Signal(), Signal()]}, FREE, SlowPlan(time_stop=2))
     assert [(f.bar, f.reason) for f in twice.fills] == [(1, "ENTRY"), (2, "TIME_STOP")]
 
 
-def test_the_first_exit_reason_stays():
-    said = {0: LONG, 1: [Signal(exit_long=1.0), Signal()]}
+def test_the_first_exit_reason_stays() -> None:
+    said: dict[int, Signal | list[Signal]] = {0: LONG, 1: [Signal(exit_long=1.0), Signal()]}
     result = trade([QUIET] * 4, said, FREE, SlowPlan(time_stop=2))
     assert result.fills[1].reason == "EXIT_SIGNAL"
 
 
-def test_a_regime_outside_the_mask_forbids_entry_and_closes_where_asked():
+def test_a_regime_outside_the_mask_forbids_entry_and_closes_where_asked() -> None:
     plan = SlowPlan(regime_mask=0b0100, regime_exit=True)
     rows = [QUIET] * 5
-    assert [f.reason for f in trade(rows, {0: LONG}, FREE, plan, regimes=[2, 2, 0, 0, 0]).fills] == ["ENTRY", "REGIME_EXIT"]
+    assert [f.reason for f in trade(rows, {0: LONG}, FREE, plan, regimes=[2, 2, 0, 0, 0]).fills] == [
+        "ENTRY",
+        "REGIME_EXIT",
+    ]
     assert trade(rows, {0: LONG}, FREE, plan, regimes=[3, 2, 2, 2, 2]).fills == []
     assert trade(rows, {0: LONG}, FREE, plan, regimes=[0, 2, 2, 2, 2]).fills == []
 
@@ -274,17 +290,17 @@ def test_a_regime_outside_the_mask_forbids_entry_and_closes_where_asked():
         SHORT,
     ],
 )
-def test_unknown_impossible_or_contradictory_decisions_are_refused(refused):
+def test_unknown_impossible_or_contradictory_decisions_are_refused(refused: Signal) -> None:
     assert trade([QUIET, QUIET], {0: refused}, FREE, STOPPED).fills == []
     assert trade([QUIET, QUIET], {0: LONG}, FREE, STOPPED).fills != []
 
 
-def test_an_entry_is_decided_only_where_active_but_an_exit_always():
+def test_an_entry_is_decided_only_where_active_but_an_exit_always() -> None:
     result = trade([QUIET] * 5, {0: LONG, 1: Signal(exit_long=1.0), 3: LONG}, active=[True] + [False] * 4)
     assert [(f.bar, f.reason) for f in result.fills] == [(1, "ENTRY"), (2, "EXIT_SIGNAL")]
 
 
-def test_risk_sizing_loses_the_stated_share_at_the_stop_within_leverage():
+def test_risk_sizing_loses_the_stated_share_at_the_stop_within_leverage() -> None:
     plan = replace(STOPPED, size_kind=RISK)
     sized = trade([QUIET, QUIET], {0: replace(LONG, size=0.02)}, FREE, plan)
     capped = trade([QUIET, QUIET], {0: replace(LONG, size=0.5)}, FREE_PERPETUAL, plan)
@@ -293,23 +309,27 @@ def test_risk_sizing_loses_the_stated_share_at_the_stop_within_leverage():
     assert [r.fills[0].quantity for r in (sized, capped, over)] == [2.0, 50.0, 100.0]
 
 
-def test_a_reversal_is_exit_and_entry_at_one_open_but_never_into_the_same_side():
+def test_a_reversal_is_exit_and_entry_at_one_open_but_never_into_the_same_side() -> None:
     both = replace(SHORT, exit_long=1.0)
     turned = trade([QUIET] * 3, {0: LONG, 1: both}, FREE_PERPETUAL)
     same = trade([QUIET] * 3, {0: LONG, 1: replace(LONG, exit_long=1.0)}, FREE_PERPETUAL)
     kept = trade([QUIET] * 3, {0: LONG, 1: SHORT}, FREE_PERPETUAL)
-    assert [(f.bar, f.position_id, f.reason) for f in turned.fills] == [(1, 1, "ENTRY"), (2, 1, "EXIT_SIGNAL"), (2, 2, "ENTRY")]
+    assert [(f.bar, f.position_id, f.reason) for f in turned.fills] == [
+        (1, 1, "ENTRY"),
+        (2, 1, "EXIT_SIGNAL"),
+        (2, 2, "ENTRY"),
+    ]
     assert [f.reason for f in same.fills] == ["ENTRY", "EXIT_SIGNAL"]
     assert [f.reason for f in kept.fills] == ["ENTRY"]
 
 
-def test_the_latest_valid_decision_of_one_close_stands():
+def test_the_latest_valid_decision_of_one_close_stands() -> None:
     later = trade([QUIET] * 2, {0: [LONG, SHORT]}, FREE_PERPETUAL)
     invalid = trade([QUIET] * 2, {0: [LONG, replace(SHORT, size=NAN)]}, FREE_PERPETUAL)
     assert [later.fills[0].quantity, invalid.fills[0].quantity] == [-10.0, 10.0]
 
 
-def test_equity_at_zero_ends_the_run_at_the_close_without_cost():
+def test_equity_at_zero_ends_the_run_at_the_close_without_cost() -> None:
     rows = [QUIET] * 4
     terms = replace(FREE_PERPETUAL, fee=0.0, leverage=1.0)
     result = trade(rows, {0: SHORT, 2: SHORT}, terms, funding={2: -3.0})
@@ -319,7 +339,7 @@ def test_equity_at_zero_ends_the_run_at_the_close_without_cost():
     assert result.position == [0.0, -10.0, 0.0, 0.0] and result.ended
 
 
-def test_cash_and_fills_add_up_in_random_cases():
+def test_cash_and_fills_add_up_in_random_cases() -> None:
     for seed in range(200):
         case = random_case(np.random.default_rng(seed))
         result = case.run()
@@ -331,72 +351,148 @@ def test_cash_and_fills_add_up_in_random_cases():
         assert held == pytest.approx(result.position[-1])
 
 
-def test_a_random_case_is_a_function_of_its_generator():
+def test_a_random_case_is_a_function_of_its_generator() -> None:
     assert random_case(np.random.default_rng(5)).run() == random_case(np.random.default_rng(5)).run()
 
 
 @pytest.mark.parametrize("decimal", [False, True])
-def test_random_cases_contain_every_fill_reason(decimal):
+def test_random_cases_contain_every_fill_reason(decimal: bool) -> None:
     seen = count_occurrences(500, seed=2, decimal=decimal)
     assert {reason for reason in REASONS if seen[reason] >= 5} == set(REASONS)
 
 
 FAULTS = {
     "spot pays funding": ("if self.position and self.terms.perpetual and rate", "if self.position and rate"),
-    "funding at the wrong sign": ("self.cash -= self.position.quantity * open_ * rate", "self.cash += self.position.quantity * open_ * rate"),
-    "exit slips the good way": ("price = open_ * (1 - self.terms.slippage * self.position.side)", "price = open_ * (1 + self.terms.slippage * self.position.side)"),
+    "funding at the wrong sign": (
+        "self.cash -= self.position.quantity * open_ * rate",
+        "self.cash += self.position.quantity * open_ * rate",
+    ),
+    "exit slips the good way": (
+        "price = open_ * (1 - self.terms.slippage * self.position.side)",
+        "price = open_ * (1 + self.terms.slippage * self.position.side)",
+    ),
     "liquidation ignores maintenance": ("(quantity * (1 - self.terms.maintenance))", "quantity"),
-    "short liquidation ignores maintenance": ("(abs(quantity) * (1 + self.terms.maintenance))", "abs(quantity)"),
-    "a level must be passed": ("price <= level if side > 0 else price >= level", "price < level if side > 0 else price > level"),
-    "stops touch but takes must pass": ("if not self.reached(reach, level, -position.side)", "if reach == level or not self.reached(reach, level, -position.side)"),
-    "liquidation before an equal or nearer stop": ("return liquidation > stop if side > 0 else liquidation < stop", "return True"),
-    "gap liquidation without its fee": ('self.close_all(price, "LIQUIDATION", self.terms.fee + self.terms.liquidation_fee)', 'self.close_all(price, "LIQUIDATION", self.terms.fee)'),
-    "gap stop fills at its level": ('self.close_all(price, "STOP", self.terms.fee)\n            return', 'self.close_all(stop, "STOP", self.terms.fee)\n            return'),
+    "short liquidation ignores maintenance": (
+        "(abs(quantity) * (1 + self.terms.maintenance))",
+        "abs(quantity)",
+    ),
+    "a level must be passed": (
+        "price <= level if side > 0 else price >= level",
+        "price < level if side > 0 else price > level",
+    ),
+    "stops touch but takes must pass": (
+        "if not self.reached(reach, level, -position.side)",
+        "if reach == level or not self.reached(reach, level, -position.side)",
+    ),
+    "liquidation before an equal or nearer stop": (
+        "return liquidation > stop if side > 0 else liquidation < stop",
+        "return True",
+    ),
+    "gap liquidation without its fee": (
+        'self.close_all(price, "LIQUIDATION", self.terms.fee + self.terms.liquidation_fee)',
+        'self.close_all(price, "LIQUIDATION", self.terms.fee)',
+    ),
+    "gap stop fills at its level": (
+        'self.close_all(price, "STOP", self.terms.fee)\n            return',
+        'self.close_all(stop, "STOP", self.terms.fee)\n            return',
+    ),
     "no gap takes": ("self.take(open_, open_)", "pass"),
     "cap without fee": ("(price * (1 + terms.fee * leverage))", "price"),
     "minimum notional unchecked at the fill": ("size <= 0 or size * price < terms.min_notional", "size <= 0"),
     "minimum notional unchecked at the decision": ("or size < self.terms.min_notional / close", ""),
     "stop from the open": ("stop=nearest_tick(price - side", "stop=nearest_tick(open_ - side"),
-    "stop not rounded": ("stop=nearest_tick(price - side * order.stop_distance, terms.tick)", "stop=price - side * order.stop_distance"),
+    "stop not rounded": (
+        "stop=nearest_tick(price - side * order.stop_distance, terms.tick)",
+        "stop=price - side * order.stop_distance",
+    ),
     "take levels from the open": ("nearest_tick(price + side * at", "nearest_tick(open_ + side * at"),
     "optimism swapped": ("if self.terms.optimistic:", "if not self.terms.optimistic:"),
-    "no protection in the entry bar": ('self.trade(side * size, price, "ENTRY", terms.fee)', 'self.trade(side * size, price, "ENTRY", terms.fee)\n        self.fresh = self.bar'),
-    "inside liquidation without its fee": ("rate = self.terms.fee + self.terms.liquidation_fee", "rate = self.terms.fee"),
-    "inside stop without slippage": ("price = worse(open_, stop) * (1 - self.terms.slippage * side)", "price = worse(open_, stop)"),
+    "no protection in the entry bar": (
+        'self.trade(side * size, price, "ENTRY", terms.fee)',
+        'self.trade(side * size, price, "ENTRY", terms.fee)\n        self.fresh = self.bar',
+    ),
+    "inside liquidation without its fee": (
+        "rate = self.terms.fee + self.terms.liquidation_fee",
+        "rate = self.terms.fee",
+    ),
+    "inside stop without slippage": (
+        "price = worse(open_, stop) * (1 - self.terms.slippage * side)",
+        "price = worse(open_, stop)",
+    ),
     "take slips": ("price = max(open_, level) if position.side > 0 else min(open_, level)", "price = level"),
     "share of the whole": ("size = floor_lot(share * remaining, self.terms.lot)", "size = share * remaining"),
-    "best from closes": ("position.best = max(position.best, high) if side > 0 else min(position.best, low)", "pass"),
-    "first trail of a close counts": ("position.trail = signals[-1].trail", "position.trail = signals[0].trail"),
+    "best from closes": (
+        "position.best = max(position.best, high) if side > 0 else min(position.best, low)",
+        "pass",
+    ),
+    "first trail of a close counts": (
+        "position.trail = signals[-1].trail",
+        "position.trail = signals[0].trail",
+    ),
     "trail frozen at entry": ("if signals and known(signals[-1].trail):", "if False:"),
     "unknown trail forgets the last": ("if signals and known(signals[-1].trail):", "if signals:"),
-    "trail armed at once": ("if plan.trail_after_r == 0 or gain >= plan.trail_after_r * position.r:", "if True:"),
-    "trail must pass its gain": ("gain >= plan.trail_after_r * position.r", "gain > plan.trail_after_r * position.r"),
+    "trail armed at once": (
+        "if plan.trail_after_r == 0 or gain >= plan.trail_after_r * position.r:",
+        "if True:",
+    ),
+    "trail must pass its gain": (
+        "gain >= plan.trail_after_r * position.r",
+        "gain > plan.trail_after_r * position.r",
+    ),
     "stop can fall back": ("else nearer(position.stop, level)", "else level"),
-    "trail needs a stop": ("level if math.isnan(position.stop) else nearer", "NAN if math.isnan(position.stop) else nearer"),
-    "trail not rounded": ("        level = nearest_tick(level, self.terms.tick)\n        nearer", "        nearer"),
+    "trail needs a stop": (
+        "level if math.isnan(position.stop) else nearer",
+        "NAN if math.isnan(position.stop) else nearer",
+    ),
+    "trail not rounded": (
+        "        level = nearest_tick(level, self.terms.tick)\n        nearer",
+        "        nearer",
+    ),
     "no breakeven": ("if plan.breakeven and position.takes_done >= 1:", "if False:"),
-    "unknown regime passes": ("(regime != 0 and mask >> regime & 1 == 1)", "(regime == 0 or mask >> regime & 1 == 1)"),
+    "unknown regime passes": (
+        "(regime != 0 and mask >> regime & 1 == 1)",
+        "(regime == 0 or mask >> regime & 1 == 1)",
+    ),
     "held counts base bars": ("position.held += 1", "position.held = self.bar"),
     "time stop one late": ("position.held >= plan.time_stop", "position.held > plan.time_stop"),
-    "signal before time stop": ("if plan.time_stop > 0 and position.held >= plan.time_stop:", "if plan.time_stop > 0 and position.held >= plan.time_stop and signal.exit_long != 1.0:"),
-    "last exit reason counts": ("self.pending_exit = self.pending_exit or reason", "self.pending_exit = reason or self.pending_exit"),
+    "signal before time stop": (
+        "if plan.time_stop > 0 and position.held >= plan.time_stop:",
+        "if plan.time_stop > 0 and position.held >= plan.time_stop and signal.exit_long != 1.0:",
+    ),
+    "last exit reason counts": (
+        "self.pending_exit = self.pending_exit or reason",
+        "self.pending_exit = reason or self.pending_exit",
+    ),
     "unknown exit acts": ("signal.exit_short) == 1.0:", "signal.exit_short) != 0.0:"),
     "unknown entry acts": ("signal.enter_long == 1.0, signal", "signal.enter_long != 0.0, signal"),
     "long wins over short": ("if long == short:", "if not long and not short:"),
     "no reversal": ("if self.position and not self.pending_exit:", "if self.position:"),
     "same side again": ("if self.position and self.position.side == side:", "if False:"),
     "spot goes short": ("(short and not self.terms.perpetual)", "False"),
-    "impossible stop enters": ("(self.plan.has_stop and not known(signal.stop))", "(self.plan.has_stop and math.isnan(signal.stop))"),
-    "size of cash, not equity": ("size = self.decided_size(signal.size, distance, equity, close)", "size = self.decided_size(signal.size, distance, self.cash, close)"),
+    "impossible stop enters": (
+        "(self.plan.has_stop and not known(signal.stop))",
+        "(self.plan.has_stop and math.isnan(signal.stop))",
+    ),
+    "size of cash, not equity": (
+        "size = self.decided_size(signal.size, distance, equity, close)",
+        "size = self.decided_size(signal.size, distance, self.cash, close)",
+    ),
     "decision not capped": ("cap if quantity > cap else quantity", "quantity"),
     "spot uses leverage": ("return self.leverage if self.perpetual else 1.0", "return self.leverage"),
     "an order waits": ("order, self.pending_entry = self.pending_entry, None", "order = self.pending_entry"),
-    "first decision of a close counts": ("self.pending_entry = Order(", "self.pending_entry = self.pending_entry or Order("),
+    "first decision of a close counts": (
+        "self.pending_entry = Order(",
+        "self.pending_entry = self.pending_entry or Order(",
+    ),
     "inactive bars decide": ("if active:", "if True:"),
     "the run never ends": ("if equity <= 0 and not self.result.ended:", "if False:"),
-    "ended keeps its position": ('            self.close_all(close, "ENDED", 0.0)', "            pass"),
+    "ended keeps its position": ('self.close_all(close, "ENDED", 0.0)', "pass"),
 }
-FRESH = ("def protect(self, open_: float, adverse: float) -> None:", "def protect(self, open_, adverse):\n        if getattr(self, 'fresh', -1) == self.bar:\n            return")
+FRESH = (
+    "def protect(self, open_: float, adverse: float) -> None:",
+    "def protect(self, open_, adverse):\n"
+    "        if getattr(self, 'fresh', -1) == self.bar:\n            return",
+)
 
 
 def faulty_broker(fault: str) -> types.ModuleType:
@@ -416,13 +512,13 @@ def faulty_broker(fault: str) -> types.ModuleType:
 
 
 @pytest.fixture(scope="module")
-def answered():
+def answered() -> Answered:
     """1,500 random cases with their right answers, as plain numbers."""
     cases = [random_case(np.random.default_rng([9, i])) for i in range(1500)]
     return [(case, as_numbers(case.run())) for case in cases]
 
 
-def faulty_answer(faulty: types.ModuleType, case: Case) -> tuple[object, ...] | None:
+def faulty_answer(faulty: types.ModuleType, case: Case) -> Answer | None:
     """Return what the faulty broker makes of a case; None where it breaks down."""
     terms = faulty.SlowTerms(**asdict(case.terms))
     try:
@@ -432,13 +528,14 @@ def faulty_answer(faulty: types.ModuleType, case: Case) -> tuple[object, ...] | 
     return as_numbers(answer)
 
 
-def as_numbers(result) -> tuple[object, ...]:
+def as_numbers(result: SlowResult) -> Answer:
+    """Return a result as plain tuples and lists, comparable across modules."""
     fills = [(f.bar, f.position_id, f.reason, f.quantity, f.price, f.fee) for f in result.fills]
     return result.equity, result.position, fills
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_planted_fault_is_found(fault, answered):
+def test_every_planted_fault_is_found(fault: str, answered: Answered) -> None:
     faulty = faulty_broker(fault)
     noticed = (case for case, right in answered if faulty_answer(faulty, case) != right)
     assert len(list(islice(noticed, 2))) == 2, f"not two of {len(answered)} random cases notice: {fault}"
@@ -463,60 +560,61 @@ X = [1.0, 3.0, NAN, 2.0, 6.0]
         ("std", [NAN, 1, NAN, 0.5, 2], (2,)),
         ("highest", [NAN, 3, NAN, 3, 6], (2,)),
         ("lowest", [NAN, NAN, NAN, 1, 2], (3,)),
-        ("ema", [NAN, 2, NAN, 2, 4], (3,)),               # alpha 1/2 of 1, 3, 2, 6: 1, 2, 2, 4
-        ("rma", [NAN, 2, NAN, 2, 4], (2,)),               # the same alpha
-        ("quantile", [NAN, NAN, NAN, 1.5, 2.5], (3, 0.25)),   # a quarter of 1, 2, 3 and of 2, 3, 6
-        ("slope", [NAN, NAN, NAN, 0.5, 1.5], (3,)),       # (2 - 1) / 2 and (6 - 3) / 2
-        ("rsi", [NAN, NAN, NAN, 200 / 3, 1000 / 11], (2,)),   # gains 2, 0, 4: 2, 1, 2.5; losses 0, 1, 0: 0, .5, .25
+        ("ema", [NAN, NAN, NAN, 2, 4], (3,)),  # alpha 1/2 of 1, 3, 2, 6: 1, 2, 2, 4
+        ("rma", [NAN, 2, NAN, 2, 4], (2,)),  # the same alpha
+        ("quantile", [NAN, NAN, NAN, 1.5, 2.5], (3, 0.25)),  # a quarter of 1, 2, 3 and of 2, 3, 6
+        ("slope", [NAN, NAN, NAN, 0.5, 1.5], (3,)),  # (2 - 1) / 2 and (6 - 3) / 2
+        # gains 2, 0, 4 smoothed 2, 1, 2.5; losses 0, 1, 0 smoothed 0, 0.5, 0.25
+        ("rsi", [NAN, NAN, NAN, 200 / 3, 1000 / 11], (2,)),
     ],
 )
-def test_windows_hold_the_last_valid_values(name, expected, windows):
-    if name == "ema":
-        expected = [NAN, NAN, NAN, 2, 4]
+def test_windows_hold_the_last_valid_values(
+    name: str, expected: list[float], windows: tuple[float, ...]
+) -> None:
     check(name, [X], expected, *windows)
 
 
-def test_rsi_is_50_while_nothing_moves():
+def test_rsi_is_50_while_nothing_moves() -> None:
     check("rsi", [[5.0, 5.0, 5.0]], [NAN, NAN, 50.0], 2)
 
 
 HIGH, LOW, CLOSE = [10.0, 12.0, 11.0, 15.0], [8.0, 9.0, 6.0, 12.0], [9.0, 11.0, 7.0, 14.0]
 
 
-def test_wilders_indicators():
+def test_wilders_indicators() -> None:
     bars = [HIGH, LOW, CLOSE]
-    check("true_range", bars, [2, 3, 5, 8])             # 15 - 7 is the gap up
+    check("true_range", bars, [2, 3, 5, 8])  # 15 - 7 is the gap up
     check("atr", bars, [NAN, 2.5, 3.75, 5.875], 2)
     check("plus_dm", bars[:2], [NAN, 2, 0, 4])
     check("minus_dm", bars[:2], [NAN, 0, 3, 0])
     plus, minus = [100 / 3.75, 250 / 5.875], [150 / 3.75, 75 / 5.875]
-    check("plus_di", bars, [NAN, NAN, *plus], 2)        # smoothed 2, 1, 2.5
-    check("minus_di", bars, [NAN, NAN, *minus], 2)      # smoothed 0, 1.5, 0.75
+    check("plus_di", bars, [NAN, NAN, *plus], 2)  # smoothed 2, 1, 2.5
+    check("minus_di", bars, [NAN, NAN, *minus], 2)  # smoothed 0, 1.5, 0.75
     dx = [100 * 0.5 / 2.5, 100 * 1.75 / 3.25]
     check("adx", bars, [NAN, NAN, NAN, (dx[0] + dx[1]) / 2], 2)
 
 
-def test_a_bar_with_an_unknown_input_is_left_out_of_a_recursion():
+def test_a_bar_with_an_unknown_input_is_left_out_of_a_recursion() -> None:
     spoiled = [[*x[:2], NAN if i == 2 else 5.0, *x[2:]] for i, x in enumerate((HIGH, LOW, CLOSE))]
     check("true_range", spoiled, [2, 3, NAN, 5, 8])
 
 
-def test_flat_bars_have_no_direction():
+def test_flat_bars_have_no_direction() -> None:
     check("adx", [[2.0] * 6, [1.0] * 6, [1.5] * 6], [NAN, NAN, NAN, 0, 0, 0], 2)
     check("plus_di", [[1.0] * 4, [1.0] * 4, [1.0] * 4], [NAN] * 4, 2)
 
 
-def test_crossings_need_four_known_values():
+def test_crossings_need_four_known_values() -> None:
     a, b = [1.0, 2.0, 3.0, NAN, 4.0, 1.0, 2.0], [2.0] * 7
     check("crosses_above", [a, b], [NAN, 0, 1, NAN, NAN, 0, 0])
     check("crosses_below", [a, b], [NAN, 0, 0, NAN, NAN, 1, 0])
 
 
-def test_bars_since_counts_unknown_as_not_true():
+def test_bars_since_counts_unknown_as_not_true() -> None:
     check("bars_since", [[0, 1, NAN, 0, 1, NAN]], [NAN, 0, 1, 2, 0, 1])
 
 
-def test_conditions_are_three_valued():
+def test_conditions_are_three_valued() -> None:
     a = [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, NAN, NAN, NAN]
     b = [0.0, 1.0, NAN] * 3
     check("and", [a, b], [0, 0, 0, 0, 1, NAN, 0, NAN, NAN])
@@ -525,7 +623,7 @@ def test_conditions_are_three_valued():
     check("if_else", [[1, 0, NAN, 1], [5, 5, 5, NAN], [6, 6, 6, 6]], [5, 6, NAN, NAN])
 
 
-def test_what_is_not_a_finite_number_is_unknown():
+def test_what_is_not_a_finite_number_is_unknown() -> None:
     zero, one = [0.0, 1.0, NAN, math.inf], [1.0, 0.0, 1.0, 1.0]
     check("div", [one, zero], [NAN, 0, NAN, NAN])
     check("log", [[0.0, 1.0, -1.0, NAN]], [NAN, 0, NAN, NAN])
@@ -540,7 +638,9 @@ def test_what_is_not_a_finite_number_is_unknown():
     check("coalesce", [zero, one], [0, 1, 1, 1])
 
 
-@pytest.mark.parametrize("name", ["add", "sub", "mul", "div", "lt", "le", "gt", "ge", "eq", "ne", "min", "max"])
-def test_two_argument_functions_are_unknown_where_either_input_is(name):
+@pytest.mark.parametrize(
+    "name", ["add", "sub", "mul", "div", "lt", "le", "gt", "ge", "eq", "ne", "min", "max"]
+)
+def test_two_argument_functions_are_unknown_where_either_input_is(name: str) -> None:
     out = ORACLES[name](np.array([1.0, NAN, 1.0]), np.array([NAN, 1.0, 2.0]))
     assert np.isnan(out).tolist() == [True, True, False]

@@ -1,0 +1,405 @@
+"""MLflow: campaigns as parent runs, candidates as their children, registered models with aliases.
+
+The only module that imports MLflow, and only inside functions, since that costs seconds. Everything goes
+through one `MlflowClient` with an explicit address; MLflow's global state is neither read nor set, but
+for its environment variables, which a user's own settings go before.
+
+MLflow is a mirror for people. The truth is on disk: the map, the audit log, the candidates' folders.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from filelock import FileLock, Timeout
+
+from pipelines.workspace import Workspace
+from research_lab.errors import LockedError, TrackingError, UsageError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ADDRESS = "MLFLOW_TRACKING_URI"
+EXPERIMENT = "gauntlet"
+SPEC_ARTIFACT = "bundle"
+ALIASES = ("champion", "challenger", "canary")
+STATUSES = ("FINISHED", "FAILED", "KILLED")
+HOST = "127.0.0.1"
+
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
+_LOCK_TIMEOUT_S = 120.0
+_MAX_METRICS = 800
+_MAX_LABELS = 90
+_MAX_VALUE = 5_000
+_NOT_IN_KEYS = re.compile(r"[^\w.\- /]", re.ASCII)
+
+_Item = TypeVar("_Item")
+
+
+class Tracker:
+    """Writes to one MLflow store: the server that ``MLFLOW_TRACKING_URI`` names, or the workspace's SQLite.
+
+    Nothing is imported or opened before the first call that needs it. A tracker can be pickled; each
+    process then opens the store for itself.
+
+    Parameters
+    ----------
+    workspace : its mlflow.db and mlartifacts serve when no server is named.
+    address : a server or database; by default that of the environment, read now.
+    """
+
+    def __init__(self, workspace: Workspace, address: str | None = None) -> None:
+        self.workspace = workspace
+        told = os.environ.get(ADDRESS, "") if address is None else address
+        self.address = told.strip() or f"sqlite:///{workspace.mlflow_db}"
+        if "://" not in self.address or self.address.startswith("file:"):
+            raise TrackingError(
+                "MLflow keeps no runs in plain folders any more",
+                f"{ADDRESS}={self.address}",
+                f"unset {ADDRESS} to use {workspace.mlflow_db}, or name a server",
+            )
+        self._client: MlflowClient | None = None
+        self._experiment = ""
+
+    def __reduce__(self) -> tuple[type[Tracker], tuple[Workspace, str]]:
+        return Tracker, (self.workspace, self.address)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether runs go into the workspace's own database."""
+        return self.address == f"sqlite:///{self.workspace.mlflow_db}"
+
+    def start_campaign(self, name: str, params: Mapping[str, object]) -> str:
+        """Open a campaign's parent run and return its id.
+
+        Parameters
+        ----------
+        params : what the campaign was started with; values longer than 5,000 characters are cut.
+        """
+        with self._calling() as client:
+            from mlflow.entities import Param
+
+            tags = {"gauntlet.kind": "campaign"}
+            run = client.create_run(self._experiment, tags=tags, run_name=name)
+            rows = [Param(_key(key), str(value)[:_MAX_VALUE]) for key, value in params.items()]
+            for chunk in _chunks(rows, _MAX_LABELS):
+                client.log_batch(run.info.run_id, params=chunk)
+            return str(run.info.run_id)
+
+    def log_candidate(
+        self,
+        campaign_run: str,
+        name: str,
+        digest: str,
+        spec_text: str,
+        metrics: Mapping[str, float],
+        tags: Mapping[str, object],
+        artifacts: Mapping[str, Path],
+    ) -> str:
+        """Write one candidate as a finished child run and return its id.
+
+        Parameters
+        ----------
+        campaign_run : id of the parent run; empty for a candidate given by hand.
+        digest : the candidate's hash.
+        spec_text : canonical strategy, stored as ``bundle/spec.yaml``.
+        metrics : numbers by name, such as "holdout/p". MLflow cannot hold NaN or infinity faithfully:
+            those are left out and named in the tag ``gauntlet.not_measured``.
+        tags : words by name, such as each gate's outcome.
+        artifacts : files by the path that they get in the run, such as "evidence/holdout.json".
+        """
+        unmeasured = sorted(key for key, value in metrics.items() if not math.isfinite(value))
+        words = dict(tags) | ({"gauntlet.not_measured": ", ".join(unmeasured)} if unmeasured else {})
+        with tempfile.TemporaryDirectory() as folder, self._calling() as client:
+            from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+            _collect(Path(folder), spec_text, artifacts)
+            first = {"gauntlet.kind": "candidate", "gauntlet.candidate": digest}
+            if campaign_run:
+                first[MLFLOW_PARENT_RUN_ID] = campaign_run
+            run = str(client.create_run(self._experiment, tags=first, run_name=name).info.run_id)
+            _log_batch(client, run, metrics, words)
+            client.log_artifacts(run, folder)
+            client.set_terminated(run, "FINISHED")
+            return run
+
+    def register(self, candidate_run: str, model_name: str, spec_artifact: str = SPEC_ARTIFACT) -> int:
+        """Register a candidate's strategy as a model version, and return its number.
+
+        The same run gives the same version however often it is registered.
+
+        Parameters
+        ----------
+        model_name : without "/" and ":"; see `model_name`.
+        spec_artifact : the run's artifact folder that holds the strategy.
+        """
+        with self._calling() as client:
+            from mlflow.exceptions import MlflowException
+
+            try:
+                client.create_registered_model(model_name)
+            except MlflowException as fault:
+                if fault.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            source = f"runs:/{candidate_run}/{spec_artifact}"
+            for known in client.search_model_versions(f"run_id = '{candidate_run}'"):
+                if known.name == model_name and known.source == source:
+                    return int(known.version)
+            digest = client.get_run(candidate_run).data.tags.get("gauntlet.candidate", "")
+            made = client.create_model_version(
+                model_name, source, run_id=candidate_run, tags={"gauntlet.candidate": digest}
+            )
+            return int(made.version)
+
+    def set_alias(self, model_name: str, alias: str, version: int) -> None:
+        """Point an alias at a version. The last writer wins: enable_map under its lock is the truth."""
+        with self._calling() as client:
+            client.set_registered_model_alias(model_name, alias, str(version))
+
+    def delete_alias(self, model_name: str, alias: str) -> None:
+        """Take an alias away; nothing happens when it is not set."""
+        if self.alias_version(model_name, alias) is not None:
+            with self._calling() as client:
+                client.delete_registered_model_alias(model_name, alias)
+
+    def alias_version(self, model_name: str, alias: str) -> int | None:
+        """Return the version that an alias points at; None when model or alias do not exist."""
+        with self._calling() as client:
+            from mlflow.exceptions import MlflowException
+
+            try:
+                return int(client.get_model_version_by_alias(model_name, alias).version)
+            except MlflowException as fault:
+                if fault.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return None
+                raise
+
+    def anchor_ledger(self, run: str, head: str, n_lines: int | None = None) -> None:
+        """Note a ledger's head in a run, where whoever rewrites the ledger cannot rewrite it too."""
+        lines = {} if n_lines is None else {"gauntlet.ledger_lines": n_lines}
+        with self._calling() as client:
+            _log_batch(client, run, {}, {"gauntlet.ledger_head": head, **lines})
+
+    def anchored(self, run: str) -> tuple[str, int | None]:
+        """Return the head noted by `anchor_ledger` and the number of lines; ("", None) when none was."""
+        with self._calling() as client:
+            tags = client.get_run(run).data.tags
+        lines = tags.get("gauntlet.ledger_lines")
+        return tags.get("gauntlet.ledger_head", ""), None if lines is None else int(lines)
+
+    def finish(self, run: str, status: str = "FINISHED") -> None:
+        """Close a run as FINISHED, FAILED or KILLED."""
+        if status not in STATUSES:
+            raise UsageError(f"no status {status!r}; statuses are {', '.join(STATUSES)}")
+        with self._calling() as client:
+            client.set_terminated(run, status)
+
+    def ui_command(self, port: int = 5000) -> list[str]:
+        """Return the command that shows the workspace's store on this machine's loopback.
+
+        Raises
+        ------
+        TrackingError
+            The store is a server of its own.
+        """
+        if self.address.startswith("http"):
+            raise TrackingError(f"runs are kept at {_public(self.address)}", ADDRESS, "open that address")
+        return [
+            *(sys.executable, "-m", "mlflow", "server"),
+            *("--host", HOST, "--port", str(port), "--workers", "1"),
+            *("--backend-store-uri", self.address),
+            *("--artifacts-destination", self.workspace.mlartifacts.as_uri()),
+        ]
+
+    def serve_ui(self, port: int = 5000) -> int:
+        """Run `ui_command` until it ends or is interrupted, and return its exit code."""
+        command = self.ui_command(port)
+        with self._calling():
+            pass
+        with subprocess.Popen(command, env=ui_environment()) as server:
+            try:
+                return server.wait()
+            except KeyboardInterrupt:
+                server.terminate()
+                server.wait()
+                return 130
+
+    @contextmanager
+    def _calling(self) -> Iterator[MlflowClient]:
+        """Hand out the client, quietly, and turn whatever MLflow raises into one sentence."""
+        _prepare_environment()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from mlflow.exceptions import MlflowException
+            from requests.exceptions import RequestException
+            from sqlalchemy.exc import SQLAlchemyError
+
+            _quieten()
+            try:
+                if self._client is None:
+                    self._client = self._opened()
+                yield self._client
+            except (MlflowException, RequestException, SQLAlchemyError, OSError) as fault:
+                raise self._explained(fault) from fault
+
+    def _opened(self) -> MlflowClient:
+        """Open the store; a fresh database is made by one process while the others wait."""
+        from mlflow import MlflowClient
+
+        if not self.is_local:
+            client = MlflowClient(self.address, self.address)
+            self._experiment = _experiment(client, EXPERIMENT, None)
+            return client
+        self.workspace.root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.workspace.root / "mlflow.lock", timeout=_LOCK_TIMEOUT_S)
+        try:
+            with lock:
+                client = MlflowClient(self.address, self.address)
+                location = self.workspace.mlartifacts.as_uri()
+                self._experiment = _experiment(client, EXPERIMENT, location)
+                return client
+        except Timeout:
+            raise LockedError(
+                f"another process has held it for {_LOCK_TIMEOUT_S:.0f} s",
+                str(lock.lock_file),
+                "wait for it, or find it with `fuser`",
+            ) from None
+
+    def _explained(self, fault: Exception) -> TrackingError:
+        where = _public(self.address)
+        text = _public(" ".join(str(fault).split()))
+        if self.address.startswith("http") and ("Connection" in text or "timed out" in text.lower()):
+            return TrackingError(
+                "the MLflow server does not answer",
+                where,
+                f"start it, or unset {ADDRESS} to use {self.workspace.mlflow_db}",
+            )
+        if "out-of-date database schema" in text:
+            return TrackingError(
+                "the database was made by another version of MLflow",
+                where,
+                f"copy it, then run `mlflow db upgrade {where}`",
+            )
+        return TrackingError(f"MLflow refuses: {text[:300]}", where)
+
+
+def model_name(name: str) -> str:
+    """Return a name that the registry takes, from a market's or a strategy's.
+
+    Examples
+    --------
+    >>> model_name("binanceusdm BTC/USDT perpetual 1h")
+    'binanceusdm BTC-USDT perpetual 1h'
+    """
+    return name.replace("/", "-").replace(":", "-")
+
+
+def ui_environment() -> dict[str, str]:
+    """Return this process's environment with MLflow's quiet settings where the user has none."""
+    return {**_ENVIRONMENT, **os.environ}
+
+
+def _prepare_environment() -> None:
+    for key, value in _ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+
+
+def _quieten() -> None:
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(os.environ["MLFLOW_LOGGING_LEVEL"].upper())
+
+
+def _experiment(client: MlflowClient, name: str, location: str | None) -> str:
+    """Return the experiment's id, making it where it does not exist.
+
+    Parameters
+    ----------
+    location : where local artifacts belong; None for a server, which knows itself. A workspace that
+        was moved has an experiment that points elsewhere: then one named by the new place is used.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException as fault:
+            if fault.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        found = client.get_experiment_by_name(name)
+    if found is None or found.lifecycle_stage != "active":
+        raise TrackingError(f"the experiment {name!r} was deleted", "MLflow", "restore it in the UI")
+    if location is not None and found.artifact_location != location and name == EXPERIMENT:
+        return _experiment(client, f"{EXPERIMENT} at {location}", location)
+    return str(found.experiment_id)
+
+
+def _log_batch(
+    client: MlflowClient, run: str, metrics: Mapping[str, float], tags: Mapping[str, object]
+) -> None:
+    """Log everything in one call, or in as few as MLflow's limits allow."""
+    from mlflow.entities import Metric, RunTag
+
+    now_ms = int(time.time() * 1000)
+    numbers = [Metric(_key(k), float(v), now_ms, 0) for k, v in metrics.items() if math.isfinite(v)]
+    words = [RunTag(_key(k), str(v)[:_MAX_VALUE]) for k, v in tags.items()]
+    n_calls = max(1, -(-len(numbers) // _MAX_METRICS), -(-len(words) // _MAX_LABELS))
+    for i in range(n_calls):
+        client.log_batch(
+            run,
+            metrics=numbers[i * _MAX_METRICS : (i + 1) * _MAX_METRICS],
+            tags=words[i * _MAX_LABELS : (i + 1) * _MAX_LABELS],
+        )
+
+
+def _collect(folder: Path, spec_text: str, artifacts: Mapping[str, Path]) -> None:
+    """Lay out a run's artifacts in a folder, so that they go up in one call."""
+    bundle = folder / SPEC_ARTIFACT
+    bundle.mkdir()
+    (bundle / "spec.yaml").write_text(spec_text, encoding="utf-8")
+    for name, source in artifacts.items():
+        target = folder / name
+        if not target.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(f"an artifact's path must stay inside its run: {name!r}")
+        if not source.is_file():
+            raise UsageError("the artifact does not exist", str(source))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
+def _chunks(rows: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _key(name: str) -> str:
+    """Return a name with the characters that MLflow takes in keys."""
+    return _NOT_IN_KEYS.sub("_", name)[:250]
+
+
+def _public(text: str) -> str:
+    """Return an address or message without a user's name and password."""
+    return re.sub(r"//[^/@\s]+@", "//", text)
+
+

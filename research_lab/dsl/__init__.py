@@ -1,0 +1,1 @@
+"""The language: text -> typed expression -> program. Nothing is ever evaluated as Python."""

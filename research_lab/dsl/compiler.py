@@ -1,0 +1,221 @@
+"""From trees to programs: derived functions written out, equal expressions computed once.
+
+Every instruction is interned by what it does and reads, so two strategies that share a part share it by
+identity; what at least two strategies need goes into the shared half of a union.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from research_lab.dsl import limits
+from research_lab.dsl.dimensions import ZERO
+from research_lab.dsl.expressions import Scope, parse_expression
+from research_lab.dsl.registry import FUNCTIONS, INPUTS, OPERATOR_CODES
+from research_lab.dsl.tree import CHAINS, Node
+from research_lab.engine import program as engine
+from research_lab.engine.jit import FloatArray, IntArray
+from research_lab.engine.program import N_INPUTS, Program, Union
+from research_lab.errors import LimitError
+
+_INPUT_ROW = {name: row for row, name in enumerate(INPUTS)}
+
+
+@dataclass(frozen=True)
+class _Instruction:
+    """What an instruction does, on values numbered by the linker; inputs are 0 to 6."""
+
+    op: int
+    reads: tuple[int, ...]
+    window: int
+    value: float
+
+
+class Linker:
+    """Numbers each distinct value of all trees given to it, inputs first, arguments before results."""
+
+    def __init__(self) -> None:
+        self.instructions: list[_Instruction] = []
+        self.warmup: list[int] = [1] * N_INPUTS
+        self._numbers: dict[_Instruction, int] = {}
+        self._seen: dict[str, int] = {}
+
+    def number(self, node: Node) -> int:
+        """Return the number of a tree's value, adding the instructions it needs."""
+        known = self._seen.get(node.text)
+        if known is None:
+            known = self._add(node)
+            self._seen[node.text] = known
+        return known
+
+    def _add(self, node: Node) -> int:
+        if node.op == "input":
+            return _INPUT_ROW[str(node.value)]
+        if node.op == "constant":
+            return self._intern(engine.CONSTANT, (), 0, float(node.value or 0.0), 0)
+        if node.op in OPERATOR_CODES:
+            return self._operator(node)
+        function = FUNCTIONS[node.op]
+        if function.body:
+            names = [argument.name for argument in function.arguments]
+            return self.number(_written_out(node.op).substitute(dict(zip(names, node.args, strict=True))))
+        window, share, reads = 0, 0.0, []
+        for argument, arg in zip(function.arguments, node.args, strict=True):
+            if argument.kind == "window":
+                window = int(float(arg.value or 0))
+            elif argument.kind == "share":
+                share = float(arg.value or 0)
+            else:
+                reads.append(self.number(arg))
+        if function.opcode == engine.TRUE_RANGE:
+            reads = [_INPUT_ROW["high"], _INPUT_ROW["low"], _INPUT_ROW["close"]]
+        if function.opcode == engine.DIRECTIONAL_MOVE:
+            reads = [_INPUT_ROW["high"], _INPUT_ROW["low"]]
+        constant = function.constant(window, share)
+        return self._intern(function.opcode, tuple(reads), window, constant, function.lookback(window))
+
+    def _operator(self, node: Node) -> int:
+        numbers = [self.number(arg) for arg in node.args]
+        if node.op not in CHAINS:
+            return self._intern(OPERATOR_CODES[node.op], tuple(numbers), 0, 0.0, 0)
+        number = numbers[0]
+        for other in numbers[1:]:
+            number = self._intern(OPERATOR_CODES[node.op], (number, other), 0, 0.0, 0)
+        return number
+
+    def _intern(self, op: int, reads: tuple[int, ...], window: int, value: float, lookback: int) -> int:
+        instruction = _Instruction(op, reads, window, value)
+        known = self._numbers.get(instruction)
+        if known is None:
+            known = N_INPUTS + len(self.instructions)
+            self.instructions.append(instruction)
+            self.warmup.append(lookback + max((self.warmup[k] for k in reads), default=0))
+            self._numbers[instruction] = known
+        return known
+
+    def needed(self, roots: Iterable[int]) -> list[int]:
+        """Return the numbers of all instructions below some values, in order of computation."""
+        found: set[int] = set()
+        open_ = [root for root in roots if root >= N_INPUTS]
+        while open_:
+            number = open_.pop()
+            if number not in found:
+                found.add(number)
+                open_ += [k for k in self.instructions[number - N_INPUTS].reads if k >= N_INPUTS]
+        return sorted(found)
+
+
+@dataclass(frozen=True)
+class _Template:
+    """A derived function's body, with arguments as parameters."""
+
+    body: Node
+
+    def substitute(self, args: dict[str, Node]) -> Node:
+        return _substitute(self.body, args)
+
+
+def _substitute(node: Node, args: dict[str, Node]) -> Node:
+    if node.op == "param":
+        return args[str(node.value)]
+    if not node.params:
+        return node
+    return Node(node.op, tuple(_substitute(arg, args) for arg in node.args), node.dimension, node.value)
+
+
+@cache
+def _written_out(name: str) -> _Template:
+    """Return a derived function's body, parsed once; its arguments' names stand for windows too."""
+    function = FUNCTIONS[name]
+    windows = {a.name: (2.0,) for a in function.arguments if a.kind in ("window", "share")}
+    series = {
+        a.name: Node("param", (), ZERO, a.name)
+        for a in function.arguments
+        if a.kind not in ("window", "share")
+    }
+    return _Template(parse_expression(function.body, Scope(params=windows, definitions=series)))
+
+
+def program_of(roots: Sequence[Node | None]) -> tuple[Program, int]:
+    """Return the program that computes some trees, and the warm-up in bars.
+
+    Parameters
+    ----------
+    roots : the outputs in order; None for one that is absent.
+    """
+    linker = Linker()
+    numbers = [-1 if root is None else linker.number(root) for root in roots]
+    code, values, n_state = _table(linker, linker.needed(numbers), {})
+    warmup = max((linker.warmup[k] for k in numbers if k >= 0), default=0)
+    n_registers = N_INPUTS + len(linker.instructions)
+    return Program(code, values, np.array(numbers, np.int64), n_registers, n_state), warmup
+
+
+def union_of(strategies: Sequence[Sequence[Node | None]]) -> tuple[Union, list[int]]:
+    """Return many strategies as one program, and the warm-up of each in bars."""
+    linker = Linker()
+    numbers = [[-1 if root is None else linker.number(root) for root in roots] for roots in strategies]
+    needed = [linker.needed(roots) for roots in numbers]
+    users = np.zeros(N_INPUTS + len(linker.instructions), np.int64)
+    for below in needed:
+        users[below] += 1
+    common = [number for number in range(N_INPUTS, users.shape[0]) if users[number] > 1]
+    registers = {number: N_INPUTS + k for k, number in enumerate(common)}
+    code, values, n_state = _table(linker, common, registers)
+    n_shared = N_INPUTS + len(common)
+    shared = Program(code, values, np.empty(0, np.int64), n_shared, n_state)
+    private = [_private(linker, below, users, registers, n_shared) for below in needed]
+    outputs = [
+        [root if root < N_INPUTS else places[root] for root in roots]
+        for roots, (_, _, _, places) in zip(numbers, private, strict=True)
+    ]
+    union = Union(
+        shared,
+        np.concatenate([part[0] for part in private]),
+        np.concatenate([part[1] for part in private]),
+        _borders([part[0].shape[0] for part in private]),
+        np.array(outputs, np.int64),
+        _borders([part[2] for part in private]),
+        max((part[0].shape[0] for part in private), default=0),
+    )
+    return union, [max((linker.warmup[k] for k in roots if k >= 0), default=0) for roots in numbers]
+
+
+def _private(
+    linker: Linker, below: list[int], users: IntArray, registers: dict[int, int], n_shared: int
+) -> tuple[IntArray, FloatArray, int, dict[int, int]]:
+    own = [number for number in below if users[number] == 1]
+    places = {**registers, **{number: n_shared + k for k, number in enumerate(own)}}
+    return (*_table(linker, own, places), places)
+
+
+def _borders(lengths: Sequence[int]) -> IntArray:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def _table(
+    linker: Linker, numbers: Sequence[int], registers: dict[int, int]
+) -> tuple[IntArray, FloatArray, int]:
+    """Return instruction rows for some values; a value's register is its number unless told."""
+    code = np.zeros((len(numbers), engine.N_COLUMNS), np.int64)
+    values = np.zeros(len(numbers))
+    place = 0
+    for row, number in enumerate(numbers):
+        instruction = linker.instructions[number - N_INPUTS]
+        code[row, engine.OP] = instruction.op
+        code[row, engine.OUT] = registers.get(number, number)
+        for column, read in enumerate(instruction.reads):
+            code[row, engine.A + column] = registers.get(read, read)
+        code[row, engine.STATE] = place
+        code[row, engine.WINDOW] = instruction.window
+        values[row] = instruction.value
+        place += engine.state_size(instruction.op, instruction.window)
+    if place > limits.STATE_CELLS:
+        raise LimitError(
+            f"needs {place} cells of memory, more than {limits.STATE_CELLS}", remedy="use shorter windows"
+        )
+    return code, values, place

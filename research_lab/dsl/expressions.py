@@ -1,0 +1,359 @@
+"""From text to a typed tree. The text is scanned, parsed with `ast`, and walked; never evaluated.
+
+Errors say where, what was seen, and what would fit.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from research_lab.dsl import limits
+from research_lab.dsl.dimensions import (
+    CONDITION,
+    LITERAL,
+    PRICE,
+    RATIO,
+    Dimension,
+    unify,
+)
+from research_lab.dsl.registry import FUNCTIONS, INPUTS, MAX_WINDOW, Argument, Function
+from research_lab.dsl.tree import Node, constant, folded
+from research_lab.errors import DimensionError, LimitError, SpecError
+
+_TOKEN = re.compile(
+    r"\s+|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![A-Za-z_.\d]))|(?P<name>[A-Za-z_][A-Za-z_0-9]*)"
+    r"|(?P<sign><=|>=|==|!=|[-+*/<>(),])",
+    re.ASCII,
+)
+_BINARY = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide"}
+_COMPARISONS: dict[type[ast.cmpop], tuple[str, bool, str]] = {
+    ast.Lt: ("less", False, "<"),
+    ast.LtE: ("less_equal", False, "<="),
+    ast.Gt: ("less", True, ">"),
+    ast.GtE: ("less_equal", True, ">="),
+    ast.Eq: ("equal", False, "=="),
+    ast.NotEq: ("equal", False, "!="),
+}
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What names mean in an expression, and where its text stands.
+
+    Parameters
+    ----------
+    params : every value that a parameter may take, by name: enough to check windows.
+    definitions : trees by the names of `define`.
+    where, line, column : of the text's first character, for errors.
+    """
+
+    params: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    definitions: Mapping[str, Node] = field(default_factory=dict)
+    where: str = "expression"
+    line: int = 1
+    column: int = 1
+
+
+def parse_expression(text: str, scope: Scope) -> Node:
+    """Return the typed tree of an expression.
+
+    Raises
+    ------
+    SpecError : with file, line, column and a remedy. LimitError, DimensionError where they apply.
+    """
+    return _Parser(text, scope).tree()
+
+
+class _Parser:
+    def __init__(self, text: str, scope: Scope) -> None:
+        self.text = text
+        self.scope = scope
+
+    def tree(self) -> Node:
+        self._scan()
+        try:
+            body = ast.parse(self.text.strip().replace("\n", " "), mode="eval").body
+        except SyntaxError as fault:
+            self._fail(f"cannot be read: {fault.msg}", (fault.offset or 1) - 1, "see the language page")
+        except (ValueError, RecursionError, MemoryError):
+            self._fail("cannot be read", 0, "write it in smaller definitions", LimitError)
+        return self._node(body, 0)
+
+    def _fail(
+        self, what: str, at: int = 0, remedy: str = "", error: type[SpecError] = SpecError
+    ) -> NoReturn:
+        """Raise an error at a character of the text."""
+        before = self.text[: self._indent() + at]
+        line = self.scope.line + before.count("\n")
+        column = len(before) - (before.rfind("\n") + 1) + (self.scope.column if line == self.scope.line else 1)
+        raise error(what, self.scope.where, line, column, remedy)
+
+    def _indent(self) -> int:
+        return len(self.text) - len(self.text.lstrip())
+
+    def _scan(self) -> None:
+        """Refuse what is not of the language, before anything parses it."""
+        if len(self.text) > limits.EXPRESSION_CHARACTERS:
+            self._fail(
+                f"{len(self.text)} characters, more than {limits.EXPRESSION_CHARACTERS}",
+                remedy="split it with define",
+                error=LimitError,
+            )
+        if not self.text.strip():
+            self._fail("an empty expression", remedy="write a condition or a number, or leave the field out")
+        place, n_tokens, depth = 0, 0, 0
+        while place < len(self.text):
+            at = place - self._indent()
+            match = _TOKEN.match(self.text, place)
+            if match is None:
+                seen = self.text[place]
+                self._fail(f"{seen!r} is not part of the language", at, _character_remedy(seen))
+            n_tokens += match.lastgroup is not None
+            depth += {"(": 1, ")": -1}.get(match.group(), 0)
+            if n_tokens > limits.TOKENS:
+                self._fail(f"more than {limits.TOKENS} words and signs", at, "split it with define", LimitError)
+            if depth > limits.DEPTH:
+                self._fail(f"brackets deeper than {limits.DEPTH}", at, "split it with define", LimitError)
+            place = match.end()
+
+    def _node(self, item: ast.expr, depth: int) -> Node:
+        if depth > limits.DEPTH:
+            self._fail(f"deeper than {limits.DEPTH}", item.col_offset, "split it with define", LimitError)
+        node = self._convert(item, depth + 1)
+        if node.size > limits.NODES:
+            self._fail(
+                f"{node.size} operations with definitions written out, more than {limits.NODES}",
+                item.col_offset,
+                "make it simpler",
+                LimitError,
+            )
+        return node
+
+    def _convert(self, item: ast.expr, depth: int) -> Node:
+        if isinstance(item, ast.Constant):
+            return self._number(item)
+        if isinstance(item, ast.Name):
+            return self._name(item)
+        if isinstance(item, ast.BinOp) and type(item.op) in _BINARY:
+            return self._arithmetic(item, depth)
+        if isinstance(item, ast.UnaryOp):
+            return self._unary(item, depth)
+        if isinstance(item, ast.BoolOp):
+            return self._logic(item, depth)
+        if isinstance(item, ast.Compare):
+            return self._comparison(item, depth)
+        if isinstance(item, ast.Call) and isinstance(item.func, ast.Name):
+            return self._call(item, item.func.id, depth)
+        self._fail(
+            "this form is not part of the language",
+            item.col_offset,
+            "use arithmetic, comparisons, and, or, not, and the functions of the language page",
+        )
+
+    def _number(self, item: ast.Constant) -> Node:
+        if isinstance(item.value, bool) or not isinstance(item.value, (int, float)):
+            self._fail(f"{item.value!r} is not a number", item.col_offset, "write a number or a condition")
+        value = float(item.value) if abs(item.value) < 1e300 else float("inf")
+        if value == float("inf"):
+            self._fail("a number beyond 1e300", item.col_offset, "write a smaller number", LimitError)
+        return constant(value)
+
+    def _name(self, item: ast.Name) -> Node:
+        name = item.id
+        if name in self.scope.definitions:
+            return self.scope.definitions[name]
+        if name in self.scope.params:
+            return Node("param", (), LITERAL, name)
+        if name in INPUTS:
+            return Node("input", (), INPUTS[name][0], name)
+        if name in FUNCTIONS:
+            self._fail(f"{name} is a function", item.col_offset, f"write {FUNCTIONS[name].signature}")
+        known = [*self.scope.definitions, *self.scope.params, *INPUTS]
+        self._fail(f"{name} is not known", item.col_offset, _did_you_mean(name, known))
+
+    def _arithmetic(self, item: ast.BinOp, depth: int) -> Node:
+        op = _BINARY[type(item.op)]
+        left, right = self._node(item.left, depth), self._node(item.right, depth)
+        for side, part in ((left, item.left), (right, item.right)):
+            if side.dimension.condition:
+                self._fail(
+                    f"{side.text} is a condition, not a number",
+                    part.col_offset,
+                    "choose numbers with if_else(condition, a, b)",
+                    DimensionError,
+                )
+        if op in ("multiply", "divide"):
+            dimension = left.dimension.times(right.dimension, 1 if op == "multiply" else -1)
+            return folded(Node(op, (left, right), dimension))
+        shared = unify(left.dimension, right.dimension)
+        if shared is None:
+            word = "adds" if op == "add" else "subtracts"
+            self._mismatch(item, f"{word} {left.dimension} and {right.dimension}", left, right)
+        return folded(Node(op, (left, right), shared))
+
+    def _unary(self, item: ast.UnaryOp, depth: int) -> Node:
+        operand = self._node(item.operand, depth)
+        if isinstance(item.op, ast.Not):
+            self._need_condition(operand, item.operand)
+            return Node("not", (operand,), CONDITION)
+        if operand.dimension.condition:
+            self._fail(f"{operand.text} is a condition, not a number", item.col_offset, error=DimensionError)
+        if isinstance(item.op, ast.UAdd):
+            return operand
+        return folded(Node("negate", (operand,), operand.dimension))
+
+    def _logic(self, item: ast.BoolOp, depth: int) -> Node:
+        parts = tuple(self._node(value, depth) for value in item.values)
+        for part, source in zip(parts, item.values, strict=True):
+            self._need_condition(part, source)
+        return _chain("and" if isinstance(item.op, ast.And) else "or", parts)
+
+    def _comparison(self, item: ast.Compare, depth: int) -> Node:
+        sides = [self._node(side, depth) for side in (item.left, *item.comparators)]
+        parts = []
+        for op, (left, right) in zip(item.ops, itertools.pairwise(sides), strict=True):
+            if type(op) not in _COMPARISONS:
+                self._fail("in and is are not part of the language", item.col_offset)
+            name, swapped, _ = _COMPARISONS[type(op)]
+            shared = unify(left.dimension, right.dimension)
+            if shared is None or shared.condition:
+                self._mismatch(item, f"compares {left.dimension} with {right.dimension}", left, right)
+            part = Node(name, (right, left) if swapped else (left, right), CONDITION)
+            parts.append(Node("not", (part,), CONDITION) if isinstance(op, ast.NotEq) else part)
+        return parts[0] if len(parts) == 1 else _chain("and", tuple(parts))
+
+    def _mismatch(self, item: ast.expr, what: str, left: Node, right: Node) -> NoReturn:
+        source = ast.unparse(item)
+        shown = source if len(source) <= 60 else f"{source[:57]}..."
+        pair = {left.dimension.plain(), right.dimension.plain()}
+        remedy = "bring both sides to one dimension, e.g. divide by sma of the same"
+        if any(side.dimension.condition for side in (left, right)):
+            remedy = "join conditions with and, or, not"
+        elif pair == {PRICE, RATIO}:
+            priced = left if left.dimension == PRICE else right
+            remedy = f"compare {_short(priced)} with a price, e.g. sma(close, 14), or divide it by close"
+        self._fail(f"{shown} {what}", item.col_offset, remedy, DimensionError)
+
+    def _need_condition(self, node: Node, source: ast.expr) -> None:
+        if not node.dimension.condition:
+            self._fail(
+                f"{_short(node)} is a {node.dimension}, not a condition",
+                source.col_offset,
+                f"compare it, e.g. {_short(node)} > ...",
+                DimensionError,
+            )
+
+    def _call(self, item: ast.Call, name: str, depth: int) -> Node:
+        function = FUNCTIONS.get(name)
+        if function is None:
+            self._fail(f"{name}() is not known", item.col_offset, _did_you_mean(name, list(FUNCTIONS)))
+        if item.keywords or any(isinstance(arg, ast.Starred) for arg in item.args):
+            self._fail("arguments are given by place", item.col_offset, f"write {function.signature}")
+        args = self._with_defaults(item, function, [self._node(arg, depth) for arg in item.args])
+        for argument, node in zip(function.arguments, args, strict=True):
+            self._check_argument(item, function, argument, node)
+        dimension = function.dimension([node.dimension for node in args])
+        if dimension is None:
+            seen = " and ".join(str(node.dimension) for node in args)
+            self._fail(
+                f"{name}() does not take {seen}", item.col_offset, _function_remedy(name), DimensionError
+            )
+        return Node(name, tuple(args), dimension)
+
+    def _with_defaults(self, item: ast.Call, function: Function, given: list[Node]) -> list[Node]:
+        missing = len(function.arguments) - len(given)
+        if missing == 0:
+            return given
+        if missing == 1 and function.arguments and function.arguments[0].default:
+            return [parse_expression(function.arguments[0].default, Scope()), *given]
+        if missing == 1 and function.arguments and function.arguments[-1].default:
+            return [*given, parse_expression(function.arguments[-1].default, Scope())]
+        n = len(given)
+        self._fail(
+            f"{function.name}() got {n} argument{'s' * (n != 1)}",
+            item.col_offset,
+            f"write {function.signature}",
+        )
+
+    def _check_argument(self, item: ast.Call, function: Function, argument: Argument, node: Node) -> None:
+        place = item.col_offset
+        if argument.kind == "condition" and not node.dimension.condition:
+            self._fail(
+                f"{function.name}() wants a condition, got {_short(node)}, a {node.dimension}",
+                place,
+                error=DimensionError,
+            )
+        if argument.kind not in ("window", "share"):
+            return
+        if node.inputs or not node.dimension.literal:
+            self._fail(
+                f"{argument.name} of {function.name}() must be fixed before the run, got {_short(node)}",
+                place,
+                "write a number or a parameter",
+            )
+        for value in self._values(node):
+            if argument.kind == "share" and not 0.0 <= value <= 1.0:
+                self._fail(f"share of {function.name}() is {value:g}", place, "write a number from 0 to 1")
+            if argument.kind == "window" and value != int(value):
+                self._fail(f"{argument.name} of {function.name}() is {value:g}", place, "write whole bars")
+            if argument.kind == "window" and not argument.least <= value <= MAX_WINDOW:
+                self._fail(
+                    f"{argument.name} of {function.name}() is {value:g}",
+                    place,
+                    f"write {argument.least} to {MAX_WINDOW} bars",
+                    LimitError if value > MAX_WINDOW else SpecError,
+                )
+
+    def _values(self, node: Node) -> list[float]:
+        """Return what a fixed expression may come to, at the extremes of its parameters."""
+        names = sorted(node.params)
+        if len(names) > 3:
+            self._fail("a window of more than three parameters", remedy="use fewer", error=LimitError)
+        found = []
+        for corner in itertools.product(*(self.scope.params[name] for name in names)):
+            bound = node.bind(dict(zip(names, corner, strict=True)))
+            if bound.op != "constant" or bound.value is None:
+                self._fail(f"{_short(node)} has no value", remedy="write a number or a parameter")
+            found.append(float(bound.value))
+        return found
+
+
+def _chain(op: str, parts: tuple[Node, ...]) -> Node:
+    node = Node(op, parts, CONDITION)
+    return node.args[0] if len(node.args) == 1 else node
+
+
+def _short(node: Node) -> str:
+    return node.text if len(node.text) <= 60 else f"{node.text[:57]}..."
+
+
+def _did_you_mean(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name[:40], known, n=3)
+    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
+
+
+def _character_remedy(seen: str) -> str:
+    if seen == "=":
+        return "compare with =="
+    if seen in "&|~^":
+        return "join conditions with and, or, not"
+    if seen in "[]":
+        return "the value n bars ago is prev(x, n)"
+    return "use names, numbers, brackets and + - * / < <= > >= == !="
+
+
+def _function_remedy(name: str) -> str:
+    if name == "log":
+        return "take the logarithm of a ratio, e.g. log(close / prev(close))"
+    return f"see {FUNCTIONS[name].signature}: {FUNCTIONS[name].meaning}"
+
+
+def is_dimension(node: Node, wanted: Dimension) -> bool:
+    """Whether a tree gives the wanted dimension; a literal counts as a ratio."""
+    return unify(node.dimension, wanted) is not None and node.dimension.condition == wanted.condition

@@ -1,0 +1,17 @@
+"""How large a strategy may be. Each limit has its own error, and all are counted while scanning."""
+
+from __future__ import annotations
+
+from typing import Final
+
+BYTES: Final = 16 * 1024
+YAML_DEPTH: Final = 8
+YAML_VALUES: Final = 1_000
+EXPRESSION_CHARACTERS: Final = 4_096
+TOKENS: Final = 1_000
+DEPTH: Final = 32
+NODES: Final = 2_000
+PARAMS: Final = 16
+DEFINITIONS: Final = 32
+STATE_CELLS: Final = 200_000
+INSTRUCTIONS: Final = 2_000

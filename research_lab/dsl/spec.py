@@ -1,0 +1,248 @@
+"""A strategy: read from text, checked, bound to parameter values, hashed and compiled."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from research_lab.dsl import compiler, limits
+
+from research_lab.dsl.tree import Node, number_text
+from research_lab.engine import broker
+from research_lab.engine.jit import FloatArray
+from research_lab.engine.program import Union
+from research_lab.engine.slot import Compiled
+from research_lab.errors import LimitError, SpecError, UsageError
+from research_lab.strict_yaml import scalar
+from research_lab.timeframe import timeframe_ms
+
+REGIMES: tuple[str, ...] = ("trend_up", "trend_down", "range_lowvol", "range_highvol", "panic")
+REGIME_CODES: dict[str, int] = {name: code for code, name in enumerate(REGIMES, start=1)}
+CONDITIONS: tuple[str, ...] = ("enter_long", "exit_long", "enter_short", "exit_short")
+
+
+@dataclass(frozen=True)
+class Param:
+    """A parameter's range (both ends included), the step between values, and its value now."""
+
+    low: float
+    high: float
+    step: float
+    default: float
+
+    @cached_property
+    def values(self) -> tuple[float, ...]:
+        """Every value that tuning may take, ascending."""
+        n = math.floor((self.high - self.low) / self.step + 1e-9) + 1
+        return tuple(round(self.low + k * self.step, 12) for k in range(n))
+
+
+@dataclass(frozen=True, eq=False)
+class Spec:
+    """A strategy, with its trees over parameters.
+
+    Parameters
+    ----------
+    name, hypothesis : what it is called and why it should work; no part of its identity.
+    timeframe, side : such as "4h"; "long", "short" or "both".
+    params : by name.
+    conditions : trees of `CONDITIONS` that are given.
+    stop, trail : distances in price, or None. trail_after : gain in R that arms the trail, 0 at once.
+    size_kind, size : `broker.RISK` or `broker.FRACTION`, and the share of equity.
+    takes : (multiple of R, share of what remains) each.
+    time_stop : bars, or None. breakeven, regime_exit : flags. regimes : where it may enter; empty for all.
+    """
+
+    name: str
+    hypothesis: str
+    timeframe: str
+    side: str
+    params: Mapping[str, Param]
+    conditions: Mapping[str, Node]
+    stop: Node | None
+    trail: Node | None
+    trail_after: Node
+    size_kind: int
+    size: Node
+    takes: tuple[tuple[Node, Node], ...]
+    time_stop: Node | None
+    breakeven: bool
+    regimes: tuple[str, ...]
+    regime_exit: bool
+
+    @property
+    def step_ms(self) -> int:
+        return timeframe_ms(self.timeframe)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The parameters' values now."""
+        return {name: param.default for name, param in self.params.items()}
+
+    @property
+    def n_combinations(self) -> int:
+        return math.prod(len(param.values) for param in self.params.values())
+
+    @property
+    def n_nodes(self) -> int:
+        """Operations of all trees, definitions written out: the strategy's complexity."""
+        return sum(root.size for root in self._roots() if root is not None)
+
+    def bind(self, values: Mapping[str, float]) -> Spec:
+        """Return the strategy with other values of its parameters.
+
+        Raises
+        ------
+        UsageError : for a name that is not a parameter, or a value outside its range.
+        """
+        for name, value in values.items():
+            param = self.params.get(name)
+            if param is None:
+                raise UsageError(f"{name} is no parameter", self.name, f"it has {', '.join(self.params)}")
+            if not param.low <= value <= param.high:
+                raise UsageError(
+                    f"{name}={value:g} lies outside {param.low:g} to {param.high:g}", self.name
+                )
+        params = {
+            name: replace(param, default=float(values.get(name, param.default)))
+            for name, param in self.params.items()
+        }
+        return replace(self, params=params)
+
+    def grid(self) -> list[dict[str, float]]:
+        """Return every combination of parameter values, the last parameter changing fastest."""
+        names = list(self.params)
+        combinations = itertools.product(*(self.params[name].values for name in names))
+        return [dict(zip(names, combination, strict=True)) for combination in combinations]
+
+    def _roots(self) -> list[Node | None]:
+        return [*(self.conditions.get(name) for name in CONDITIONS), self.stop, self.trail, self.size]
+
+    def bound_roots(self) -> list[Node | None]:
+        """Return the trees of the signals, in the engine's order, with parameters replaced."""
+        return [None if root is None else root.bind(self.values) for root in self._roots()]
+
+    @cached_property
+    def identity(self) -> str:
+        """What is traded, parameters replaced by their values: the text that is hashed."""
+        values = self.values
+
+        def bound(node: Node | None) -> str:
+            return "" if node is None else node.bind(values).text
+
+        lines = [f"timeframe {self.step_ms}", f"side {self.side}"]
+        lines += [f"{name} {bound(self.conditions.get(name))}" for name in CONDITIONS]
+        lines += [f"stop {bound(self.stop)}", f"trail {bound(self.trail)} after {bound(self.trail_after)}"]
+        lines += [f"size {self.size_kind} {bound(self.size)}"]
+        lines += [f"take {bound(at)} close {bound(share)}" for at, share in self.takes]
+        lines += [f"time_stop {bound(self.time_stop)}", f"breakeven {self.breakeven}"]
+        lines += [f"regimes {' '.join(sorted(self.regimes))} exit {self.regime_exit}"]
+        return "\n".join(lines)
+
+    @cached_property
+    def hash(self) -> str:
+        """The candidate's identity: SHA-256 over what is traded, whatever it is called."""
+        return hashlib.sha256(self.identity.encode()).hexdigest()
+
+    @cached_property
+    def template_hash(self) -> str:
+        """SHA-256 over the canonical text with every parameter at the low end: the family's identity."""
+        lowest = {name: param.low for name, param in self.params.items()}
+        ranges = [f"{p.low!r} {p.high!r} {p.step!r}" for p in self.params.values()]
+        return hashlib.sha256("\n".join([self.bind(lowest).identity, *ranges]).encode()).hexdigest()
+
+    def canonical(self) -> str:
+        """Return the strategy as canonical YAML, which parses back to the same strategy."""
+        lines = [
+            "spec: 1",
+            f"name: {self.name}",
+            f"hypothesis: {scalar(self.hypothesis)}",
+            f"timeframe: {self.timeframe}",
+            f"side: {self.side}",
+        ]
+        if self.params:
+            lines.append("params:")
+        for name, p in self.params.items():
+            low, high, step, now = (number_text(v) for v in (p.low, p.high, p.step, p.default))
+            lines.append(f"  {name}: {{range: [{low}, {high}], step: {step}, default: {now}}}")
+        lines += [f"{name}: {scalar(root.text)}" for name, root in self.conditions.items()]
+        if self.stop is not None:
+            lines.append(f"stop: {scalar(self.stop.text)}")
+        if self.takes:
+            lines.append("take:")
+        lines += [f"  - {{at: {scalar(f'{a.text} R')}, close: {scalar(c.text)}}}" for a, c in self.takes]
+        if self.trail is not None:
+            after = scalar(f"{self.trail_after.text} R")
+            lines.append(f"trail: {{distance: {scalar(self.trail.text)}, after: {after}}}")
+        if self.breakeven:
+            lines.append("breakeven: true")
+        if self.time_stop is not None:
+            lines.append(f"time_stop: {scalar(self.time_stop.text)}")
+        kind = "risk" if self.size_kind == broker.RISK else "fraction"
+        lines.append(f"size: {{{kind}: {scalar(self.size.text)}}}")
+        if self.regimes:
+            lines.append(f"regimes: [{', '.join(self.regimes)}]")
+        if self.regime_exit:
+            lines.append("regime_exit: true")
+        return "\n".join(lines) + "\n"
+
+    def plan(self, warmup: int) -> FloatArray:
+        """Return what the strategy fixes once, for the broker."""
+        plan = np.zeros(broker.PLAN_SIZE)
+        plan[broker.SIZE_KIND] = self.size_kind
+        plan[broker.TIME_STOP] = 0.0 if self.time_stop is None else self._number(self.time_stop)
+        plan[broker.TRAIL_AFTER] = self._number(self.trail_after)
+        plan[broker.BREAKEVEN] = self.breakeven
+        plan[broker.REGIME_MASK] = sum(1 << REGIME_CODES[name] for name in self.regimes)
+        plan[broker.REGIME_EXIT] = self.regime_exit
+        plan[broker.WARMUP] = warmup
+        plan[broker.N_TAKES] = len(self.takes)
+        for k, (at, share) in enumerate(self.takes):
+            plan[broker.TAKE_AT + k] = self._number(at)
+            plan[broker.TAKE_SHARE + k] = self._number(share)
+        return plan
+
+    def _number(self, node: Node) -> float:
+        bound = node.bind(self.values)
+        if bound.op != "constant" or bound.value is None:
+            raise SpecError(f"{node.text} has no fixed value", self.name, remedy="write a number or a parameter")
+        return float(bound.value)
+
+
+def compile_spec(spec: Spec) -> Compiled:
+    """Return a strategy ready for the engine, at its parameters' values."""
+    program, warmup = compiler.program_of(spec.bound_roots())
+    if program.code.shape[0] > limits.INSTRUCTIONS:
+        raise LimitError(
+            f"{program.code.shape[0]} instructions, more than {limits.INSTRUCTIONS}", spec.name
+        )
+    return Compiled(program, spec.plan(warmup), spec.step_ms)
+
+
+def compile_union(specs: Sequence[Spec]) -> tuple[Union, FloatArray, int]:
+    """Return strategies of one timeframe as one program, their plans, and the timeframe in ms."""
+    if len({spec.step_ms for spec in specs}) != 1:
+        raise UsageError("strategies of different timeframes in one sweep", remedy="sweep each timeframe")
+    union, warmups = compiler.union_of([spec.bound_roots() for spec in specs])
+    plans = np.stack([spec.plan(warmup) for spec, warmup in zip(specs, warmups, strict=True)])
+    return union, plans, specs[0].step_ms
+
+
+def warmup_bars(spec: Spec) -> int:
+    """Return how many bars of its timeframe the strategy must have seen before it may decide."""
+    return compiler.program_of(spec.bound_roots())[1]
+
+
+def load_spec(path: Path) -> Spec:
+    """Read a strategy file; see `spec_reader.parse_spec`."""
+    from research_lab.dsl.spec_reader import parse_spec, read_bytes
+
+    return parse_spec(read_bytes(path), str(path))
+

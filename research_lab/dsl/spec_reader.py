@@ -1,0 +1,304 @@
+"""From a strategy file to a `Spec`: limits first, then form, then expressions and what they must be.
+
+The text may come from anybody. Nothing in it is ever evaluated, imported or opened.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from research_lab.dsl import limits
+from research_lab.dsl.dimensions import CONDITION, PRICE, RATIO, Dimension
+from research_lab.dsl.expressions import Scope, is_dimension, parse_expression
+from research_lab.dsl.regimes import RegimeSet
+from research_lab.dsl.spec import CONDITIONS, REGIMES, Param, Spec, compile_spec
+from research_lab.dsl.spec_text import ParamForm, RegimeForm, SpecForm
+from research_lab.dsl.tree import Node, constant
+from research_lab.engine import broker
+from research_lab.errors import DimensionError, GauntletError, LimitError, SpecError
+from research_lab.strict_yaml import Document, Place, load_text
+from research_lab.timeframe import timeframe_ms
+
+_IN_R = re.compile(r"\s*(?P<multiple>.+?)\s*\*?\s*R\s*")
+_MAX_COMBINATIONS = 10_000_000
+_VOLATILITY_WINDOW = 64
+_YEAR_MS = 365 * 86_400_000
+_RESERVED = frozenset({"and", "or", "not", "if", "else", "in", "is", "lambda", "r"})
+
+Form = TypeVar("Form", bound=BaseModel)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a strategy file's bytes, one more than allowed at most."""
+    try:
+        with path.open("rb") as file:
+            return file.read(limits.BYTES + 1)
+    except OSError as fault:
+        raise SpecError(f"cannot be read: {fault.strerror}", str(path), remedy="give a YAML file") from None
+
+
+def parse_spec(text: str | bytes, where: str = "spec") -> Spec:
+    """Return the strategy that a YAML text describes.
+
+    Raises
+    ------
+    SpecError : naming file, line and column, what was seen, and what would be taken. LimitError for a
+        text too large, DimensionError for expressions that do not fit.
+    """
+    document = _document(text, where)
+    return _SpecReader(document, _fit(SpecForm, document, where), where).read()
+
+
+def parse_regimes(text: str | bytes, where: str = "regimes") -> RegimeSet:
+    """Return the regimes that a YAML text describes, in order of precedence."""
+    document = _document(text, where)
+    form = _fit(RegimeForm, document, where)
+    reader = _Reader(document, where)
+    reader.check_timeframe(form.timeframe)
+    reader.define(form.define)
+    conditions = []
+    for name, expression in form.regimes.items():
+        if name not in REGIMES:
+            reader.fail(("regimes", name), f"{name} is no regime", f"known: {', '.join(REGIMES)}")
+        conditions.append((name, reader.expression(("regimes", name), expression, CONDITION)))
+    return RegimeSet(form.timeframe, tuple(conditions))
+
+
+def load_regimes(path: Path) -> RegimeSet:
+    """Read a regimes file."""
+    return parse_regimes(read_bytes(path), str(path))
+
+
+def _document(text: str | bytes, where: str) -> Document:
+    raw = text.encode("utf-8", errors="surrogatepass") if isinstance(text, str) else text
+    if len(raw) > limits.BYTES:
+        raise LimitError(f"larger than {limits.BYTES} bytes", where, remedy="a strategy is a page, not a book")
+    try:
+        plain = raw.decode("utf-8")
+    except UnicodeDecodeError as fault:
+        raise SpecError(f"byte {fault.start} is not UTF-8", where, remedy="save it as UTF-8 text") from None
+    try:
+        return load_text(plain, where, SpecError)
+    except RecursionError:
+        raise LimitError("nested too deeply", where) from None
+
+
+def _fit(form: type[Form], document: Document, where: str) -> Form:
+    if not isinstance(document.data, dict):
+        raise SpecError("no fields found", where, 1, 1, "a strategy is a list of fields, such as name: ...")
+    try:
+        return form.model_validate_json(json.dumps(document.data, allow_nan=False))
+    except ValidationError as fault:
+        first = fault.errors(include_url=False, include_input=False)[0]
+    except ValueError:
+        raise SpecError("a number that is not finite", where, remedy="write a finite number") from None
+    place: Place = tuple(part for part in first["loc"] if part not in ("str", "int", "float"))
+    place = tuple(part for part in place if not str(part).startswith("constrained-"))
+    line, column = document.mark(place)
+    field = ".".join(str(part)[:40] for part in place)
+    message = str(first["msg"])
+    remedy = ""
+    if first["type"] == "extra_forbidden":
+        message, remedy = "this field is not known", f"known: {', '.join(form.model_fields)}"
+    if first["type"] == "missing":
+        message, remedy = "this field is missing", f"add {field}"
+    raise SpecError(f"{field}: {message}", where, line, column, remedy)
+
+
+class _Reader:
+    """What strategy and regimes files share: definitions, expressions, and errors with their place."""
+
+    def __init__(self, document: Document, where: str) -> None:
+        self.document = document
+        self.where = where
+        self.params: dict[str, Param] = {}
+        self.definitions: dict[str, Node] = {}
+
+    def fail(
+        self, place: Place, what: str, remedy: str = "", error: type[SpecError] = SpecError
+    ) -> NoReturn:
+        line, column = self.document.mark(place)
+        raise error(what, self.where, line, column, remedy)
+
+    def check_timeframe(self, timeframe: str) -> None:
+        try:
+            timeframe_ms(timeframe)
+        except GauntletError as fault:
+            self.fail(("timeframe",), fault.what, fault.remedy)
+
+    def define(self, texts: Mapping[str, str | int | float]) -> None:
+        for name, text in texts.items():
+            if name in self.params or name in _RESERVED:
+                self.fail(("define", name), f"{name} is taken", "choose another name")
+            self.definitions[name] = self.tree(("define", name), text)
+
+    def tree(self, place: Place, text: str | int | float) -> Node:
+        if isinstance(text, (int, float)):
+            return constant(float(text))
+        line, column = self.document.mark(place)
+        ranges = {name: (param.low, param.high) for name, param in self.params.items()}
+        return parse_expression(text, Scope(ranges, self.definitions, self.where, line, column))
+
+    def expression(self, place: Place, text: str | int | float, wanted: Dimension) -> Node:
+        node = self.tree(place, text)
+        if not is_dimension(node, wanted) or (node.dimension.zero and wanted != RATIO):
+            what = f"{place[0]} must be a {wanted}, but {node.text[:60]} is a {node.dimension}"
+            self.fail(place, what, _example(wanted), DimensionError)
+        return node
+
+
+class _SpecReader(_Reader):
+    def __init__(self, document: Document, form: SpecForm, where: str) -> None:
+        super().__init__(document, where)
+        self.form = form
+
+    def read(self) -> Spec:
+        form = self.form
+        self.check_timeframe(form.timeframe)
+        for name, param in form.params.items():
+            self.params[name] = self._param(name, param)
+        if math.prod(len(param.values) for param in self.params.values()) > _MAX_COMBINATIONS:
+            self.fail(("params",), f"more than {_MAX_COMBINATIONS} combinations", "use larger steps", LimitError)
+        self.define(form.define)
+        conditions = self._conditions()
+        stop = None if form.stop is None else self.expression(("stop",), form.stop, PRICE)
+        trail = None
+        if form.trail is not None:
+            trail = self.expression(("trail", "distance"), form.trail.distance, PRICE)
+        size_kind, size = self._size()
+        spec = Spec(
+            form.name, form.hypothesis, form.timeframe, form.side, self.params, conditions, stop, trail,
+            self._trail_after(), size_kind, size, self._takes(), self._time_stop(), form.breakeven,
+            tuple(form.regimes), form.regime_exit,
+        )  # fmt: skip
+        self._check_together(spec)
+        return self._check_compiles(spec)
+
+    def _param(self, name: str, form: ParamForm) -> Param:
+        place: Place = ("params", name)
+        low, high = (float(value) for value in form.range)
+        if name in _RESERVED:
+            self.fail(place, f"{name} is taken", "choose another name")
+        if not low <= high:
+            self.fail(place, f"range [{low:g}, {high:g}] is upside down", "write the lower end first")
+        if not form.step > 0 or (high - low) / form.step > 100_000:
+            self.fail(place, f"step {form.step:g} does not fit the range", "write a step above zero")
+        if not low <= form.default <= high:
+            self.fail(place, f"default {form.default:g} lies outside {low:g} to {high:g}", "move one of them")
+        return Param(low, high, float(form.step), float(form.default))
+
+    def _conditions(self) -> dict[str, Node]:
+        given = {name: getattr(self.form, name) for name in CONDITIONS}
+        for name, text in given.items():
+            if text is not None and self.form.side not in ("both", name.split("_")[1]):
+                self.fail((name,), f"{name} with side: {self.form.side}", "set side: both, or leave it out")
+        for side in ("long", "short"):
+            if self.form.side in ("both", side) and given[f"enter_{side}"] is None:
+                self.fail(("side",), f"enter_{side} is missing", f"add enter_{side}, or change side")
+        return {
+            name: self.expression((name,), text, CONDITION)
+            for name, text in given.items()
+            if text is not None
+        }
+
+    def _fixed(
+        self, place: Place, text: str | int | float, allowed: Callable[[float], bool], wanted: str
+    ) -> Node:
+        """Return a number fixed before the run, checked at both ends of its parameter."""
+        node = self.tree(place, text)
+        if node.inputs or not node.dimension.literal or len(node.params) > 1:
+            self.fail(place, f"{str(text)[:60]} is not a fixed number", "write a number or one parameter")
+        for end in ("low", "high"):
+            bound = node.bind({name: getattr(self.params[name], end) for name in node.params})
+            if bound.op != "constant" or not allowed(float(bound.value or 0.0)):
+                self.fail(place, f"{str(text)[:60]} does not fit", wanted)
+        return node
+
+    def _multiple_of_r(self, place: Place, text: str, least: float) -> Node:
+        match = _IN_R.fullmatch(text)
+        if match is None:
+            self.fail(place, f"{text[:40]!r} is not in R", "write a multiple of the stop's distance: 1R, 1.5R")
+        allowed = f"write {'0R or more' if least == 0 else 'more than 0R'}"
+        return self._fixed(place, match["multiple"], lambda v: v > 0 or (least == 0 and v == 0), allowed)
+
+    def _takes(self) -> tuple[tuple[Node, Node], ...]:
+        takes = []
+        for k, form in enumerate(self.form.take):
+            at = self._multiple_of_r(("take", k, "at"), form.at, least=0.001)
+            share = self._fixed(
+                ("take", k, "close"), form.close, lambda v: 0.0 < v <= 1.0, "write a share above 0, up to 1"
+            )
+            takes.append((at, share))
+        return tuple(takes)
+
+    def _trail_after(self) -> Node:
+        if self.form.trail is None or self.form.trail.after is None:
+            return constant(0.0)
+        return self._multiple_of_r(("trail", "after"), self.form.trail.after, least=0)
+
+    def _time_stop(self) -> Node | None:
+        if self.form.time_stop is None:
+            return None
+        return self._fixed(
+            ("time_stop",), self.form.time_stop, lambda v: v >= 1 and v == int(v), "write whole bars, 1 or more"
+        )
+
+    def _size(self) -> tuple[int, Node]:
+        form = self.form.size
+        given = [n for n in ("risk", "fraction", "target_vol") if getattr(form, n) is not None]
+        if len(given) != 1:
+            self.fail(("size",), f"size has {given or 'nothing'}", "give one of risk, fraction, target_vol")
+        kind = given[0]
+        if form.window is not None and kind != "target_vol":
+            self.fail(("size", "window"), "window without target_vol", "leave it out")
+        size = self.expression(("size", kind), getattr(form, kind), RATIO)
+        if kind != "target_vol":
+            return (broker.RISK if kind == "risk" else broker.FRACTION), size
+        window = _VOLATILITY_WINDOW if form.window is None else form.window
+        bars_a_year = _YEAR_MS / timeframe_ms(self.form.timeframe)
+        volatility = f"std(log(close / prev(close)), {window}) * {math.sqrt(bars_a_year)!r}"
+        return broker.FRACTION, self.tree(("size",), f"({size.text}) / ({volatility})")
+
+    def _check_together(self, spec: Spec) -> None:
+        if spec.stop is None:
+            for needed, place in (
+                (bool(spec.takes), ("take",)),
+                (spec.size_kind == broker.RISK, ("size",)),
+                (self.form.trail is not None and self.form.trail.after is not None, ("trail", "after")),
+            ):
+                if needed:
+                    self.fail(place, f"{place[0]} needs R, and there is no stop", "add stop: ..., e.g. 2 * atr(14)")
+        exits = [spec.conditions.get("exit_long"), spec.conditions.get("exit_short"), spec.stop, spec.trail]
+        if not any(exits) and spec.time_stop is None:
+            self.fail((), "it never exits", "add an exit condition, a stop, a trail or a time stop")
+        if spec.breakeven and not spec.takes:
+            self.fail(("breakeven",), "breakeven acts after the first take, and there is none", "add take")
+        for k, name in enumerate(spec.regimes):
+            if name not in REGIMES:
+                self.fail(("regimes", k), f"{name[:40]} is no regime", f"known: {', '.join(REGIMES)}")
+        if len(set(spec.regimes)) != len(spec.regimes):
+            self.fail(("regimes",), "a regime stands twice", "name each once")
+        if spec.regime_exit and not spec.regimes:
+            self.fail(("regime_exit",), "regime_exit without regimes", "name the regimes it may trade in")
+
+    def _check_compiles(self, spec: Spec) -> Spec:
+        """Return the spec after compiling it with the longest windows, so that no value fails later."""
+        try:
+            for end in ("high", "default"):
+                compile_spec(spec.bind({name: getattr(p, end) for name, p in spec.params.items()}))
+        except LimitError as fault:
+            self.fail((), fault.what, fault.remedy, LimitError)
+        return spec
+
+
+def _example(wanted: Dimension) -> str:
+    if wanted == CONDITION:
+        return "write a comparison, e.g. close > sma(close, 20)"
+    return "write a distance in price, e.g. 2 * atr(14)" if wanted == PRICE else "write a number, e.g. 0.01"

@@ -1,0 +1,382 @@
+"""The lake: snapshots of candles that cannot change unseen, and the three zones with their seal.
+
+Generators, tuning and gates 1 to 6 get `Lake.research`, which ends where the holdout begins. Gate 7 alone
+opens the holdout, and every opening is counted. Shadow and canary get `Lake.forward`. The borders belong to
+a symbol, not to a file: the same candles at another exchange, on another grid or in a longer file have them
+at the same times. Once recorded they stay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from research_lab.bars import DAY_MS, Bars, read_candles, utc, write_candles
+from research_lab.durable import ChainedLog, atomic_write
+from research_lab.errors import (
+    DataError,
+    InsufficientError,
+    LedgerError,
+    LockedError,
+    UsageError,
+    WorkspaceError,
+)
+
+HOLDOUT_SHARE = 0.4
+FORWARD_MS = 90 * DAY_MS
+
+_FORMAT = 1
+_LOCK_SECONDS = 30.0
+_N_DIGITS = 16
+
+
+class Span(NamedTuple):
+    """A stretch of time, ms UTC: from `start_ms` up to, but without, `end_ms`."""
+
+    start_ms: int
+    end_ms: int
+
+    def overlaps(self, other: Span) -> bool:
+        return self.start_ms < other.end_ms and other.start_ms < self.end_ms
+
+
+@dataclass(frozen=True)
+class Zones:
+    """Research, holdout and forward: each begins where the one before it ends."""
+
+    research: Span
+    holdout: Span
+    forward: Span
+
+
+@dataclass(frozen=True)
+class HoldoutKey:
+    """Who opens the holdout, and how it will look.
+
+    Parameters
+    ----------
+    candidate : hash of the candidate.
+    protocol : hash of costs, rules and whatever else decides the result. The same key on the same data sees
+        the same again, so it is no further opening; another protocol is.
+    """
+
+    candidate: str
+    protocol: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ZoneBars:
+    """Bars up to a zone's end. Those before `start` may warm indicators up; trades begin at `start`."""
+
+    bars: Bars
+    start: int
+
+
+@dataclass(frozen=True, eq=False)
+class Opening:
+    """The holdout, opened for the k-th time for this market and an overlapping time, counted from 1."""
+
+    bars: Bars
+    start: int
+    k: int
+
+
+def divide(bars: Bars, holdout_share: float = HOLDOUT_SHARE, forward_ms: int = FORWARD_MS) -> Zones:
+    """Return the zones of bars, divided by time, with borders at midnight UTC.
+
+    Parameters
+    ----------
+    holdout_share : share of the time before the forward zone that is sealed, in (0, 1).
+    forward_ms : length of the forward zone at the end, at least 0.
+
+    Raises
+    ------
+    InsufficientError
+        When research or holdout would be empty.
+    """
+    if not 0.0 < holdout_share < 1.0 or forward_ms < 0:
+        raise UsageError(
+            f"holdout share {holdout_share:g}, forward {forward_ms} ms; wanted a share in (0, 1) and a time"
+        )
+    start, end = bars.interval
+    forward = _midnight(end - forward_ms)
+    holdout = _midnight(forward - round(holdout_share * (forward - start)))
+    if not start < holdout < forward <= end:
+        raise InsufficientError(
+            f"{(end - start) / DAY_MS:.1f} days of {bars.market.name} cannot be divided with "
+            f"{forward_ms / DAY_MS:g} days forward and a holdout of {holdout_share:.0%}",
+            remedy="bring more data, or a shorter forward zone",
+        )
+    return Zones(Span(start, holdout), Span(holdout, forward), Span(forward, end))
+
+
+@dataclass(frozen=True)
+class Lake:
+    """Snapshots, seal and openings under `lake/` of a workspace.
+
+    Parameters
+    ----------
+    workspace : the workspace's folder; `lake/` in it is made when first written to.
+    """
+
+    workspace: Path
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.workspace) / "lake"
+
+    def keep(self, bars: Bars) -> str:
+        """Store bars and return their snapshot hash, 64 hex digits. Storing the same twice is no fault."""
+        file, manifest = self._snapshot_files(bars.snapshot)
+        with self._locked():
+            if not _is_intact(file, manifest):
+                write_candles(bars, file)
+                told = {
+                    "format": _FORMAT,
+                    "snapshot": bars.snapshot,
+                    "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+                    "market": asdict(bars.market),
+                    "timeframe": bars.timeframe,
+                    "n_bars": bars.n,
+                    "interval_ms": list(bars.interval),
+                }
+                atomic_write(manifest, json.dumps(told, indent=1, sort_keys=True) + "\n")
+        return bars.snapshot
+
+    def load(self, snapshot: str) -> Bars:
+        """Return stored bars by their hash or its first 16 digits, verified to the last bit.
+
+        Raises
+        ------
+        WorkspaceError
+            When there is no such snapshot, or its file is not what was stored.
+        """
+        file, manifest = self._snapshot_files(snapshot)
+        remedy = "store it again from its source"
+        if not manifest.exists() or not file.exists():
+            raise WorkspaceError(f"there is no snapshot {snapshot[:_N_DIGITS]}", str(file), remedy)
+        if not _is_intact(file, manifest):
+            raise WorkspaceError("the file is not the one that was stored", str(file), remedy)
+        try:
+            bars = read_candles(file)
+        except DataError as fault:
+            raise WorkspaceError(f"the snapshot cannot be read: {fault.what}", str(file), remedy) from fault
+        if not bars.snapshot.startswith(snapshot) or bars.snapshot != _read_json(manifest).get("snapshot"):
+            raise WorkspaceError(
+                f"holds {bars.snapshot[:_N_DIGITS]}, not {snapshot[:_N_DIGITS]}", str(file), remedy
+            )
+        return bars
+
+    def seal(self, charged_to: str, zones: Zones) -> Zones:
+        """Record the borders of a symbol, unless it has some, and return the zones that hold.
+
+        A recorded border stays where it is whatever is asked for later: research never grows into a sealed
+        holdout, and what comes after the forward border is forward. Only the outer ends follow the data.
+        """
+        with self._locked():
+            sealed = self._sealed()
+            if charged_to not in sealed:
+                sealed[charged_to] = {
+                    "holdout_start_ms": zones.holdout.start_ms,
+                    "forward_start_ms": zones.forward.start_ms,
+                    "holdout_start": utc(zones.holdout.start_ms),
+                    "forward_start": utc(zones.forward.start_ms),
+                }
+                whole = {"format": _FORMAT, "markets": sealed}
+                atomic_write(self._seal_file, json.dumps(whole, indent=1, sort_keys=True) + "\n")
+        holdout, forward = self._borders(charged_to)
+        return Zones(
+            Span(min(zones.research.start_ms, holdout), holdout),
+            Span(holdout, forward),
+            Span(forward, max(zones.forward.end_ms, forward)),
+        )
+
+    def zones(self, bars: Bars) -> Zones:
+        """Return the sealed zones of the bars' symbol, with the bars' own outer ends.
+
+        Raises
+        ------
+        UsageError
+            When the symbol has not been sealed.
+        """
+        holdout, forward = self._borders(bars.market.charged_to)
+        start, end = bars.interval
+        return Zones(
+            Span(min(start, holdout), holdout), Span(holdout, forward), Span(forward, max(end, forward))
+        )
+
+    def research(self, bars: Bars) -> Bars:
+        """Return a copy of the bars that had closed when the holdout begins: what may be studied."""
+        return _until(bars, self.zones(bars).research, "research")
+
+    def holdout(self, bars: Bars, key: HoldoutKey) -> Opening:
+        """Open the holdout for gate 7, and count it.
+
+        Returns
+        -------
+        Opening
+            Its `k` is one more than the number of other openings, so far, of the same symbol whose time
+            overlaps; a repetition with the same key on the same bars has the k that it had.
+        """
+        zone = self.zones(bars).holdout
+        served = _with_warm_up(bars, zone, "holdout")
+        opened = Span(int(served.bars.time[served.start]), served.bars.interval[1])
+        subject = {"candidate": key.candidate, "protocol": key.protocol, "snapshot": served.bars.snapshot}
+        with self._locked():
+            k = self._count(bars.market.charged_to, zone, opened, subject)
+        return Opening(served.bars, served.start, k)
+
+    def forward(self, bars: Bars) -> ZoneBars:
+        """Return all bars and where the forward zone begins in them: for shadow and canary."""
+        return _with_warm_up(bars, self.zones(bars).forward, "forward")
+
+    def openings(self, charged_to: str | None = None) -> list[dict[str, Any]]:
+        """Return what was recorded of every opening, oldest first; of one symbol when given."""
+        lines = [dict(line.payload) for line in self._log.read()]
+        return [line for line in lines if charged_to in (None, line["charged_to"])]
+
+    def _count(self, charged_to: str, zone: Span, opened: Span, subject: dict[str, str]) -> int:
+        """Record an opening and return its k; the caller holds the lock."""
+        past = self.openings(charged_to)
+        moved = [line for line in past if line["holdout_start_ms"] != zone.start_ms]
+        if moved:
+            raise LedgerError(
+                f"{charged_to} was opened with its holdout from {utc(moved[-1]['holdout_start_ms'])}, "
+                f"the seal says {utc(zone.start_ms)}",
+                str(self._seal_file),
+                "restore seal.json: a seal never moves",
+            )
+        rivals = [line for line in past if opened.overlaps(Span(*line["interval_ms"]))]
+        again = [line for line in rivals if all(line[name] == value for name, value in subject.items())]
+        k = int(again[0]["k"]) if again else 1 + sum(not line["again"] for line in rivals)
+        self._log.append(
+            {
+                "charged_to": charged_to,
+                "holdout_start_ms": zone.start_ms,
+                "interval_ms": list(opened),
+                **subject,
+                "k": k,
+                "again": bool(again),
+            }
+        )
+        return k
+
+    @property
+    def _seal_file(self) -> Path:
+        return self.folder / "seal.json"
+
+    @property
+    def _log(self) -> ChainedLog:
+        return ChainedLog(self.folder / "openings.jsonl")
+
+    def _snapshot_files(self, snapshot: str) -> tuple[Path, Path]:
+        """Return the paths of a snapshot's candles and of its manifest."""
+        if re.fullmatch(r"[0-9a-f]{16,64}", snapshot) is None:
+            raise UsageError(f"{snapshot!r} is no snapshot", remedy="give its first 16 or all 64 hex digits")
+        stem = self.folder / "snapshots" / snapshot[:_N_DIGITS]
+        return stem.with_suffix(".parquet"), stem.with_suffix(".json")
+
+    def _sealed(self) -> dict[str, dict[str, Any]]:
+        if not self._seal_file.exists():
+            return {}
+        whole = _read_json(self._seal_file)
+        markets = whole.get("markets")
+        if whole.get("format") != _FORMAT or not isinstance(markets, dict):
+            raise WorkspaceError(
+                f"format {whole.get('format')!r}; wanted {_FORMAT}",
+                str(self._seal_file),
+                "restore it from a copy",
+            )
+        return markets
+
+    def _borders(self, charged_to: str) -> tuple[int, int]:
+        """Return where holdout and forward begin, ms UTC."""
+        entry = self._sealed().get(charged_to)
+        if entry is None:
+            raise UsageError(
+                f"the zones of {charged_to} are not sealed",
+                str(self._seal_file),
+                "seal them first: lake.seal(symbol, divide(bars))",
+            )
+        try:
+            holdout, forward = entry["holdout_start_ms"], entry["forward_start_ms"]
+        except (KeyError, TypeError) as fault:
+            raise WorkspaceError(
+                f"the entry of {charged_to} is malformed", str(self._seal_file), "restore it from a copy"
+            ) from fault
+        if type(holdout) is not int or type(forward) is not int or holdout >= forward:
+            raise WorkspaceError(
+                f"borders {holdout!r}, {forward!r} of {charged_to}; wanted two times in order",
+                str(self._seal_file),
+                "restore it from a copy",
+            )
+        return holdout, forward
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        from filelock import FileLock, Timeout
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        place = self.folder / ".lock"
+        try:
+            with FileLock(place, timeout=_LOCK_SECONDS):
+                yield
+        except Timeout as fault:
+            raise LockedError(
+                f"the lake is locked since {_LOCK_SECONDS:g} s", str(place), "wait for the other process"
+            ) from fault
+
+
+def _midnight(ms: int) -> int:
+    """Return the last midnight UTC at or before a time."""
+    return ms - ms % DAY_MS
+
+
+def _until(bars: Bars, zone: Span, name: str) -> Bars:
+    """Return a copy of the bars closed at the zone's end, at least one of which opens in the zone."""
+    stop = int(np.searchsorted(bars.time, zone.end_ms - bars.step_ms, side="right"))
+    if stop == 0 or bars.time[stop - 1] < zone.start_ms:
+        raise InsufficientError(
+            f"no bar of {bars.market.name} lies in {name}, {utc(zone.start_ms)} to {utc(zone.end_ms)}",
+            remedy="bring data of that time",
+        )
+    part = bars.window(0, stop)
+    # A view would still reach what lies behind the border through its base.
+    return Bars(
+        bars.market,
+        bars.step_ms,
+        part.time.copy(),
+        np.array(part.inputs, order="C"),
+        part.funding_due.copy(),
+    )
+
+
+def _with_warm_up(bars: Bars, zone: Span, name: str) -> ZoneBars:
+    served = _until(bars, zone, name)
+    return ZoneBars(served, int(np.searchsorted(served.time, zone.start_ms, side="left")))
+
+
+def _is_intact(file: Path, manifest: Path) -> bool:
+    """Return whether both files exist and the candles have the SHA-256 that the manifest tells."""
+    if not file.exists() or not manifest.exists():
+        return False
+    wanted = _read_json(manifest).get("sha256")
+    return hashlib.sha256(file.read_bytes()).hexdigest() == wanted
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        whole = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as fault:
+        raise WorkspaceError(f"not readable: {fault}", str(path), "restore it from a copy") from fault
+    if not isinstance(whole, dict):
+        raise WorkspaceError("wanted a JSON object", str(path), "restore it from a copy")
+    return whole

@@ -1,0 +1,359 @@
+"""The trial ledger: every candidate that was scored, charged to a market and a time, with its daily returns.
+
+A result is worth what the number of tries behind it leaves of it, so nothing looks at a market uncounted.
+The ledger is a folder of segments. Each writing process begins its own under a random name, so those of
+several machines merge by copying the files together, and readers take the union:
+
+    seg-<32 hex>.jsonl      one line a trial, chained by hash
+    seg-<32 hex>.f64        daily returns, little-endian float64, one row a trial, in the lines' order
+
+A line names place, length and SHA-256 of its row, so the chain covers the returns too. A batch costs one
+lock, one sync of its rows and then one of its lines: no line stands without its row. What a crash leaves
+behind the last whole line is cut off when the folder is next opened, and reported.
+
+**What one trial is.** Records of one candidate, market and interval with the same returns are one trial, in
+whatever segment and however often. A crash or refusal is absorbed by any other record of its candidate,
+market and interval. Different returns are different looks: spot and perpetual, two snapshots, other costs.
+Markets are symbols, so exchanges, timeframes and perpetuals add up; intervals count where they overlap.
+
+A chain cannot show that its end was cut off, nor a folder that a segment is gone. Keep `heads` elsewhere
+(MLflow has them) and hand them to `verify`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from research_lab.bars import FloatArray
+from research_lab.errors import LedgerError, LockedError, UsageError
+from research_lab.scoring.ledger_segment import ROW, Key, Kind, Record, Segment, Trial
+from research_lab.timeframe import DAY_MS
+
+__all__ = ["Kind", "Trial", "TrialLedger"]
+
+_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_log = logging.getLogger(__name__)
+
+
+class TrialLedger:
+    """The trials of one workspace.
+
+    Opening cuts off what crashed writers left; `losses` has a sentence for each. Reading takes no lock and
+    sees every batch that was appended, by any process, before the call. One object may be used by
+    several threads; after a fork the child writes its own segment.
+
+    Parameters
+    ----------
+    folder : created when missing.
+    now : seconds since 1970, UTC.
+    lock_timeout_s : how long to wait for another writer.
+
+    Raises
+    ------
+    LockedError
+        Another process held the lock for longer than that.
+    """
+
+    def __init__(
+        self, folder: Path | str, *, now: Callable[[], float] = time.time, lock_timeout_s: float = 60.0
+    ) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.losses: tuple[str, ...] = ()
+        self._now = now
+        self._lock = FileLock(self.folder / ".lock", timeout=lock_timeout_s)
+        self._threads = threading.RLock()
+        self._segments: dict[str, Segment] = {}
+        self._own: tuple[int, Segment] | None = None
+        self._distinct: list[tuple[Segment, Record]] | None = None
+        self._cut_torn_ends()
+
+    def append(self, trials: Sequence[Trial], daily: FloatArray | None = None, first_day: int = 0) -> int:
+        """Record a batch durably; when it returns, the batch is on the disk.
+
+        A trial that is already recorded (see the module's words on what one trial is) is not written
+        twice, so a batch may safely be repeated after a crash.
+
+        Parameters
+        ----------
+        trials : of any kind, market and interval; `recorded_s` is set here.
+        daily : array of shape (n_trials, n_days)
+            Returns by UTC day as fractions, finite. Rows of trials that were not scored are ignored.
+            None when none was scored.
+        first_day : of all rows, days since 1970-01-01 UTC; all days lie in each trial's interval.
+
+        Returns
+        -------
+        int
+            How many trials were new.
+
+        Raises
+        ------
+        UsageError
+            A trial is malformed, or was scored and has no finite returns.
+        LedgerError
+            The ledger is broken.
+        LockedError
+            Another process holds the lock.
+        """
+        rows = _checked_rows(trials, daily, first_day)
+        digests = ["" if row is None else hashlib.sha256(row.data).hexdigest() for row in rows]
+        with self._alone():
+            new = _unknown(trials, digests, self._records())
+            if new:
+                now = self._now()
+                stamped = [replace(trials[i], recorded_s=now) for i in new]
+                self._own_segment().append(
+                    stamped, [rows[i] for i in new], [digests[i] for i in new], first_day
+                )
+                self._distinct = None
+        return len(new)
+
+    def trials(self, market: str, start_ms: int, end_ms: int) -> list[Trial]:
+        """Return the trials charged to `market` whose interval overlaps [start, end), oldest first."""
+        return [record.trial for _, record in self._overlapping(market, start_ms, end_ms)]
+
+    def n_looks(self, market: str, start_ms: int, end_ms: int) -> int:
+        """Return how many trials of any kind were charged to `market` and overlap [start, end)."""
+        return len(self._overlapping(market, start_ms, end_ms))
+
+    def counted(self, candidate: str, market: str, start_ms: int, end_ms: int) -> bool:
+        """Whether this candidate was recorded for exactly this market and interval, in any kind."""
+        key = (candidate, market, start_ms, end_ms)
+        return any(record.trial.key == key for record in self._records())
+
+    def daily_returns(self, market: str, start_day: int, end_day: int) -> tuple[FloatArray, list[str]]:
+        """Return the daily returns of every scored trial of `market` that overlaps the days.
+
+        Parameters
+        ----------
+        market : the symbol charged.
+        start_day, end_day : [start, end), days since 1970-01-01 UTC.
+
+        Returns
+        -------
+        matrix : array of shape (n_days, n_trials)
+            Fractions; columns are contiguous. NaN on days outside a trial's returns, also for the whole
+            column of a trial whose interval overlaps but whose returns do not.
+        candidates : the columns' candidate hashes, oldest trial first. A candidate that was scored on two
+            intervals or snapshots has two columns.
+
+        Raises
+        ------
+        LedgerError
+            A row is missing or was changed.
+        """
+        if end_day <= start_day:
+            raise UsageError(f"days {start_day} to {end_day}", remedy="end after the first day")
+        found = self._overlapping(market, start_day * DAY_MS, end_day * DAY_MS)
+        scored = [(segment, record) for segment, record in found if record.n_days]
+        matrix = np.full((len(scored), end_day - start_day), np.nan)
+        opened: dict[Path, FloatArray] = {}
+        for out, (segment, record) in zip(matrix, scored, strict=True):
+            if segment.path not in opened:
+                opened[segment.path] = segment.open_rows()
+            row = segment.row(record, opened[segment.path])
+            first = max(start_day, record.first_day)
+            last = min(end_day, record.first_day + record.n_days)
+            if first < last:
+                days = row[first - record.first_day : last - record.first_day]
+                out[first - start_day : last - start_day] = days
+        return matrix.T, [record.trial.candidate for _, record in scored]
+
+    def heads(self) -> dict[str, str]:
+        """Return each segment's last hash by file name: what to anchor elsewhere."""
+        self._refresh()
+        return {name: segment.head for name, segment in sorted(self._segments.items()) if segment.heads}
+
+    def head(self) -> str:
+        """Return one SHA-256 over all segments' names and last hashes: it changes with every batch."""
+        text = "".join(f"{name} {head}\n" for name, head in self.heads().items())
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def verify(self, anchored: Mapping[str, str] | None = None) -> None:
+        """Read everything from the disk and check every line and row.
+
+        Parameters
+        ----------
+        anchored : what `heads` once returned; checked to be part of what stands now.
+
+        Raises
+        ------
+        LedgerError
+            Naming file and line of the first break.
+        """
+        with self._alone():
+            segments = {path.name: Segment(path) for path in self._paths()}
+            for segment in segments.values():
+                segment.verify()
+        for name, head in sorted((anchored or {}).items()):
+            if name not in segments:
+                raise LedgerError("an anchored segment is gone", str(self.folder / name), "restore it")
+            if head not in segments[name].heads:
+                raise LedgerError(
+                    f"no line has the anchored hash {head[:12]}", str(self.folder / name), "restore the file"
+                )
+
+    def _cut_torn_ends(self) -> None:
+        losses = []
+        with self._alone():
+            for path in self._paths():
+                segment = self._segments[path.name] = Segment(path)
+                try:
+                    loss = segment.cut_torn_end()
+                except LedgerError:
+                    continue  # not torn but broken: nothing is cut, and whoever reads it is told
+                if loss:
+                    losses.append(loss)
+                    _log.warning("%s", loss)
+        self.losses = tuple(losses)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the folder's lock, among threads and processes."""
+        with self._threads:
+            try:
+                self._lock.acquire()
+            except Timeout:
+                raise LockedError(
+                    f"another process writes for more than {self._lock.timeout:g} s",
+                    self._lock.lock_file,
+                    "wait for it, or end it; the lock is free as soon as it is gone",
+                ) from None
+            try:
+                yield
+            finally:
+                self._lock.release()
+
+    def _paths(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob("seg-*.jsonl") if Segment.is_one(path))
+
+    def _refresh(self) -> None:
+        with self._threads:
+            paths = {path.name: path for path in self._paths()}
+            gone = sorted(self._segments.keys() - paths.keys())
+            if gone:
+                where = str(self.folder / gone[0])
+                raise LedgerError("a segment that was read before is gone", where, "restore it")
+            for name, path in paths.items():
+                segment = self._segments.setdefault(name, Segment(path))
+                if segment.refresh():
+                    self._distinct = None
+
+    def _records(self) -> list[Record]:
+        with self._threads:
+            self._refresh()
+            return [record for segment in self._segments.values() for record in segment.records]
+
+    def _own_segment(self) -> Segment:
+        if self._own is None or self._own[0] != os.getpid():
+            segment = Segment.create(self.folder)
+            self._segments[segment.path.name] = segment
+            self._own = (os.getpid(), segment)
+        return self._own[1]
+
+    def _overlapping(self, market: str, start_ms: int, end_ms: int) -> list[tuple[Segment, Record]]:
+        if end_ms <= start_ms:
+            raise UsageError(f"interval {start_ms} to {end_ms} ms", remedy="end after the start")
+        with self._threads:
+            self._refresh()
+            if self._distinct is None:
+                self._distinct = _distinct(self._segments.values())
+            return [
+                (segment, record)
+                for segment, record in self._distinct
+                if record.trial.market == market
+                and record.trial.start_ms < end_ms
+                and start_ms < record.trial.end_ms
+            ]
+
+
+def _distinct(segments: Iterable[Segment]) -> list[tuple[Segment, Record]]:
+    """Return one record for each trial, the oldest, ordered by time, segment and line."""
+    found: dict[tuple[Key, str], tuple[Segment, Record]] = {}
+    with_returns: set[Key] = set()
+    ordered = [(segment, record) for segment in segments for record in segment.records]
+    ordered.sort(key=lambda pair: (pair[1].trial.recorded_s, pair[0].path.name, pair[1].line))
+    for segment, record in ordered:
+        found.setdefault((record.trial.key, record.sha256), (segment, record))
+        if record.sha256:
+            with_returns.add(record.trial.key)
+    return [pair for (key, sha256), pair in found.items() if sha256 or key not in with_returns]
+
+
+def _unknown(trials: Sequence[Trial], digests: Sequence[str], records: Iterable[Record]) -> list[int]:
+    """Return which trials neither `records` nor an earlier one of the batch has, scored ones first served."""
+    known: dict[Key, set[str]] = {}
+    for record in records:
+        known.setdefault(record.trial.key, set()).add(record.sha256)
+    new = []
+    for i in sorted(range(len(trials)), key=lambda i: digests[i] == ""):
+        found = known.setdefault(trials[i].key, set())
+        if digests[i] not in found and (digests[i] or not found):
+            new.append(i)
+            found.add(digests[i])
+    return sorted(new)
+
+
+def _checked_rows(
+    trials: Sequence[Trial], daily: FloatArray | None, first_day: int
+) -> list[FloatArray | None]:
+    """Return each trial's row, None where it was not scored, after checking both."""
+    scored = [i for i, trial in enumerate(trials) if trial.kind == "scored"]
+    for i, trial in enumerate(trials):
+        fault = _fault(trial)
+        if fault:
+            raise UsageError(fault, f"trial {i} ({trial.name})", "its fields are described at Trial")
+    rows: list[FloatArray | None] = [None] * len(trials)
+    if not scored:
+        return rows
+    if daily is None or daily.ndim != 2 or len(daily) != len(trials) or daily.shape[1] == 0:
+        seen = "none" if daily is None else f"an array of shape {daily.shape}"
+        raise UsageError(
+            f"{len(scored)} scored of {len(trials)} trials, and as daily returns {seen}",
+            remedy=f"give ({len(trials)}, n_days); record a trial without returns as refused or crashed",
+        )
+    matrix = np.ascontiguousarray(daily, dtype=ROW)
+    last_day = first_day + matrix.shape[1] - 1
+    finite = [bool(np.isfinite(row).all()) for row in matrix]
+    for i in scored:
+        trial = trials[i]
+        where = f"trial {i} ({trial.name})"
+        if not finite[i]:
+            raise UsageError("a daily return is not finite", where, "record it as crashed")
+        if first_day < trial.start_ms // DAY_MS or last_day > (trial.end_ms - 1) // DAY_MS:
+            raise UsageError(
+                f"days {first_day} to {last_day} do not lie in the interval "
+                f"{trial.start_ms} to {trial.end_ms} ms",
+                where,
+                "charge the trial to the whole interval that it looked at",
+            )
+        rows[i] = matrix[i]
+    return rows
+
+
+def _fault(trial: Trial) -> str:
+    """Say what is wrong with a trial; empty when nothing is."""
+    if trial.kind not in get_args(Kind):
+        return f"kind {trial.kind!r}, wanted one of {', '.join(get_args(Kind))}"
+    for name in ("candidate", "template", "snapshot"):
+        if not _HASH.fullmatch(getattr(trial, name)):
+            return f"{name} {getattr(trial, name)!r} is no SHA-256"
+    if not trial.market:
+        return "no market is charged"
+    if not 0 <= trial.start_ms < trial.end_ms:
+        return f"interval {trial.start_ms} to {trial.end_ms} ms is empty or before 1970"
+    return ""
