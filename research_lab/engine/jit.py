@@ -17,7 +17,9 @@ Kernel = TypeVar("Kernel", bound=Callable[..., object])
 def kernel(function: Kernel) -> Kernel:
     """Compile `function` with numba: never fastmath, so block size cannot change a bit.
 
-    Division by zero gives infinity or NaN as in NumPy. The caller validates; the kernel trusts.
+    Division by zero gives infinity or NaN as in NumPy. The caller validates; the kernel trusts. A kernel
+    allocates nothing and owns nothing, so it is compiled without numba's reference counting, which cost
+    fifteen times the work itself where small kernels call each other (docs/decisions/0002-kernels.md).
     """
     compiled: Kernel = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function)
     return compiled
@@ -26,10 +28,4 @@ def kernel(function: Kernel) -> Kernel:
 def inlined_kernel(function: Kernel) -> Kernel:
     """Compile `function` like `kernel`, and always into its caller: for what runs on every bar."""
     compiled: Kernel = njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)(function)
-    return compiled
-
-
-def parallel_kernel(function: Kernel) -> Kernel:
-    """Compile `function` like `kernel`, with `prange` loops spread over threads."""
-    compiled: Kernel = njit(cache=True, nogil=True, error_model="numpy", parallel=True)(function)
     return compiled

@@ -7,17 +7,17 @@ trial ledger, so `research_lab.scoring` is the only importer.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numba
 import numpy as np
-from numba import prange
 
 from research_lab.engine import broker, metrics, program, reasons, resampling
 from research_lab.engine.backtest import Tape
 from research_lab.engine.broker import Terms
-from research_lab.engine.jit import FloatArray, IntArray, parallel_kernel
+from research_lab.engine.jit import FloatArray, IntArray, kernel
 from research_lab.engine.program import Union
 from research_lab.engine.slot import BLOCK, cut_into_blocks
 
@@ -38,31 +38,45 @@ class Sweep:
     daily_returns: FloatArray
 
 
-@parallel_kernel
-def _advance_all(
-    shared_code: IntArray,
-    shared_values: FloatArray,
+@kernel
+def _advance_shared(
+    code: IntArray,
+    values: FloatArray,
+    state: FloatArray,
+    clock: FloatArray,
+    registers: FloatArray,
+    emitted_at: IntArray,
+    base_ms: int,
+    step_ms: int,
+    time: IntArray,
+    inputs: FloatArray,
+) -> int:
+    """Advance what strategies share over one block; return how many strategy bars completed."""
+    m = resampling.resample(clock, time, inputs, base_ms, step_ms, registers, emitted_at)
+    program.advance(code, values, state, registers, m)
+    return m
+
+
+@kernel
+def _advance_own(
+    worker: int,
     code: IntArray,
     values: FloatArray,
     rows: IntArray,
     outputs: IntArray,
     state_at: IntArray,
-    n_shared: int,
-    n_private: int,
     plans: FloatArray,
     terms: FloatArray,
-    base_ms: int,
-    step_ms: int,
-    clock: FloatArray,
-    shared_state: FloatArray,
     private_state: FloatArray,
     books: FloatArray,
     accumulators: FloatArray,
     registers: FloatArray,
     emitted_at: IntArray,
+    m: int,
     equity: FloatArray,
     position: FloatArray,
     reason: IntArray,
+    fills: FloatArray,
     time: IntArray,
     inputs: FloatArray,
     funding_due: FloatArray,
@@ -72,44 +86,38 @@ def _advance_all(
     first_day: int,
     days: FloatArray,
 ) -> None:
-    """Advance all strategies over one block; worker w takes each n_workers-th of them."""
+    """Advance one worker's strategies, each n_workers-th of them, over one block."""
     n = time.shape[0]
-    n_workers = equity.shape[0]
-    n_strategies = rows.shape[0] - 1
-    m = resampling.resample(clock, time, inputs, base_ms, step_ms, registers, emitted_at)
-    program.advance(shared_code, shared_values, shared_state, registers, m)
     first = min(max(start - first_bar, 0), n)
-    for w in prange(n_workers):
-        nothing = np.empty((0, broker.FILL_SIZE))
-        for k in range(w, n_strategies, n_workers):
-            program.advance(
-                code[rows[k] : rows[k + 1]],
-                values[rows[k] : rows[k + 1]],
-                private_state[state_at[k] : state_at[k + 1]],
-                registers,
-                m,
-            )
-            broker.step(
-                books[k],
-                plans[k],
-                terms,
-                inputs,
-                funding_due,
-                regime,
-                registers,
-                outputs[k],
-                emitted_at,
-                m,
-                first_bar,
-                start,
-                reasons.NONE,
-                equity[w],
-                position[w],
-                reason[w],
-                nothing,
-            )
-            metrics.accumulate(accumulators[k], equity[w], position[w], first, n)
-            metrics.daily(time, equity[w], first, n, first_day, days[k])
+    for k in range(worker, rows.shape[0] - 1, equity.shape[0]):
+        program.advance(
+            code[rows[k] : rows[k + 1]],
+            values[rows[k] : rows[k + 1]],
+            private_state[state_at[k] : state_at[k + 1]],
+            registers,
+            m,
+        )
+        broker.step(
+            books[k],
+            plans[k],
+            terms,
+            inputs,
+            funding_due,
+            regime,
+            registers,
+            outputs[k],
+            emitted_at,
+            m,
+            first_bar,
+            start,
+            reasons.NONE,
+            equity[worker],
+            position[worker],
+            reason[worker],
+            fills,
+        )
+        metrics.accumulate(accumulators[k], equity[worker], position[worker], first, n)
+        metrics.daily(time, equity[worker], first, n, first_day, days[k])
 
 
 def sweep(
@@ -130,60 +138,77 @@ def sweep(
     ----------
     union, plans : strategies of one timeframe `step_ms`, and their plans, one row each.
     tape, terms, regime, start : as for `engine.backtest.backtest`.
-    n_threads : threads; all that numba has when None. Their number does not change a bit.
+    n_threads : threads; one a core when None. Their number does not change a bit.
     progress : called with the share of bars done, after each block.
     """
-    workers = _Workers(union, plans, n_threads or numba.get_num_threads())
+    n_threads = n_threads or os.cpu_count() or 1
+    memory = _Memory(union, plans, n_threads)
     n = tape.time.shape[0]
     codes = np.zeros(n) if regime is None else regime
     traded = tape.time[min(start, n - 1) :] // metrics.DAY_MS
     first_day, n_days = int(traded[0]), int(traded[-1] - traded[0]) + 1
     days = np.full((plans.shape[0], n_days), np.nan)
-    for first, last in cut_into_blocks(n):
-        _advance_all(
-            union.shared.code,
-            union.shared.values,
-            workers.code,
-            union.values,
-            union.rows,
-            workers.outputs,
-            union.state_at,
-            union.shared.n_registers,
-            union.n_private,
-            plans,
-            terms.array(),
-            tape.step_ms,
-            step_ms,
-            workers.clock,
-            workers.shared_state,
-            workers.private_state,
-            workers.books,
-            workers.accumulators,
-            workers.registers,
-            workers.emitted_at,
-            workers.equity,
-            workers.position,
-            workers.reason,
-            tape.time[first:last],
-            tape.inputs[:, first:last],
-            tape.funding_due[first:last],
-            codes[first:last],
-            first,
-            start,
-            first_day,
-            days,
-        )
-        if progress is not None:
-            progress(last / n)
-    return Sweep(workers.summarise(tape.step_ms), first_day, _returns(days))
+    rules = terms.array()
+    with ThreadPoolExecutor(memory.n_workers) as pool:
+        for first, last in cut_into_blocks(n):
+            time, inputs = tape.time[first:last], tape.inputs[:, first:last]
+            m = _advance_shared(
+                union.shared.code,
+                union.shared.values,
+                memory.shared_state,
+                memory.clock,
+                memory.registers,
+                memory.emitted_at,
+                tape.step_ms,
+                step_ms,
+                time,
+                inputs,
+            )
+            jobs = [
+                pool.submit(
+                    _advance_own,
+                    worker,
+                    memory.code,
+                    union.values,
+                    union.rows,
+                    memory.outputs,
+                    union.state_at,
+                    plans,
+                    rules,
+                    memory.private_state,
+                    memory.books,
+                    memory.accumulators,
+                    memory.registers,
+                    memory.emitted_at,
+                    m,
+                    memory.equity,
+                    memory.position,
+                    memory.reason,
+                    memory.no_fills,
+                    time,
+                    inputs,
+                    tape.funding_due[first:last],
+                    codes[first:last],
+                    first,
+                    start,
+                    first_day,
+                    days,
+                )
+                for worker in range(memory.n_workers)
+            ]
+            for job in jobs:
+                job.result()
+            if progress is not None:
+                progress(last / n)
+    return Sweep(memory.summarise(tape.step_ms), first_day, _returns(days))
 
 
-class _Workers:
+class _Memory:
     """Memory of a sweep: one of each thread's scratch, one of each strategy's state."""
 
     def __init__(self, union: Union, plans: FloatArray, n_threads: int) -> None:
         n_strategies = plans.shape[0]
-        n_workers = max(1, min(n_threads, n_strategies))
+        n_workers = self.n_workers = max(1, min(n_threads, n_strategies))
         n_shared = union.shared.n_registers
         # Worker w's private registers stand behind those of the workers before it.
         worker = np.arange(n_strategies) % n_workers
@@ -200,6 +225,7 @@ class _Workers:
         self.equity = np.empty((n_workers, BLOCK))
         self.position = np.empty((n_workers, BLOCK))
         self.reason = np.empty((n_workers, BLOCK), np.int64)
+        self.no_fills = np.empty((0, broker.FILL_SIZE))
         self.clock = np.zeros(resampling.SIZE)
         self.shared_state = np.zeros(union.shared.n_state)
         self.private_state = np.zeros(int(union.state_at[-1]))

@@ -250,7 +250,8 @@ def _build(weather: _Weather, edge: _Edge) -> Bars:
     drift = edge.strength * weather.sigma / _N_STEPS
     drift[: edge.begin] = 0.0
     inputs = np.full((len(INPUTS), n), np.nan)
-    _walk(weather.steps, weather.gaps, drift, *edge.spans, FIRST_PRICE, inputs)
+    scratch = np.array([0.0, 0.0, 0.0, 0.0, math.nan, math.nan])
+    _walk(weather.steps, weather.gaps, drift, *edge.spans, FIRST_PRICE, scratch, inputs)
     inputs[4] = weather.volume
     time = weather.start_ms + weather.step_ms * np.arange(n, dtype=np.int64)
     return Bars(SYNTHETIC, weather.step_ms, time, inputs, np.zeros(n))
@@ -286,6 +287,7 @@ def _walk(
     fast: int,
     slow: int,
     price: float,
+    scratch: FloatArray,
     candles: FloatArray,
 ) -> None:
     """Walk from `price` and write open, high, low and close of each bar into the first rows of `candles`.
@@ -296,10 +298,9 @@ def _walk(
     gaps : (n,) simple returns from the close before; the first is left out.
     drift : (n,) added to each step while the fast average of the closes is above the slow one, and taken
         off while it is below.
+    scratch : 6 cells: the states of the two averages, zero at first; the averages, NaN at first.
     """
-    fast_state = np.zeros(2)
-    slow_state = np.zeros(2)
-    averages = np.full(2, np.nan)
+    averages = scratch[4:6]
     for t in range(steps.shape[0]):
         towards = 0.0
         if averages[0] > averages[1]:
@@ -318,5 +319,5 @@ def _walk(
         candles[1, t] = high
         candles[2, t] = low
         candles[3, t] = price
-        ema(fast_state, candles[3, t : t + 1], averages[0:1], fast)
-        ema(slow_state, candles[3, t : t + 1], averages[1:2], slow)
+        ema(scratch[0:2], candles[3, t : t + 1], averages[0:1], fast)
+        ema(scratch[2:4], candles[3, t : t + 1], averages[1:2], slow)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -142,7 +141,6 @@ def test_dirty_files_are_refused_with_place_and_remedy(tmp_path: Path, kind: str
         read_candles(path)
     assert caught.value.where == str(path)
     assert caught.value.remedy
-    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 def test_the_number_of_bad_rows_is_said(tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def test_a_moved_seal_is_noticed_at_the_next_opening(tmp_path: Path) -> None:
     whole = json.loads(file.read_text())
     whole["markets"][SYMBOL]["holdout_start_ms"] += DAY_MS
     file.write_text(json.dumps(whole))
-    with pytest.raises(LedgerError, match="restore seal.json"):
+    with pytest.raises(LedgerError, match=r"restore seal\.json"):
         lake.holdout(WORLD, HoldoutKey("b"))
 
 

@@ -153,13 +153,14 @@ def test_what_is_no_parquet_cannot_be_judged(tmp_path: Path) -> None:
 
 def test_the_suite_says_nothing_and_sends_nothing() -> None:
     program = """
-import warnings
+import os, socket, warnings
 warnings.simplefilter("error")
+def refuse(*_): raise AssertionError("somebody calls home")
+socket.socket.connect = socket.getaddrinfo = refuse
 from research_lab.market_data.quality import check
 from research_lab.market_data.worlds import noise
 assert check(noise(1, 300).bars).passed
-from great_expectations.analytics.config import ENV_CONFIG
-assert not ENV_CONFIG.gx_analytics_enabled
+assert os.environ["GX_ANALYTICS_ENABLED"] == "false"
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -150,7 +150,7 @@ def test_the_oracle_earns_what_was_asked_for(seed: int, sharpe: float) -> None:
 
 def test_what_no_strength_gives_is_said() -> None:
     with pytest.raises(InsufficientError, match="no strength gives a Sharpe ratio of 1000"):
-        planted_with_sharpe(1, 2_000, 1_000.0, sharpe_of, 2_000)
+        planted_with_sharpe(1, 2_000, 1_000.0, lambda bars: 0.5, 2_000)
     with pytest.raises(InsufficientError, match="is not finite"):
         planted_with_sharpe(1, 2_000, 1.0, lambda bars: math.nan, 2_000)
 
