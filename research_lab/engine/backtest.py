@@ -20,6 +20,7 @@ from research_lab.engine.slot import (
     CompiledRegimes,
     advance_regimes,
     advance_slot,
+    blockwise,
     cut_into_blocks,
 )
 
@@ -95,6 +96,7 @@ def regime_codes(regimes: CompiledRegimes | None, tape: Tape, block: int = BLOCK
     if regimes is None:
         return codes
     state = regimes.new_state()
+    inputs = blockwise(tape.inputs)
     registers = regimes.program.new_registers(block + 1)
     emitted_at = np.zeros(block + 1, np.int64)
     for first, last in cut_into_blocks(n, block):
@@ -110,7 +112,7 @@ def regime_codes(regimes: CompiledRegimes | None, tape: Tape, block: int = BLOCK
             registers,
             emitted_at,
             tape.time[first:last],
-            tape.inputs[:, first:last],
+            inputs[:, first:last],
             codes[first:last],
         )
     return codes
@@ -140,6 +142,7 @@ def backtest(
     widest = max((last - first for first, last in cuts), default=0)
     codes = np.zeros(n) if regime is None else regime
     state = strategy.new_state()
+    inputs = blockwise(tape.inputs)
     registers = strategy.program.new_registers(widest + 1)
     emitted_at = np.zeros(widest + 1, np.int64)
     equity, position = np.empty(n), np.empty(n)
@@ -159,7 +162,7 @@ def backtest(
             registers,
             emitted_at,
             tape.time[first:last],
-            tape.inputs[:, first:last],
+            inputs[:, first:last],
             tape.funding_due[first:last],
             codes[first:last],
             first,

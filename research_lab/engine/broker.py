@@ -59,7 +59,11 @@ OPTIMISTIC: Final = 9
 QUANTUM: Final = 10
 RISK_SHARE: Final = 11
 RISK_CAP: Final = 12
-TERMS_SIZE: Final = 13
+LOT_SCALE: Final = 13
+TICK_SCALE: Final = 14
+TERMS_SIZE: Final = 15
+
+MAX_DECIMALS: Final = 12
 
 # Book: one position and its money.
 CASH: Final = 0
@@ -105,6 +109,8 @@ FILL_FEE: Final = 5
 FILL_STOP: Final = 6  # the position's stop distance frozen at its entry's decision
 FILL_SIZE: Final = 7
 MAX_FILLS_PER_BAR: Final = 4 + MAX_TAKES
+
+LOT_TOLERANCE: Final = 1e-9  # share of a lot by which a quantity may lie below a whole number of lots
 
 
 @dataclass(frozen=True)
@@ -154,8 +160,23 @@ class Terms:
                 self.quantum,
                 self.risk_share,
                 self.risk_cap,
+                _whole_at(self.lot),
+                _whole_at(self.tick),
             ]
         )
+
+
+def _whole_at(step: float) -> float:
+    """Return the power of ten that makes a lot or tick whole: 100 for 0.05; 0 when there is none.
+
+    A multiple of a decimal step is then a whole number divided by a whole number, hence the double
+    nearest to the decimal, as it stands in data: 12.35, and not the 12.350000000000001 of 247 x 0.05.
+    """
+    for decimals in range(MAX_DECIMALS + 1):
+        scaled = step * 10.0**decimals
+        if step > 0.0 and abs(scaled - round(scaled)) <= 1e-15 * scaled and round(scaled) > 0:
+            return 10.0**decimals
+    return 0.0
 
 
 def open_book(book: FloatArray, cash: float) -> None:
@@ -259,7 +280,8 @@ def _pass_quiet_bars(
     long = quantity > 0.0
     side = 1.0 if long else -1.0
     moves = outputs[TRAIL_DISTANCE] >= 0 and held
-    armed = book[ENTRY_PRICE] + side * plan[TRAIL_AFTER] * book[R]
+    entry_price = book[ENTRY_PRICE]
+    armed = plan[TRAIL_AFTER] * book[R]
     exit_register = outputs[EXIT_LONG] if long else outputs[EXIT_SHORT]
     enter_long, enter_short = outputs[ENTER_LONG], outputs[ENTER_SHORT]
     last_hold = plan[TIME_STOP] - 1.0 if plan[TIME_STOP] > 0.0 else math.inf
@@ -278,9 +300,12 @@ def _pass_quiet_bars(
         if held:
             high, low = inputs[1, t], inputs[2, t]
             if long:
-                if low <= guard or high >= goal or (moves and high >= armed):
+                if low <= guard or high >= goal:
                     break
-            elif high >= guard or low <= goal or (moves and low <= armed):
+            elif high >= guard or low <= goal:
+                break
+            reached = max(best, high) if long else min(best, low)
+            if moves and (reached - entry_price) * side >= armed:
                 break
             if funding_due[t] != 0.0 or cash + quantity * inputs[3, t] <= 0.0:
                 break
@@ -293,7 +318,7 @@ def _pass_quiet_bars(
                     book[TRAIL] = registers[outputs[TRAIL_DISTANCE], s]
                 holds += 1.0
                 decision = reasons.HOLDING
-            best = max(best, high) if long else min(best, low)
+            best = reached
         elif completed:
             go_long = registers[enter_long, s] if enter_long >= 0 else 0.0
             go_short = registers[enter_short, s] if enter_short >= 0 else 0.0
@@ -394,7 +419,7 @@ def _watch(book: FloatArray, terms: FloatArray, plan: FloatArray) -> None:
 @inlined_kernel
 def _take_level(book: FloatArray, terms: FloatArray, plan: FloatArray, side: float) -> float:
     k = int(book[TAKES_DONE])
-    return _to_tick(book[ENTRY_PRICE] + side * plan[TAKE_AT + k] * book[R], terms[TICK])
+    return _to_tick(book[ENTRY_PRICE] + side * plan[TAKE_AT + k] * book[R], terms)
 
 
 @kernel
@@ -461,14 +486,14 @@ def _enter(
     market = price * (1.0 + terms[SLIPPAGE] * side)
     leverage = terms[LEVERAGE]
     affordable = leverage * money(book, terms) / (market * (1.0 + terms[FEE] * leverage))
-    quantity = _whole_lots(min(book[PENDING_QUANTITY], affordable), terms[LOT])
+    quantity = _whole_lots(min(book[PENDING_QUANTITY], affordable), terms)
     if quantity <= 0.0 or quantity * market < terms[MIN_NOTIONAL]:
         return n_fills
     book[POSITION_ID] += 1.0
     book[ENTRY_PRICE] = market
     book[ENTRY_QUANTITY] = quantity
     book[R] = book[PENDING_STOP]
-    book[STOP] = _to_tick(market - side * book[PENDING_STOP], terms[TICK])
+    book[STOP] = _to_tick(market - side * book[PENDING_STOP], terms)
     book[TRAIL] = book[PENDING_TRAIL]
     book[TAKES_DONE] = 0.0
     book[BEST] = market
@@ -553,9 +578,9 @@ def _take(
         price = max(open_, level) if side > 0.0 else min(open_, level)
         remaining = abs(book[QUANTITY])
         share = plan[TAKE_SHARE + k]
-        quantity = _whole_lots(share * remaining, terms[LOT])
+        quantity = _whole_lots(share * remaining, terms)
         book[TAKES_DONE] += 1.0
-        if share >= 1.0 or remaining - quantity < terms[LOT]:
+        if share >= 1.0 or remaining - quantity < terms[LOT] * (1.0 - LOT_TOLERANCE):
             n_fills = _close_all(
                 book, terms, price, terms[FEE], reasons.TAKE, bar, fills, n_fills
             )
@@ -594,7 +619,7 @@ def _protect(
 
 @kernel
 def _tighten(book: FloatArray, terms: FloatArray, price: float, side: float) -> None:
-    level = _to_tick(price, terms[TICK])
+    level = _to_tick(price, terms)
     if math.isnan(book[STOP]) or (level - book[STOP]) * side > 0.0:
         book[STOP] = level
         if math.isnan(book[GUARD]) or (level - book[GUARD]) * side > 0.0:
@@ -685,7 +710,7 @@ def _order(
         if not stop > 0.0:
             return reasons.INVALID_STOP
     size = registers[outputs[ORDER_SIZE], s] * terms[RISK_SHARE]
-    if not size > 0.0:
+    if not 0.0 < size < math.inf:
         return reasons.INVALID_SIZE
     equity = book[EQUITY]
     quantity = equity * size / (stop if plan[SIZE_KIND] == RISK else close)
@@ -693,7 +718,7 @@ def _order(
         if math.isnan(stop):
             return reasons.INVALID_STOP
         quantity = min(quantity, equity * terms[RISK_CAP] / stop)
-    quantity = _whole_lots(min(quantity, terms[LEVERAGE] * equity / close), terms[LOT])
+    quantity = _whole_lots(min(quantity, terms[LEVERAGE] * equity / close), terms)
     if not quantity > 0.0 or quantity * close < terms[MIN_NOTIONAL]:
         return reasons.TOO_SMALL
     book[PENDING_SIDE] = side
@@ -742,18 +767,29 @@ def money(book: FloatArray, terms: FloatArray) -> float:
 
 
 @kernel
-def _whole_lots(quantity: float, lot: float) -> float:
+def _whole_lots(quantity: float, terms: FloatArray) -> float:
     """Round down to whole lots; a hair below a whole number of lots counts as that number."""
+    lot = terms[LOT]
     if lot <= 0.0:
         return quantity
-    return math.floor(quantity / lot + 1e-9) * lot
+    return _steps(math.floor(quantity / lot + LOT_TOLERANCE), lot, terms[LOT_SCALE])
 
 
 @inlined_kernel
-def _to_tick(price: float, tick: float) -> float:
+def _to_tick(price: float, terms: FloatArray) -> float:
+    """Round to the nearest tick, halves up."""
+    tick = terms[TICK]
     if tick <= 0.0:
         return price
-    return math.floor(price / tick + 0.5) * tick
+    return _steps(math.floor(price / tick + 0.5), tick, terms[TICK_SCALE])
+
+
+@inlined_kernel
+def _steps(n: float, step: float, scale: float) -> float:
+    """Return n lots or ticks, as the double nearest to that decimal number; see `_whole_at`."""
+    if scale <= 0.0:
+        return n * step
+    return n * math.floor(step * scale + 0.5) / scale
 
 
 @kernel

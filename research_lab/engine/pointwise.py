@@ -101,10 +101,16 @@ def bars_since(state: FloatArray, condition: FloatArray, out: FloatArray) -> Non
 def true_range(
     state: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray, out: FloatArray
 ) -> None:
-    """Wilder's true range; the first bar's is its height. State: bars seen, last close."""
+    """Wilder's true range; the first bar's is its height. State: bars seen, last close.
+
+    A bar of which a price is missing is unknown, and leaves the state as it is.
+    """
     seen = state[0]
     before = state[1]
     for t in range(high.shape[0]):
+        if math.isnan(high[t]) or math.isnan(low[t]) or math.isnan(close[t]):
+            out[t] = NAN
+            continue
         height = high[t] - low[t]
         if seen > 0.0:
             height = max(height, abs(high[t] - before), abs(low[t] - before))
@@ -121,12 +127,16 @@ def directional_move(
 ) -> None:
     """Wilder's directional movement, up (`sign` 1) or down (-1); the first bar's is unknown.
 
-    State: bars seen, last high, last low. Equal moves up and down count as neither.
+    State: bars seen, last high, last low. Equal moves up and down count as neither. A bar of which a
+    price is missing is unknown, and leaves the state as it is.
     """
     seen = state[0]
     before_high = state[1]
     before_low = state[2]
     for t in range(high.shape[0]):
+        if math.isnan(high[t]) or math.isnan(low[t]):
+            out[t] = NAN
+            continue
         up = high[t] - before_high
         down = before_low - low[t]
         mine = up if sign > 0.0 else down

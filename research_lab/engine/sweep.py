@@ -19,7 +19,7 @@ from research_lab.engine.backtest import Tape
 from research_lab.engine.broker import Terms
 from research_lab.engine.jit import FloatArray, IntArray, kernel
 from research_lab.engine.program import Union
-from research_lab.engine.slot import BLOCK, cut_into_blocks
+from research_lab.engine.slot import BLOCK, blockwise, cut_into_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,10 +148,10 @@ def sweep(
     traded = tape.time[min(start, n - 1) :] // metrics.DAY_MS
     first_day, n_days = int(traded[0]), int(traded[-1] - traded[0]) + 1
     days = np.full((plans.shape[0], n_days), np.nan)
-    rules = terms.array()
+    rules, rows = terms.array(), blockwise(tape.inputs)
     with ThreadPoolExecutor(memory.n_workers) as pool:
         for first, last in cut_into_blocks(n):
-            time, inputs = tape.time[first:last], tape.inputs[:, first:last]
+            time, inputs = tape.time[first:last], rows[:, first:last]
             m = _advance_shared(
                 union.shared.code,
                 union.shared.values,

@@ -32,10 +32,12 @@ from statistics import NormalDist
 
 import numpy as np
 
+from research_lab.bars import BoolArray
 from research_lab.engine.jit import FloatArray, IntArray, kernel
 from research_lab.errors import InsufficientError, UsageError
 
 MIN_DAYS = 60
+MIN_BLOCKS = 10.0
 N_DRAWS = 2000
 _CHUNK = 32  # columns at a time: their block sums of four years stay in the L2 cache
 _FLAT = 1e-9  # a column whose spread is below this share of its size is a constant
@@ -107,7 +109,7 @@ def family_wise_p(
     length = default_block_length(n_days) if block_length is None else block_length
     if not 1 <= length <= n_days:
         raise UsageError(f"blocks of {length} days in {n_days} days", remedy=f"choose 1 to {n_days}")
-    ratios, kept = _sample_ratios(returns)
+    ratios, kept = _sample_ratios(returns, length)
     draws = np.sort(_best_ratios(returns, kept, n_draws, seed, length))
     hits = n_draws - np.searchsorted(draws, ratios, side="left")
     p_values: FloatArray = np.where(np.isnan(ratios), np.nan, (1.0 + hits) / (1.0 + n_draws))
@@ -216,8 +218,8 @@ def _checked(daily: FloatArray, candidate: int | Sequence[int], n_draws: int) ->
     return returns, chosen
 
 
-def _sample_ratios(returns: FloatArray) -> tuple[FloatArray, IntArray]:
-    """Return V of every column, NaN for constants, and the columns that are distinct from earlier ones."""
+def _sample_ratios(returns: FloatArray, length: int) -> tuple[FloatArray, IntArray]:
+    """Return V of every column, NaN where it is not measured, and the columns that differ from all earlier."""
     ratios = np.full(returns.shape[1], np.nan)
     kept: list[int] = []
     seen: set[bytes] = set()
@@ -226,6 +228,8 @@ def _sample_ratios(returns: FloatArray) -> tuple[FloatArray, IntArray]:
         active = x[x != 0.0]
         size = float(np.abs(active).max(initial=0.0))
         if active.size == 0 or float(np.ptp(active)) <= _FLAT * size:
+            continue
+        if effective_blocks(x != 0.0, length) < MIN_BLOCKS:
             continue
         scaled = x / size  # squares neither overflow nor vanish
         ratios[column] = scaled.sum() / math.sqrt(float((scaled * scaled).sum()))
@@ -236,6 +240,29 @@ def _sample_ratios(returns: FloatArray) -> tuple[FloatArray, IntArray]:
     return ratios, np.array(kept, dtype=np.int64)
 
 
+def effective_blocks(exposed: BoolArray, length: int) -> float:
+    """Return how many independent blocks the days of exposure are worth, in [1, days of exposure].
+
+    (sum of m)^2 / (L sum of m^2), m the days of exposure in the circular block that starts at each day:
+    n / L for a column that is always exposed, k for k days far apart, 1 for a single short stay.
+
+    Parameters
+    ----------
+    exposed : array of shape (n_days,), at least one day true.
+    length : L, days of a block.
+
+    Examples
+    --------
+    >>> effective_blocks(np.ones(100, dtype=bool), 5)
+    20.0
+    """
+    sums = np.concatenate(
+        [[0], np.cumsum(np.concatenate([exposed, exposed[: length - 1]]), dtype=np.float64)]
+    )
+    in_block = sums[length:] - sums[:-length]
+    return float(in_block.sum() ** 2 / (length * (in_block**2).sum()))
+
+
 def _best_ratios(returns: FloatArray, kept: IntArray, n_draws: int, seed: int, length: int) -> FloatArray:
     """Return the largest V over the kept columns in every draw; 0 where there is no column."""
     n_days = returns.shape[0]
@@ -243,18 +270,21 @@ def _best_ratios(returns: FloatArray, kept: IntArray, n_draws: int, seed: int, l
     best = np.full(n_draws, -np.inf if kept.size else 0.0)
     for first in range(0, kept.size, _CHUNK):
         columns = np.nan_to_num(returns[:, kept[first : first + _CHUNK]], nan=0.0)
-        sums = np.zeros((2, n_days, 2 * columns.shape[1]))
-        total = np.empty(2 * columns.shape[1])
-        _raise_best(best, _centred(columns), starts, sums, total, length)
+        centred, widths = _null(columns, length)
+        sums = np.zeros((3, n_days, 2 * columns.shape[1]))
+        _raise_best(best, centred, starts, widths, sums, length)
     return best
 
 
-def _centred(columns: FloatArray) -> FloatArray:
-    """Return columns of size 1 whose non-zero days have mean zero; zero days stay zero."""
+def _null(columns: FloatArray, length: int) -> tuple[FloatArray, FloatArray]:
+    """Return columns of size 1 whose non-zero days have mean zero, and the factor that widens each draw."""
     scaled = columns / np.abs(columns).max(axis=0)
-    active = scaled != 0.0
-    centred = np.where(active, scaled - scaled.sum(axis=0) / active.sum(axis=0), 0.0)
-    return np.ascontiguousarray(centred)
+    exposed = scaled != 0.0
+    n_exposed = exposed.sum(axis=0)
+    centred = np.where(exposed, scaled - scaled.sum(axis=0) / n_exposed, 0.0)
+    blocks = np.array([effective_blocks(column, length) for column in exposed.T])
+    widths = np.sqrt((1.0 - 1.0 / n_exposed) * blocks / (blocks - 3.0))
+    return np.ascontiguousarray(centred), widths
 
 
 def _as_t(ratios: FloatArray, n_days: int) -> FloatArray:
@@ -266,7 +296,7 @@ def _as_t(ratios: FloatArray, n_days: int) -> FloatArray:
 
 @kernel
 def _raise_best(
-    best: FloatArray, x: FloatArray, starts: IntArray, sums: FloatArray, total: FloatArray, length: int
+    best: FloatArray, x: FloatArray, starts: IntArray, widths: FloatArray, sums: FloatArray, length: int
 ) -> None:
     """Raise each draw's best V by the columns of `x`; resampled days are circular blocks.
 
@@ -276,9 +306,9 @@ def _raise_best(
     x : array of shape (n_days, n_columns), centred.
     starts : array of shape (n_draws, n_blocks), first day of each block; the last block is cut so
         that a draw has exactly n_days days.
-    sums : zeros of shape (2, n_days, 2 * n_columns): of the block that starts at each day, whole and cut;
-        sums of x, then of its squares. In place.
-    total : scratch of shape (2 * n_columns,).
+    widths : array of shape (n_columns,), factors on V.
+    sums : zeros of shape (3, n_days, 2 * n_columns): of the block that starts at each day, whole and cut;
+        sums of x, then of its squares; the last is scratch. In place.
     length : days of a block.
     """
     n_days, n_columns = x.shape
@@ -297,11 +327,12 @@ def _raise_best(
     for draw in range(starts.shape[0]):
         start = starts[draw, n_blocks - 1]
         for j in range(2 * n_columns):
-            total[j] = sums[1, start, j]
+            sums[2, 0, j] = sums[1, start, j]
         for b in range(n_blocks - 1):
             start = starts[draw, b]
             for j in range(2 * n_columns):
-                total[j] += sums[0, start, j]
+                sums[2, 0, j] += sums[0, start, j]
         for j in range(n_columns):
-            if total[n_columns + j] > 0.0:
-                best[draw] = max(best[draw], total[j] / math.sqrt(total[n_columns + j]))
+            if sums[2, 0, n_columns + j] > 0.0:
+                ratio = widths[j] * sums[2, 0, j] / math.sqrt(sums[2, 0, n_columns + j])
+                best[draw] = max(best[draw], ratio)

@@ -1,0 +1,184 @@
+"""The policy: every limit with its reason, and the one rule by which evidence is judged.
+
+Judging is pure: the same evidence and policy give the same verdict. What was not measured never passes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pipelines.gates.evidence import Evidence, Figure, Outcome, Verdict
+from research_lab.bars import Market
+from research_lab.engine.broker import Terms
+from research_lab.errors import GauntletError, WorkspaceError
+from research_lab.strict_yaml import fit, load_file
+from research_lab.validation.family_wise import holdout_level
+from research_lab.validation.walk_forward import Protocol
+
+DEFAULT = Path(__file__).with_name("policy.yaml")
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class PolicyError(WorkspaceError):
+    """policy.yaml cannot be used."""
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Limit(_Form):
+    """One limit: how a figure must stand to it, what it means when it does not, and why it is there."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+    unmet: Literal["FAIL", "INSUFFICIENT"] = "FAIL"
+    unit: str = ""
+    scaled_by_opening: bool = False
+    why: str
+
+    @model_validator(mode="after")
+    def _one_sided(self) -> Limit:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("give one of at_least and at_most")
+        return self
+
+    def figure(self, value: float, opening: int) -> Figure:
+        """Return a value beside this limit; a limit for the holdout falls with each opening."""
+        if self.at_least is not None:
+            return Figure(value, self.at_least, ">=", self.unit)
+        at_most = self.at_most if self.at_most is not None else math.nan
+        if self.scaled_by_opening:
+            at_most *= holdout_level(opening) / holdout_level(1)
+        return Figure(value, at_most, "<=", self.unit)
+
+
+class Costs(_Form):
+    """Costs of one kind of market, as fractions."""
+
+    fee: Share
+    slippage: Share
+    leverage: Annotated[float, Field(ge=1.0)] = 1.0
+    maintenance: Share = 0.0
+    liquidation_fee: Share = 0.0
+
+
+class MarketCosts(_Form):
+    """Costs by kind of market."""
+
+    spot: Costs
+    perpetual: Costs
+
+
+class ZoneRule(_Form):
+    """How the data are divided."""
+
+    holdout_share: Annotated[float, Field(gt=0.0, lt=1.0)]
+    forward_days: Annotated[int, Field(ge=0)]
+
+
+class Tuning(_Form):
+    """How parameters are tuned; see `validation.walk_forward.Protocol`."""
+
+    n_folds: Annotated[int, Field(ge=2, le=50)]
+    n_trials: Annotated[int, Field(ge=1, le=10_000)]
+    first_share: Annotated[float, Field(gt=0.0, lt=1.0)]
+    purge_days: Annotated[int, Field(ge=0)]
+    embargo_days: Annotated[int, Field(ge=0)]
+    batch: Annotated[int, Field(ge=1, le=1_000)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class Bootstrap(_Form):
+    """Draws and seed of every bootstrap."""
+
+    n_draws: Annotated[int, Field(ge=100)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class Policy(_Form):
+    """All limits and protocols of one campaign."""
+
+    policy: Literal[1]
+    costs: MarketCosts
+    zones: ZoneRule
+    tuning: Tuning
+    bootstrap: Bootstrap
+    shadow_days: Annotated[int, Field(ge=1)]
+    gates: dict[str, dict[str, Limit]]
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 over every value; comments do not count."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    @cached_property
+    def protocol_hash(self) -> str:
+        """SHA-256 over what decides evidence: costs, zones, tuning, bootstraps; limits do not."""
+        return hashlib.sha256(self.model_dump_json(exclude={"gates"}).encode()).hexdigest()
+
+    @property
+    def walk_forward(self) -> Protocol:
+        return Protocol(**self.tuning.model_dump())
+
+    def terms(self, market: Market, **rules: float | bool) -> Terms:
+        """Return the costs and rules of a market."""
+        costs = self.costs.perpetual if market.perpetual else self.costs.spot
+        return Terms(perpetual=market.perpetual, **{**costs.model_dump(), **rules})
+
+
+def load_policy(path: Path = DEFAULT) -> Policy:
+    """Read a policy file.
+
+    Raises
+    ------
+    PolicyError
+        With line and field.
+    """
+    document = load_file(path, PolicyError)
+    return fit(Policy, document, str(path), PolicyError)
+
+
+def judge(evidence: Evidence, policy: Policy) -> Verdict:
+    """Return the verdict of a policy on evidence: pure, and the only way to a verdict.
+
+    FAIL when a fault was found or a measured figure misses its limit; otherwise INSUFFICIENT when something
+    was not measured, or a figure that says how much there was to measure is too small; otherwise PASS.
+    """
+    limits = policy.gates.get(evidence.gate)
+    if limits is None:
+        raise GauntletError(f"the policy has no gate {evidence.gate!r}", "policy", "add its limits")
+    opening = int(evidence.figures.get("opening", 1))
+    figures: dict[str, Figure] = {}
+    failed, lacking = list(evidence.faults), []
+    if evidence.insufficient:
+        lacking.append(evidence.insufficient)
+    for name, limit in limits.items():
+        figure = limit.figure(evidence.figures.get(name, math.nan), opening)
+        figures[name] = figure
+        if not math.isfinite(figure.value):
+            if not evidence.insufficient:
+                lacking.append(f"{name} was not measured")
+        elif not figure.met:
+            (lacking if limit.unmet == "INSUFFICIENT" else failed).append(_sentence(name, figure, limit))
+    for name, value in evidence.figures.items():
+        figures.setdefault(name, Figure(value))
+    outcome = Outcome.FAIL if failed else Outcome.INSUFFICIENT if lacking else Outcome.PASS
+    return Verdict(
+        evidence.gate, outcome, figures, tuple([*failed, *lacking]), evidence.hash, policy.hash
+    )
+
+
+def _sentence(name: str, figure: Figure, limit: Limit) -> str:
+    wanted = "at least" if figure.sense == ">=" else "at most"
+    unit = f" {figure.unit}" if figure.unit else ""
+    return f"{name} is {figure.value:.4g}{unit}, wanted {wanted} {figure.limit:.4g}: {limit.why}"
+
+

@@ -1,0 +1,177 @@
+"""Scores strategies on one market's research bars, and counts every look in the trial ledger.
+
+A parameter set is run once over all research bars; folds of a walk-forward are slices of that run's daily
+returns. What was scored before in this process is remembered, what was counted before is not counted twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from research_lab.bars import Bars
+from research_lab.dsl.regimes import RegimeSet
+from research_lab.dsl.spec import Spec, compile_union
+from research_lab.engine import metrics
+from research_lab.engine.backtest import regime_codes
+from research_lab.engine.broker import Terms
+from research_lab.engine.jit import FloatArray
+from research_lab.engine.sweep import sweep
+from research_lab.errors import InsufficientError
+from research_lab.scoring.ledger_segment import Trial
+from research_lab.scoring.trial_ledger import TrialLedger
+
+DAYS_A_YEAR = 365
+_CHUNK = 512  # strategies a sweep: bounds the memory of states and daily returns
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """What one strategy, at its parameters' values, was worth on the research bars.
+
+    Parameters
+    ----------
+    spec : the strategy. metrics : by the names of `engine.metrics.NAMES`.
+    first_day : UTC day of the first daily return, days since 1970. daily : (n_days,) returns.
+    """
+
+    spec: Spec
+    metrics: dict[str, float]
+    first_day: int
+    daily: FloatArray
+
+    def sharpe(self, days: slice = slice(None)) -> float:
+        """Return the Sharpe ratio a year of daily returns on some days; NaN when nothing moved."""
+        return sharpe_of(self.daily[days])
+
+
+def sharpe_of(daily: FloatArray) -> float:
+    """Return the annual Sharpe ratio of daily returns: mean over deviation (n - 1) times sqrt(365)."""
+    if daily.shape[0] < 2:
+        return math.nan
+    deviation = float(daily.std(ddof=1))
+    return float(daily.mean()) / deviation * math.sqrt(DAYS_A_YEAR) if deviation > 0 else math.nan
+
+
+@dataclass(eq=False)
+class Scorer:
+    """The only door to a score.
+
+    Parameters
+    ----------
+    ledger : where looks are counted. bars : research bars, ending at the seal.
+    terms, regimes : costs and regimes of every run. campaign, origin : who asks, for the ledger.
+    """
+
+    ledger: TrialLedger
+    bars: Bars
+    terms: Terms
+    regimes: RegimeSet | None
+    campaign: str
+    origin: str = "file"
+    progress: Callable[[int], None] | None = None
+
+    def __post_init__(self) -> None:
+        self._known: dict[str, Score] = {}
+        compiled = None if self.regimes is None else self.regimes.compiled
+        coarse = compiled is not None and compiled.step_ms < self.bars.step_ms
+        self._regime = regime_codes(None if coarse else compiled, self.bars)
+
+    @property
+    def n_scored(self) -> int:
+        """How many distinct parameter sets this scorer has run."""
+        return len(self._known)
+
+    def score(self, specs: Sequence[Spec]) -> list[Score]:
+        """Return a score for each strategy; one sweep for all that are new, counted before it is told.
+
+        Raises
+        ------
+        InsufficientError
+            A strategy's timeframe is finer than the bars, or no multiple of them.
+        """
+        new = {spec.hash: spec for spec in specs if spec.hash not in self._known}
+        by_step: dict[int, list[Spec]] = {}
+        for spec in new.values():
+            check_timeframe(spec, self.bars)
+            by_step.setdefault(spec.step_ms, []).append(spec)
+        for group in by_step.values():
+            for first in range(0, len(group), _CHUNK):
+                self._run(group[first : first + _CHUNK])
+        return [self._known[spec.hash] for spec in specs]
+
+    def _run(self, specs: Sequence[Spec]) -> None:
+        union, plans, step_ms = compile_union(specs)
+        result = sweep(union, plans, step_ms, self.bars, self.terms, regime=self._regime)
+        scores = [
+            Score(spec, dict(zip(metrics.NAMES, row.tolist(), strict=True)), result.first_day, daily)
+            for spec, row, daily in zip(specs, result.metrics, result.daily_returns, strict=True)
+        ]
+        self.ledger.append([self._trial(score) for score in scores], result.daily_returns, result.first_day)
+        self._known.update((score.spec.hash, score) for score in scores)
+        if self.progress is not None:
+            self.progress(len(scores))
+
+    def _trial(self, score: Score) -> Trial:
+        start_ms, end_ms = self.bars.interval
+        return Trial(
+            kind="scored",
+            candidate=score.spec.hash,
+            template=score.spec.template_hash,
+            name=score.spec.name,
+            market=self.bars.market.charged_to,
+            start_ms=start_ms,
+            end_ms=end_ms,
+            timeframe=score.spec.timeframe,
+            snapshot=self.bars.snapshot,
+            campaign=self.campaign,
+            origin=self.origin,
+            sharpe=score.metrics["sharpe"],
+            n_trades=int(score.metrics["n_trades"]),
+        )
+
+    def family(self) -> tuple[FloatArray, list[str]]:
+        """Return the daily returns (n_days, n_trials) of all trials charged to these bars, and their hashes.
+
+        Days on which a trial was not run are NaN; so are days before the first bar of this interval.
+        """
+        start_ms, end_ms = self.bars.interval
+        first = start_ms // metrics.DAY_MS
+        last = -(-end_ms // metrics.DAY_MS)
+        return self.ledger.daily_returns(self.bars.market.charged_to, first, last)
+
+
+def check_timeframe(spec: Spec, bars: Bars) -> None:
+    """Refuse a strategy whose timeframe the bars cannot give.
+
+    Raises
+    ------
+    InsufficientError
+        The timeframe is finer than the base grid, or not a multiple of it.
+    """
+    if spec.step_ms < bars.step_ms:
+        raise InsufficientError(
+            f"{spec.name} runs on {spec.timeframe}, finer than the data's {bars.timeframe}",
+            bars.market.name,
+            f"bring candles of {spec.timeframe} or finer",
+        )
+    if spec.step_ms % bars.step_ms:
+        raise InsufficientError(
+            f"{spec.name} runs on {spec.timeframe}, no multiple of the data's {bars.timeframe}",
+            bars.market.name,
+        )
+
+
+def neighbours(spec: Spec) -> list[Spec]:
+    """Return the strategies one step away in one parameter, each parameter up and down."""
+    found = []
+    for name, param in spec.params.items():
+        values = np.array(param.values)
+        place = int(np.abs(values - param.default).argmin())
+        for other in (place - 1, place + 1):
+            if 0 <= other < len(values):
+                found.append(spec.bind({name: float(values[other])}))
+    return found
