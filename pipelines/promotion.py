@@ -56,6 +56,7 @@ class Action:
     replaces : full hash of the entry that leaves; empty to add.
     risk_share : share of the risk budget; a shadow always gets 0.
     regimes : where it may enter; None for what the candidate declares.
+    since : first time at which it may trade; None for the time of the change.
     expires : from then on it opens nothing.
     who : the person; by default the user of the system.
     why : the reason, for the audit log.
@@ -67,6 +68,7 @@ class Action:
     expires: datetime | None = None
     who: str = ""
     why: str = ""
+    since: datetime | None = None
 
 
 def promote(
@@ -200,7 +202,7 @@ def _entry(candidate: Candidate, stage: Stage, action: Action, evidence: str, no
             stage=stage,
             risk_share=action.risk_share if stage.holds_capital else 0.0,
             regimes=regimes or (ANY,),
-            since=now,
+            since=action.since or now,
             evidence=evidence,
             expires=action.expires,
         )

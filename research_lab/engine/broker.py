@@ -772,16 +772,16 @@ def _whole_lots(quantity: float, terms: FloatArray) -> float:
     lot = terms[LOT]
     if lot <= 0.0:
         return quantity
-    return _steps(math.floor(quantity / lot + LOT_TOLERANCE), lot, terms[LOT_SCALE])
+    return _steps(np.floor(quantity / lot + LOT_TOLERANCE), lot, terms[LOT_SCALE])
 
 
 @inlined_kernel
 def _to_tick(price: float, terms: FloatArray) -> float:
-    """Round to the nearest tick, halves up."""
+    """Round to the nearest tick, halves up; NaN stays NaN, as `np.floor` keeps it in numba, not `math.floor`."""
     tick = terms[TICK]
     if tick <= 0.0:
         return price
-    return _steps(math.floor(price / tick + 0.5), tick, terms[TICK_SCALE])
+    return _steps(np.floor(price / tick + 0.5), tick, terms[TICK_SCALE])
 
 
 @inlined_kernel
@@ -789,14 +789,14 @@ def _steps(n: float, step: float, scale: float) -> float:
     """Return n lots or ticks, as the double nearest to that decimal number; see `_whole_at`."""
     if scale <= 0.0:
         return n * step
-    return n * math.floor(step * scale + 0.5) / scale
+    return n * np.floor(step * scale + 0.5) / scale
 
 
 @kernel
 def _pay(book: FloatArray, terms: FloatArray, amount: float) -> None:
     """Take money from the book, in whole quanta where money is counted so."""
     if terms[QUANTUM] > 0.0:
-        amount = math.floor(amount / terms[QUANTUM] + 0.5)
+        amount = np.floor(amount / terms[QUANTUM] + 0.5)
     book[CASH] -= amount
     book[TRADE_CASH] -= amount
 

@@ -152,7 +152,7 @@ def advance(
                 out[t] = math.log(a[t]) if a[t] > 0.0 else NAN
         elif op == SQRT:
             for t in range(n):
-                out[t] = math.sqrt(a[t]) if a[t] >= 0.0 else NAN
+                out[t] = pointwise.known(math.sqrt(a[t]))
         elif op == MIN:
             for t in range(n):
                 out[t] = NAN if math.isnan(a[t]) or math.isnan(b[t]) else min(a[t], b[t])

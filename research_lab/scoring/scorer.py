@@ -85,6 +85,10 @@ class Scorer:
         """How many distinct parameter sets this scorer has run."""
         return len(self._known)
 
+    def tried(self, template: Spec) -> list[Score]:
+        """Return the scores of all parameter sets of a template that this scorer has run."""
+        return [s for s in self._known.values() if s.spec.template_hash == template.template_hash]
+
     def score(self, specs: Sequence[Spec]) -> list[Score]:
         """Return a score for each strategy; one sweep for all that are new, counted before it is told.
 

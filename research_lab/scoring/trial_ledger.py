@@ -79,6 +79,7 @@ class TrialLedger:
         self._segments: dict[str, Segment] = {}
         self._own: tuple[int, Segment] | None = None
         self._distinct: list[tuple[Segment, Record]] | None = None
+        self._known: dict[Key, set[str]] | None = None
         self._cut_torn_ends()
 
     def append(self, trials: Sequence[Trial], daily: FloatArray | None = None, first_day: int = 0) -> int:
@@ -112,7 +113,8 @@ class TrialLedger:
         rows = _checked_rows(trials, daily, first_day)
         digests = ["" if row is None else hashlib.sha256(row.data).hexdigest() for row in rows]
         with self._alone():
-            new = _unknown(trials, digests, self._records())
+            known, self._known = self._known_trials(), None  # built anew if the disk refuses
+            new = _unknown(trials, digests, known)
             if new:
                 now = self._now()
                 stamped = [replace(trials[i], recorded_s=now) for i in new]
@@ -120,6 +122,7 @@ class TrialLedger:
                     stamped, [rows[i] for i in new], [digests[i] for i in new], first_day
                 )
                 self._distinct = None
+            self._known = known
         return len(new)
 
     def trials(self, market: str, start_ms: int, end_ms: int) -> list[Trial]:
@@ -132,8 +135,8 @@ class TrialLedger:
 
     def counted(self, candidate: str, market: str, start_ms: int, end_ms: int) -> bool:
         """Whether this candidate was recorded for exactly this market and interval, in any kind."""
-        key = (candidate, market, start_ms, end_ms)
-        return any(record.trial.key == key for record in self._records())
+        with self._threads:
+            return (candidate, market, start_ms, end_ms) in self._known_trials()
 
     def daily_returns(self, market: str, start_day: int, end_day: int) -> tuple[FloatArray, list[str]]:
         """Return the daily returns of every scored trial of `market` that overlaps the days.
@@ -251,12 +254,17 @@ class TrialLedger:
             for name, path in paths.items():
                 segment = self._segments.setdefault(name, Segment(path))
                 if segment.refresh():
-                    self._distinct = None
+                    self._distinct = self._known = None
 
-    def _records(self) -> list[Record]:
-        with self._threads:
-            self._refresh()
-            return [record for segment in self._segments.values() for record in segment.records]
+    def _known_trials(self) -> dict[Key, set[str]]:
+        """Return the digests of returns that each candidate, market and interval has; "" for none."""
+        self._refresh()
+        if self._known is None:
+            self._known = {}
+            for segment in self._segments.values():
+                for record in segment.records:
+                    self._known.setdefault(record.trial.key, set()).add(record.sha256)
+        return self._known
 
     def _own_segment(self) -> Segment:
         if self._own is None or self._own[0] != os.getpid():
@@ -294,11 +302,8 @@ def _distinct(segments: Iterable[Segment]) -> list[tuple[Segment, Record]]:
     return [pair for (key, sha256), pair in found.items() if sha256 or key not in with_returns]
 
 
-def _unknown(trials: Sequence[Trial], digests: Sequence[str], records: Iterable[Record]) -> list[int]:
-    """Return which trials neither `records` nor an earlier one of the batch has, scored ones first served."""
-    known: dict[Key, set[str]] = {}
-    for record in records:
-        known.setdefault(record.trial.key, set()).add(record.sha256)
+def _unknown(trials: Sequence[Trial], digests: Sequence[str], known: dict[Key, set[str]]) -> list[int]:
+    """Return which trials are not known yet, scored ones first served, and add them to `known`."""
     new = []
     for i in sorted(range(len(trials)), key=lambda i: digests[i] == ""):
         found = known.setdefault(trials[i].key, set())

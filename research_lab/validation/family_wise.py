@@ -18,6 +18,13 @@ into a steady earner with rare losses, whose studentised draws have no bound.
 returns of a strategy without edge have hardly any autocorrelation, whatever it holds and for how long;
 five days keep the weekly cycle, the cube root is the rate at which the error is smallest.
 
+**Few blocks.** A column's exposure is worth k `effective_blocks`. Taking the mean away shrinks the variance
+of its draws by 1 - 1/k, and a variance out of k blocks is itself uncertain, as Student's t with k - 1
+degrees of freedom is wider than the normal by (k - 1) / (k - 3). Its draws are widened by the root of
+both, (1 - 1/days) k / (k - 3): 2 % for a year of daily exposure. Below k = 10 a column is not measured: it
+is left out, and as a candidate its p is NaN. Losses so rare that the sample has none no resampling can know;
+a gate must ask for enough trades.
+
 Source: H. White (2000), A Reality Check for Data Snooping; P. R. Hansen (2005), A Test for Superior
 Predictive Ability (studentising); D. Politis, J. Romano (1992), A Circular Block-Resampling Procedure
 for Stationary Data; P. Westfall, S. Young (1993), Resampling-Based Multiple Testing (single-step maxT).
@@ -50,14 +57,15 @@ class FamilyWise:
     Parameters
     ----------
     p : in (0, 1]: share of draws whose best trial reaches the candidate, (1 + hits) / (1 + draws).
-        NaN when the candidate's returns are constant or it never traded: nothing was measured.
+        NaN when the candidate never traded, has constant returns or was exposed for fewer than 10
+        effective blocks: nothing was measured.
     statistic : the candidate's sqrt(n_days) * mean / std of daily returns; NaN as for `p`.
     block_length : days.
-    critical_95, critical_99 : quantiles of the best trial's statistic under the null.
+    critical_95, critical_99 : quantiles of the best trial's statistic under the null; NaN without trials.
     n_days, n_draws : days and draws used.
     n_trials : columns handed in.
-    n_columns : distinct columns left after constants were dropped and equal ones merged.
-    statistics, p_values : of every column handed in, in its order; NaN for constants.
+    n_columns : columns left after those not measured were dropped and bit-equal ones merged.
+    statistics, p_values : of every column handed in, in its order; NaN where not measured.
     """
 
     p: float
@@ -95,7 +103,7 @@ def family_wise_p(
     Returns
     -------
     FamilyWise
-        With p in (0, 1], or NaN when a candidate's column has no variance.
+        With p in (0, 1], or NaN when a candidate's column is not measured.
 
     Raises
     ------
@@ -219,7 +227,7 @@ def _checked(daily: FloatArray, candidate: int | Sequence[int], n_draws: int) ->
 
 
 def _sample_ratios(returns: FloatArray, length: int) -> tuple[FloatArray, IntArray]:
-    """Return V of every column, NaN where it is not measured, and the columns that differ from all earlier."""
+    """Return V of every column, NaN where it is not measured, and which columns are no copy of another."""
     ratios = np.full(returns.shape[1], np.nan)
     kept: list[int] = []
     seen: set[bytes] = set()
@@ -264,15 +272,16 @@ def effective_blocks(exposed: BoolArray, length: int) -> float:
 
 
 def _best_ratios(returns: FloatArray, kept: IntArray, n_draws: int, seed: int, length: int) -> FloatArray:
-    """Return the largest V over the kept columns in every draw; 0 where there is no column."""
+    """Return the largest widened V over the kept columns in every draw; NaN without columns."""
     n_days = returns.shape[0]
     starts = np.random.default_rng(seed).integers(0, n_days, size=(n_draws, -(-n_days // length)))
-    best = np.full(n_draws, -np.inf if kept.size else 0.0)
+    best = np.full(n_draws, -np.inf if kept.size else np.nan)
     for first in range(0, kept.size, _CHUNK):
         columns = np.nan_to_num(returns[:, kept[first : first + _CHUNK]], nan=0.0)
         centred, widths = _null(columns, length)
         sums = np.zeros((3, n_days, 2 * columns.shape[1]))
         _raise_best(best, centred, starts, widths, sums, length)
+    best[np.isneginf(best)] = 0.0  # nobody was exposed in that draw
     return best
 
 

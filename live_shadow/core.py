@@ -1,0 +1,443 @@
+"""The deterministic core: a block of base bars through every slot's own book and the account, bar by bar.
+
+Whatever is remembered lies in one flat float64 array: the account's part (see the cells below), the regime
+clock, then for each slot its state (resampling, own book, program) and its book in the account. No clock,
+file or random source is read here. All kernels stand in this file, since numba's cache does not notice a
+change in another one; constants of the engine name the cache's folder.
+
+Inside a bar the slots act in map order, on one cash. Other positions are marked at the bar's open, so no
+order that fills there knows the close. What an earlier slot frees inside a bar, a later one may use.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from research_lab.engine import broker, program, reasons, resampling
+from research_lab.engine.broker import BOOK_SIZE
+from research_lab.engine.jit import FloatArray, IntArray, kernel
+from research_lab.engine.slot import BOOK_AT, PROGRAM_AT, SEEN_AT, advance_regimes
+
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 86_400_000
+QUANTUM: Final = 1e-8  # quote currency; the account's cash is a whole number of these
+MAX_QUANTA: Final = 2.0**53  # above it float64 cannot count in ones
+
+# The peak of the last 72 hours is that of 73 hourly cells, the running hour among them: never less than 72
+# hours are remembered, at most 73.
+N_HOURS: Final = 73
+
+# Cells of the account's part of the state.
+CASH: Final = 0  # whole quanta
+EQUITY: Final = 1  # at the last close, quote currency
+DAY: Final = 2  # UTC day of the last close, days since 1970
+DAY_START: Final = 3  # equity at that day's first moment
+DAY_LOST: Final = 4  # 1 when the daily loss was reached in that day
+DRAWN: Final = 5  # 1 while the drawdown limit is exceeded
+PEAK: Final = 6  # highest equity in the hours remembered
+RAW: Final = 7  # code of the last regime bar
+RUN: Final = 8  # regime bars in a row with that code
+CONFIRMED: Final = 9  # the code after hysteresis
+BARS: Final = 10  # base bars seen
+HOURS_AT: Final = 11  # which hour each cell holds, hours since 1970
+PEAKS_AT: Final = HOURS_AT + N_HOURS
+REGIMES_AT: Final = PEAKS_AT + N_HOURS
+
+# What every bar and slot leaves behind; columns of the events.
+SLOT_REASON: Final = 0
+ACCOUNT_REASON: Final = 1
+VETO: Final = 2  # the first rule that would refuse an entry at this close, 0 for none
+N_CODES: Final = 3
+SLOT_EQUITY: Final = 0
+SLOT_POSITION: Final = 1
+ACCOUNT_POSITION: Final = 2
+ACCOUNT_FLOW: Final = 3  # change of cash by this slot in this bar, whole quanta
+N_FIGURES: Final = 4
+N_ACCOUNT: Final = HOURS_AT  # the account's cells that are written out
+
+
+class Feed(NamedTuple):
+    """A block of base bars; late: 1.0 for a bar that came too late to act on."""
+
+    time: IntArray
+    inputs: FloatArray
+    funding_due: FloatArray
+    late: FloatArray
+
+
+class Clock(NamedTuple):
+    """The regime conditions, as in `CompiledRegimes`; without outputs no regime is ever known."""
+
+    code: IntArray
+    values: FloatArray
+    outputs: IntArray
+    codes: IntArray
+    timing: IntArray  # warm-up in bars, length of a bar in ms
+
+
+class Slots(NamedTuple):
+    """All slots one after the other, in map order.
+
+    Parameters
+    ----------
+    code, values : instructions. rows : (K + 1,) where each slot's begin.
+    outputs, plans : (K, ...) as the broker takes them. step_ms : (K,).
+    state_at, book_at : (K + 1,), (K,) places in the state.
+    since : (K, 2) ms, first bar on which the slot's own book and the account may decide an entry.
+    expires : (K,) ms. masks : (K,) bits of regimes selected, 0 for all. shadow : (K,) 1 without capital.
+    research : (TERMS_SIZE,) terms of the slots' own books. account : (K, TERMS_SIZE), the leverage is
+        written before each step. leverage : of the whole account.
+    """
+
+    code: IntArray
+    values: FloatArray
+    rows: IntArray
+    outputs: IntArray
+    plans: FloatArray
+    step_ms: IntArray
+    state_at: IntArray
+    book_at: IntArray
+    since: IntArray
+    expires: IntArray
+    masks: IntArray
+    shadow: IntArray
+    research: FloatArray
+    account: FloatArray
+    leverage: float
+
+
+class Rules(NamedTuple):
+    """Grid, map and limits; daily loss and drawdown are shares of equity."""
+
+    base_ms: int
+    min_bars_hold: int
+    cooldown_bars: int
+    daily_loss: float
+    drawdown: float
+
+
+class Scratch(NamedTuple):
+    """Room for one bar: registers, completed bars, regime, and what the broker writes."""
+
+    registers: FloatArray
+    emitted_at: IntArray
+    regime: FloatArray
+    equity: FloatArray
+    position: FloatArray
+    reason: IntArray
+
+
+class Events(NamedTuple):
+    """What happened, written by `advance`.
+
+    Parameters
+    ----------
+    account : (n, N_ACCOUNT) the account's cells after each bar. regime : (n,) raw code.
+    codes : (n, K, N_CODES). figures : (n, K, N_FIGURES).
+    slot_fills, account_fills : (capacity, FILL_SIZE). slot_of, account_of : whose each fill is.
+    n_fills : (2,) rows written of each.
+    """
+
+    account: FloatArray
+    regime: FloatArray
+    codes: IntArray
+    figures: FloatArray
+    slot_fills: FloatArray
+    slot_of: IntArray
+    account_fills: FloatArray
+    account_of: IntArray
+    n_fills: IntArray
+
+
+def open_account(state: FloatArray, quanta: float) -> None:
+    """Begin the account's part of the state, in place."""
+    state[:REGIMES_AT] = 0.0
+    state[CASH] = quanta
+    state[EQUITY] = quanta * QUANTUM
+    state[DAY] = -1.0
+    state[HOURS_AT:PEAKS_AT] = -math.inf
+
+
+@kernel
+def advance(
+    feed: Feed,
+    clock: Clock,
+    slots: Slots,
+    rules: Rules,
+    scratch: Scratch,
+    state: FloatArray,
+    events: Events,
+) -> None:
+    """Step every slot and the account over a block of bars, in time order; any cut gives the same bits."""
+    events.n_fills[0] = 0
+    events.n_fills[1] = 0
+    for t in range(feed.time.shape[0]):
+        _advance_regime(feed, clock, rules, scratch, state, t)
+        events.regime[t] = scratch.regime[0]
+        for k in range(slots.step_ms.shape[0]):
+            m = _step_slot(feed, slots, rules, scratch, state, events, t, k)
+            _step_account(feed, slots, rules, scratch, state, events, t, k, m)
+        _mark(feed, slots, rules, state, t)
+        _apply_limits(slots, state, events, t)
+        for k in range(slots.step_ms.shape[0]):
+            events.codes[t, k, VETO] = _standing_veto(feed, slots, rules, state, t, k)
+        state[BARS] += 1.0
+        for cell in range(N_ACCOUNT):
+            events.account[t, cell] = state[cell]
+
+
+@kernel
+def _advance_regime(
+    feed: Feed, clock: Clock, rules: Rules, scratch: Scratch, state: FloatArray, t: int
+) -> None:
+    """Move the regime clock; a code that came `min_bars_hold` times in a row is confirmed."""
+    scratch.regime[0] = 0.0
+    if clock.outputs.shape[0] == 0:
+        return
+    memory = state[REGIMES_AT:]
+    seen = memory[SEEN_AT]
+    advance_regimes(
+        clock.code, clock.values, clock.outputs, clock.codes, clock.timing[0], rules.base_ms,
+        clock.timing[1], memory, scratch.registers, scratch.emitted_at, feed.time[t : t + 1],
+        feed.inputs[:, t : t + 1], scratch.regime,
+    )  # fmt: skip
+    for s in range(int(memory[SEEN_AT] - seen)):
+        code = scratch.registers[0, s]
+        state[RUN] = state[RUN] + 1.0 if code == state[RAW] else 1.0
+        state[RAW] = code
+        if state[RUN] >= rules.min_bars_hold:
+            state[CONFIRMED] = code
+
+
+@kernel
+def _step_slot(
+    feed: Feed, slots: Slots, rules: Rules, scratch: Scratch, state: FloatArray, events: Events, t: int, k: int
+) -> int:
+    """Advance a slot's program and its own book by one bar; return how many of its bars completed."""
+    own = state[slots.state_at[k] : slots.state_at[k + 1]]
+    m = resampling.resample(
+        own[:BOOK_AT], feed.time[t : t + 1], feed.inputs[:, t : t + 1], rules.base_ms, slots.step_ms[k],
+        scratch.registers, scratch.emitted_at,
+    )  # fmt: skip
+    rows = slots.rows
+    program.advance(
+        slots.code[rows[k] : rows[k + 1]], slots.values[rows[k] : rows[k + 1]], own[PROGRAM_AT:],
+        scratch.registers, m,
+    )  # fmt: skip
+    at = events.n_fills[0]
+    n = _step_book(
+        own[BOOK_AT:PROGRAM_AT], slots.research, feed, slots, scratch, state, t, k, m,
+        slots.since[k, 0], reasons.NONE, events.slot_fills[at:],
+    )  # fmt: skip
+    for row in range(at, at + n):
+        events.slot_of[row] = k
+    events.n_fills[0] += n
+    events.codes[t, k, SLOT_REASON] = scratch.reason[0]
+    events.figures[t, k, SLOT_EQUITY] = scratch.equity[0]
+    events.figures[t, k, SLOT_POSITION] = scratch.position[0]
+    return m
+
+
+@kernel
+def _step_account(
+    feed: Feed,
+    slots: Slots,
+    rules: Rules,
+    scratch: Scratch,
+    state: FloatArray,
+    events: Events,
+    t: int,
+    k: int,
+    m: int,
+) -> None:
+    """Step the account's book of one slot with the slot's registers, and refuse what cooldown refuses."""
+    book = state[slots.book_at[k] : slots.book_at[k] + BOOK_SIZE]
+    before = state[CASH]
+    book[broker.CASH] = before
+    book[broker.OTHERS] = _give_room(feed.inputs[0, t], slots, state, k)
+    waiting = 0.0
+    if feed.late[t] == 1.0:
+        waiting = book[broker.PENDING_EXIT]
+        book[broker.PENDING_EXIT] = 0.0
+        book[broker.PENDING_SIDE] = 0.0
+    at = events.n_fills[1]
+    n = _step_book(
+        book, slots.account[k], feed, slots, scratch, state, t, k, m,
+        slots.since[k, 1], _veto_of_map(feed, slots, rules, state, t, k), events.account_fills[at:],
+    )  # fmt: skip
+    for row in range(at, at + n):
+        events.account_of[row] = k
+    events.n_fills[1] += n
+    state[CASH] = book[broker.CASH]
+    if waiting != 0.0 and book[broker.QUANTITY] != 0.0:
+        book[broker.PENDING_EXIT] = waiting
+    decision = scratch.reason[0]
+    if book[broker.PENDING_SIDE] != 0.0 and _cooling(book, rules):
+        book[broker.PENDING_SIDE] = 0.0
+        decision = reasons.COOLDOWN
+    events.codes[t, k, ACCOUNT_REASON] = decision
+    events.figures[t, k, ACCOUNT_POSITION] = book[broker.QUANTITY]
+    events.figures[t, k, ACCOUNT_FLOW] = state[CASH] - before
+
+
+@kernel
+def _step_book(
+    book: FloatArray,
+    terms: FloatArray,
+    feed: Feed,
+    slots: Slots,
+    scratch: Scratch,
+    state: FloatArray,
+    t: int,
+    k: int,
+    m: int,
+    since: int,
+    veto: int,
+    fills: FloatArray,
+) -> int:
+    """Step one book by one bar with the broker that the backtest uses."""
+    bar = int(state[BARS])
+    start = bar if feed.time[t] >= since else bar + 1
+    return broker.step(
+        book, slots.plans[k], terms, feed.inputs[:, t : t + 1], feed.funding_due[t : t + 1], scratch.regime,
+        scratch.registers, slots.outputs[k], scratch.emitted_at, m, bar, start, veto, scratch.equity,
+        scratch.position, scratch.reason, fills,
+    )  # fmt: skip
+
+
+@kernel
+def _give_room(price: float, slots: Slots, state: FloatArray, k: int) -> float:
+    """Leave slot k the leverage that the other positions do not use; return the value of those.
+
+    With x the largest new notional over equity such that all notional stays within leverage times the
+    equity after the fee, x = (leverage - others) / (1 + leverage * fee); the broker is told the leverage
+    that gives x by its own formula, x / (1 - fee * x).
+    """
+    value, gross = 0.0, 0.0
+    for j in range(slots.step_ms.shape[0]):
+        if j != k:
+            worth = state[slots.book_at[j] + broker.QUANTITY] * price
+            value += worth
+            gross += abs(worth)
+    terms = slots.account[k]
+    allowed = slots.leverage if terms[broker.PERPETUAL] == 1.0 else 1.0
+    terms[broker.LEVERAGE] = allowed
+    if gross > 0.0:
+        equity = state[CASH] * terms[broker.QUANTUM] + value
+        quantity = state[slots.book_at[k] + broker.QUANTITY]
+        equity += quantity * price
+        fee = terms[broker.FEE]
+        x = max(0.0, allowed - gross / equity) / (1.0 + allowed * fee) if equity > 0.0 else 0.0
+        terms[broker.LEVERAGE] = x / (1.0 - fee * x)
+    return value
+
+
+@kernel
+def _cooling(book: FloatArray, rules: Rules) -> bool:
+    """Whether too few strategy bars have passed since the last exit; a reversal waits as well."""
+    if rules.cooldown_bars == 0:
+        return False
+    if book[broker.QUANTITY] != 0.0:
+        return True
+    return book[broker.STRATEGY_BARS] - book[broker.LAST_EXIT] < rules.cooldown_bars
+
+
+@kernel
+def _veto_of_map(feed: Feed, slots: Slots, rules: Rules, state: FloatArray, t: int, k: int) -> int:
+    """Return why stage, expiry, feed or selection refuse an entry at this bar's close; 0 when they do not."""
+    if slots.shadow[k] == 1:
+        return reasons.STAGE_SHADOW
+    if feed.time[t] + rules.base_ms >= slots.expires[k]:
+        return reasons.EXPIRED
+    if feed.late[t] == 1.0:
+        return reasons.LATE_BAR
+    confirmed = int(state[CONFIRMED])
+    if slots.masks[k] != 0 and (confirmed == 0 or (slots.masks[k] >> confirmed) & 1 == 0):
+        return reasons.NOT_SELECTED
+    return reasons.NONE
+
+
+@kernel
+def _standing_veto(feed: Feed, slots: Slots, rules: Rules, state: FloatArray, t: int, k: int) -> int:
+    """Return the first rule that refuses, or would refuse, an entry at this close."""
+    if feed.time[t] < slots.since[k, 1]:
+        return reasons.INACTIVE
+    veto = _veto_of_map(feed, slots, rules, state, t, k)
+    if veto != reasons.NONE:
+        return veto
+    book = state[slots.book_at[k] : slots.book_at[k] + BOOK_SIZE]
+    if book[broker.QUANTITY] == 0.0 and _cooling(book, rules):
+        return reasons.COOLDOWN
+    if state[DAY_LOST] == 1.0:
+        return reasons.DAILY_LOSS
+    if state[DRAWN] == 1.0:
+        return reasons.DRAWDOWN
+    return reasons.NONE
+
+
+@kernel
+def _mark(feed: Feed, slots: Slots, rules: Rules, state: FloatArray, t: int) -> None:
+    """Value the account at the close, and compare it with the day's start and the peak of 72 hours.
+
+    A day begins with the equity of the close at midnight, or of the last close before it.
+    """
+    before = state[EQUITY]
+    equity = state[CASH] * QUANTUM
+    for k in range(slots.step_ms.shape[0]):
+        equity += state[slots.book_at[k] + broker.QUANTITY] * feed.inputs[3, t]
+    state[EQUITY] = equity
+    close_ms = feed.time[t] + rules.base_ms
+    day = close_ms // DAY_MS
+    if day != int(state[DAY]):
+        state[DAY] = day
+        state[DAY_START] = equity if close_ms % DAY_MS == 0 else before
+        state[DAY_LOST] = 0.0
+    if equity <= state[DAY_START] * (1.0 - rules.daily_loss):
+        state[DAY_LOST] = 1.0
+    hour = close_ms // HOUR_MS
+    cell = hour % N_HOURS
+    if state[HOURS_AT + cell] != hour:
+        state[HOURS_AT + cell] = hour
+        state[PEAKS_AT + cell] = equity
+    state[PEAKS_AT + cell] = max(state[PEAKS_AT + cell], equity)
+    peak = equity
+    for other in range(N_HOURS):
+        if state[HOURS_AT + other] > hour - N_HOURS:
+            peak = max(peak, state[PEAKS_AT + other])
+    state[PEAK] = peak
+    state[DRAWN] = 1.0 if equity <= peak * (1.0 - rules.drawdown) else 0.0
+
+
+@kernel
+def _apply_limits(slots: Slots, state: FloatArray, events: Events, t: int) -> None:
+    """Take back entries ordered at this close, and order every position out when drawn down."""
+    if state[DAY_LOST] == 0.0 and state[DRAWN] == 0.0:
+        return
+    limit = reasons.DAILY_LOSS if state[DAY_LOST] == 1.0 else reasons.DRAWDOWN
+    for k in range(slots.step_ms.shape[0]):
+        book = state[slots.book_at[k] : slots.book_at[k] + BOOK_SIZE]
+        if book[broker.PENDING_SIDE] != 0.0:
+            book[broker.PENDING_SIDE] = 0.0
+            events.codes[t, k, ACCOUNT_REASON] = limit
+        if state[DRAWN] == 1.0 and book[broker.QUANTITY] != 0.0 and book[broker.PENDING_EXIT] == 0.0:
+            book[broker.PENDING_EXIT] = reasons.RISK_EXIT
+            events.codes[t, k, ACCOUNT_REASON] = reasons.EXIT_ORDERED
+
+
+def new_events(n_bars: int, n_slots: int) -> Events:
+    """Return room for the events of a block."""
+    capacity = n_bars * n_slots * broker.MAX_FILLS_PER_BAR
+    return Events(
+        np.zeros((n_bars, N_ACCOUNT)),
+        np.zeros(n_bars),
+        np.zeros((n_bars, n_slots, N_CODES), np.int64),
+        np.zeros((n_bars, n_slots, N_FIGURES)),
+        np.zeros((capacity, broker.FILL_SIZE)),
+        np.zeros(capacity, np.int64),
+        np.zeros((capacity, broker.FILL_SIZE)),
+        np.zeros(capacity, np.int64),
+        np.zeros(2, np.int64),
+    )

@@ -1,0 +1,242 @@
+"""Slots: entries of the map with their strategies, ready to be stepped, and all of them as flat tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from live_shadow import core
+from live_shadow.enable_map import ANY, REGIMES, EnableMap, Entry, Stage
+from live_shadow.governance import Governance
+from research_lab.dsl.regimes import RegimeSet
+from research_lab.dsl.spec import Spec, compile_spec
+from research_lab.dsl.spec_reader import parse_spec
+from research_lab.engine import broker
+from research_lab.engine.broker import Terms
+from research_lab.engine.jit import FloatArray, IntArray
+from research_lab.engine.slot import PROGRAM_AT, Compiled
+from research_lab.errors import InsufficientError, MapError
+from research_lab.timeframe import timeframe_ms, timeframe_name
+
+_NEVER = np.iinfo(np.int64).max
+_LONG_AGO = np.iinfo(np.int64).min
+
+
+@dataclass(frozen=True, eq=False)
+class Slot:
+    """One strategy on one market, as the map enables it.
+
+    Parameters
+    ----------
+    entry : of the map. spec : the strategy, whose hash is the entry's candidate.
+    begun_ms : first bar on which its own book may enter; stays when the entry reaches another stage.
+    retired : whether it is no longer in the map, and only holds until the account's position is closed.
+    """
+
+    entry: Entry
+    spec: Spec
+    begun_ms: int
+    retired: bool = False
+
+    @cached_property
+    def compiled(self) -> Compiled:
+        return compile_spec(self.spec)
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Candidate and market: what makes it the same slot under another map."""
+        return self.entry.slot
+
+    @property
+    def n_state(self) -> int:
+        """Cells of its state and of its book in the account."""
+        return PROGRAM_AT + self.compiled.program.n_state + broker.BOOK_SIZE
+
+    def retire(self) -> Slot:
+        """Return the slot as one that opens nothing more in the account."""
+        return replace(self, retired=True)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds the account: governance, and hysteresis and cooldown of the map."""
+
+    risk_per_trade: float
+    daily_loss: float
+    drawdown: float
+    leverage: float
+    min_bars_hold: int = 3
+    cooldown_bars: int = 0
+
+
+def limits_of(governance: Governance, enable_map: EnableMap) -> Limits:
+    """Return the limits of a workspace."""
+    return Limits(
+        governance.risk_per_trade,
+        governance.daily_loss,
+        governance.drawdown_72h,
+        governance.leverage,
+        enable_map.min_bars_hold,
+        enable_map.cooldown_bars,
+    )
+
+
+def milliseconds(time: datetime) -> int:
+    """Return a time of the map as ms UTC; the map holds whole seconds."""
+    return int(time.timestamp()) * 1000
+
+
+def read_slot(entry: Entry, text: str | bytes, where: str) -> Slot:
+    """Return an entry's slot from its strategy's text.
+
+    Raises
+    ------
+    MapError
+        The text hashes to another candidate, or runs on another timeframe than the entry says.
+    """
+    spec = parse_spec(text, where)
+    if spec.hash != entry.candidate:
+        raise MapError(
+            f"the strategy hashes to {spec.hash[:12]}, the map names {entry.candidate[:12]}",
+            where,
+            "restore the text that was promoted, or retire the entry",
+        )
+    if spec.timeframe != entry.timeframe:
+        raise MapError(
+            f"the strategy runs on {spec.timeframe}, the map says {entry.timeframe}",
+            where,
+            "promote it again with `pipeline promote`",
+        )
+    return Slot(entry, spec, milliseconds(entry.since))
+
+
+def load_slots(
+    enable_map: EnableMap, market: str, spec_path: Callable[[str], Path]
+) -> tuple[list[Slot], list[Entry]]:
+    """Return the slots of one market in map order, and the entries of other markets.
+
+    Parameters
+    ----------
+    market : as `Market.name` writes it. spec_path : from a candidate's hash to its text.
+
+    Raises
+    ------
+    MapError
+        A strategy cannot be read or is another one than the map names: then nothing is enabled.
+    """
+    slots = []
+    for entry in enable_map.entries:
+        if entry.market != market:
+            continue
+        path = spec_path(entry.candidate)
+        try:
+            text = path.read_bytes()
+        except OSError as fault:
+            raise MapError(
+                f"the strategy of {entry.name} cannot be read: {fault.strerror}",
+                str(path),
+                "restore the candidate's folder, or retire the entry",
+            ) from None
+        slots.append(read_slot(entry, text, str(path)))
+    return slots, [entry for entry in enable_map.entries if entry.market != market]
+
+
+def refuse_other_grid(slots: Sequence[Slot], base_ms: int) -> None:
+    """Refuse strategies whose bars cannot be made of base bars.
+
+    Raises
+    ------
+    InsufficientError
+        A timeframe is finer than the grid, or no multiple of it.
+    """
+    for slot in slots:
+        step_ms = timeframe_ms(slot.entry.timeframe)
+        if step_ms < base_ms or step_ms % base_ms:
+            raise InsufficientError(
+                f"bars of {timeframe_name(base_ms)} cannot make those of {slot.entry.timeframe}",
+                slot.entry.name,
+                f"give candles of {slot.entry.timeframe} or finer",
+            )
+
+
+def clock_table(regimes: RegimeSet | None) -> tuple[core.Clock, int]:
+    """Return the regime clock as the core takes it, and the cells of its state; no clock for None."""
+    if regimes is None:
+        empty = np.empty(0, np.int64)
+        nothing = core.Clock(np.empty((0, 7), np.int64), np.empty(0), empty, empty, np.ones(2, np.int64))
+        return nothing, 0
+    compiled = regimes.compiled
+    timing = np.array([compiled.warmup, compiled.step_ms], np.int64)
+    program = compiled.program
+    clock = core.Clock(program.code, program.values, program.outputs, compiled.codes, timing)
+    return clock, compiled.new_state().shape[0]
+
+
+def slot_tables(
+    slots: Sequence[Slot], research: Terms, account: Terms, limits: Limits, first_cell: int
+) -> core.Slots:
+    """Return the slots one after the other, their states from `first_cell` on.
+
+    Parameters
+    ----------
+    research : terms of the slots' own books, those of the backtest.
+    account : terms of the account's books; quantum, share and caps are set here.
+    """
+    programs = [slot.compiled.program for slot in slots]
+    state_at = _borders([slot.n_state for slot in slots]) + first_cell
+    n_plan, n_signals = broker.PLAN_SIZE, broker.N_SIGNALS
+    leverage = min(account.leverage, limits.leverage)
+    terms = [
+        replace(
+            account,
+            leverage=leverage,
+            quantum=core.QUANTUM,
+            risk_share=slot.entry.risk_share,
+            risk_cap=limits.risk_per_trade,
+        ).array()
+        for slot in slots
+    ]
+    return core.Slots(
+        code=np.concatenate([np.empty((0, 7), np.int64), *(program.code for program in programs)]),
+        values=np.concatenate([np.empty(0), *(program.values for program in programs)]),
+        rows=_borders([program.code.shape[0] for program in programs]),
+        outputs=np.array([p.outputs for p in programs], np.int64).reshape(-1, n_signals),
+        plans=np.array([slot.compiled.plan for slot in slots]).reshape(-1, n_plan),
+        step_ms=np.array([slot.compiled.step_ms for slot in slots], np.int64),
+        state_at=state_at,
+        book_at=state_at[1:] - broker.BOOK_SIZE,
+        since=np.array([[slot.begun_ms, milliseconds(slot.entry.since)] for slot in slots], np.int64).reshape(-1, 2),
+        expires=np.array([_expiry(slot) for slot in slots], np.int64),
+        masks=np.array([regime_mask(slot.entry.regimes) for slot in slots], np.int64),
+        shadow=np.array([slot.entry.stage is Stage.SHADOW for slot in slots], np.int64),
+        research=research.array(),
+        account=np.array(terms).reshape(-1, broker.TERMS_SIZE),
+        leverage=leverage,
+    )
+
+
+def regime_mask(names: Sequence[str]) -> int:
+    """Return regimes as bits, bit k for code k; 0 for any."""
+    return 0 if ANY in names else sum(1 << (REGIMES.index(name) + 1) for name in names)
+
+
+def _expiry(slot: Slot) -> int:
+    if slot.retired:
+        return int(_LONG_AGO)
+    return int(_NEVER) if slot.entry.expires is None else milliseconds(slot.entry.expires)
+
+
+def _borders(lengths: Sequence[int]) -> IntArray:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def new_slot_state(slot: Slot) -> FloatArray:
+    """Return the state of a slot before its first bar: its own, then its book in the account."""
+    account_book = np.zeros(broker.BOOK_SIZE)
+    broker.open_book(account_book, 0.0)
+    return np.concatenate([slot.compiled.new_state(), account_book])

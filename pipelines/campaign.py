@@ -1,0 +1,321 @@
+"""A campaign: every strategy of a folder through gates 1 to 6, the best of them through 7 and 8.
+
+Gates 1 to 3 stop a candidate at once; the others all run, so that a refusal names all its reasons. Gate 6
+is judged after every strategy was tuned, since each look counts against all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipelines import candidates
+from pipelines.candidates import Candidate, Facts
+from pipelines.gates import (
+    backtest,
+    data,
+    holdout,
+    lookahead,
+    overfitting,
+    shadow,
+    static,
+    walk_forward,
+)
+from pipelines.gates.evidence import Evidence, Outcome, Verdict
+from pipelines.gates.policy import Policy, judge
+from pipelines.gates.world import World
+from pipelines.tracking import Tracker
+from pipelines.workspace import Workspace
+from research_lab.bars import DAY_MS, Bars
+from research_lab.dsl.regimes import RegimeSet
+from research_lab.dsl.spec import Spec, load_spec
+from research_lab.errors import InsufficientError, UsageError
+from research_lab.market_data.lake import Lake, divide
+from research_lab.market_data.quality import QualityReport, check
+from research_lab.scoring.scorer import Scorer
+from research_lab.scoring.trial_ledger import TrialLedger
+from research_lab.validation.walk_forward import choose_on_plateau
+from research_lab.validation.walk_forward import walk_forward as run_walk_forward
+
+GATES = (
+    "static", "data", "lookahead", "backtest", "walk_forward", "overfitting", "holdout", "shadow",
+)  # fmt: skip
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass
+class Examination:
+    """One strategy on its way: its text now, what was measured, what was judged.
+
+    Parameters
+    ----------
+    template : as the file says. spec : with tuned parameters, once tuned.
+    plateau : flatness of the surroundings of the tuned parameters; NaN before.
+    """
+
+    template: Spec
+    spec: Spec
+    evidence: dict[str, Evidence] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    plateau: float = math.nan
+
+    def judged(self, evidence: Evidence, policy: Policy) -> bool:
+        """Keep evidence and its verdict, and return whether it passed."""
+        self.evidence[evidence.gate] = evidence
+        self.verdicts[evidence.gate] = judge(evidence, policy)
+        return self.verdicts[evidence.gate].outcome is Outcome.PASS
+
+    def passed(self, gates: Sequence[str]) -> bool:
+        """Whether every one of these gates was passed."""
+        return all(g in self.verdicts and self.verdicts[g].outcome is Outcome.PASS for g in gates)
+
+    @property
+    def outcome(self) -> Outcome:
+        """FAIL if a gate failed, else INSUFFICIENT if one could not answer, else PASS."""
+        found = {verdict.outcome for verdict in self.verdicts.values()}
+        for outcome in (Outcome.FAIL, Outcome.INSUFFICIENT):
+            if outcome in found:
+                return outcome
+        return Outcome.PASS
+
+
+@dataclass(frozen=True, eq=False)
+class CampaignResult:
+    """What a campaign found.
+
+    Parameters
+    ----------
+    examinations : one a strategy, in the order given. saved : their candidates, likewise.
+    best : the one for which the holdout was opened; None when none passed gates 1 to 6.
+    run : the campaign's MLflow run. n_looks : trials charged to the market and time so far.
+    """
+
+    name: str
+    examinations: tuple[Examination, ...]
+    saved: tuple[Candidate, ...]
+    best: Examination | None
+    run: str
+    n_looks: int
+
+    @property
+    def passed(self) -> list[Candidate]:
+        """Candidates that passed every gate from 1 to 8."""
+        return [
+            candidate
+            for candidate, examination in zip(self.saved, self.examinations, strict=True)
+            if examination.passed(GATES)
+        ]
+
+    @property
+    def outcome(self) -> Outcome:
+        """PASS if a candidate passed all gates; INSUFFICIENT if none failed either; else FAIL."""
+        if self.passed:
+            return Outcome.PASS
+        if all(e.outcome is Outcome.INSUFFICIENT for e in self.examinations):
+            return Outcome.INSUFFICIENT
+        return Outcome.FAIL
+
+
+def load_templates(folder: Path) -> list[Spec]:
+    """Read every strategy of a folder, or one file; regimes.yaml is no strategy.
+
+    Raises
+    ------
+    SpecError
+        One is broken: nothing is run, so that no look is spent on half a campaign.
+    UsageError
+        There is none, or two have one name.
+    """
+    if not folder.exists():
+        raise UsageError("there is no such file or folder", str(folder), "name a strategy or a folder of them")
+    files = [folder] if folder.is_file() else sorted(folder.glob("*.yaml"))
+    templates = [load_spec(file) for file in files if file.name != "regimes.yaml"]
+    if not templates:
+        raise UsageError("no strategies found", str(folder), "put strategies into it, one *.yaml each")
+    names = [template.name for template in templates]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"the name {twice[0]} stands in two files", str(folder), "give each its own name")
+    return templates
+
+
+def open_world(
+    workspace: Workspace, bars: Bars, regimes: RegimeSet, policy: Policy, campaign: str
+) -> World:
+    """Store and seal the bars, and return them as a world to be examined on."""
+    lake = Lake(workspace.root)
+    lake.keep(bars)
+    lake.seal(
+        bars.market.charged_to,
+        divide(bars, policy.zones.holdout_share, policy.zones.forward_days * DAY_MS),
+    )
+    research = lake.research(bars)
+    terms = policy.terms(bars.market)
+    scorer = Scorer(TrialLedger(workspace.trials), research, terms, regimes, campaign)
+    return World(bars, research, lake, terms, regimes, policy, scorer)
+
+
+def run_campaign(
+    workspace: Workspace,
+    bars: Bars,
+    templates: Sequence[Spec],
+    regimes: RegimeSet,
+    policy: Policy,
+    progress: Progress,
+) -> CampaignResult:
+    """Examine strategies on one market, and keep all evidence in the workspace and in MLflow.
+
+    Interrupted, it leaves every look counted and no candidate half written; run again, it counts none twice.
+    """
+    name = campaign_name(bars, templates, policy)
+    tracker = Tracker(workspace)
+    facts = {
+        "market": bars.market.name,
+        "snapshot": bars.snapshot,
+        "policy": policy.hash,
+        "strategies": ", ".join(template.name for template in templates),
+    }
+    run = tracker.start_campaign(name, facts)
+    try:
+        world = open_world(workspace, bars, regimes, policy, name)
+        examinations = _examine_all(templates, world, progress)
+        best = _open_holdout(examinations, world, progress)
+        saved = [_save(workspace, e, world, name) for e in examinations]
+        _track(tracker, run, examinations, saved, world)
+        n_looks = world.scorer.ledger.n_looks(bars.market.charged_to, *world.research.interval)
+    except BaseException:
+        tracker.finish(run, "KILLED")
+        raise
+    tracker.finish(run)
+    return CampaignResult(name, tuple(examinations), tuple(saved), best, run, n_looks)
+
+
+def campaign_name(bars: Bars, templates: Sequence[Spec], policy: Policy) -> str:
+    """Return a name that is the same for the same data, strategies and policy."""
+    parts = [bars.snapshot, policy.hash, *(template.template_hash for template in templates)]
+    return "campaign-" + hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
+
+
+def _examine_all(templates: Sequence[Spec], world: World, progress: Progress) -> list[Examination]:
+    progress("data quality", 0.0)
+    quality = check(world.bars)
+    examinations: list[Examination] = []
+    share = 0.85 / len(templates)
+    for k, template in enumerate(templates):
+
+        def told(what: str, part: float, k: int = k, name: str = template.name) -> None:
+            progress(f"{name}: {what}", 0.05 + share * (k + part))
+
+        known = [other.spec.hash for other in examinations]
+        examinations.append(_examine(template, world, quality, known, told))
+    for examination in examinations:
+        if examination.passed(("static", "data", "lookahead")):
+            progress(f"{examination.template.name}: overfitting", 0.9)
+            examination.judged(overfitting.measure(examination.spec, world), world.policy)
+    return examinations
+
+
+def _examine(
+    template: Spec, world: World, quality: QualityReport, known: Sequence[str], progress: Progress
+) -> Examination:
+    """Take one strategy through gates 1 to 5, tuning it after gate 2."""
+    policy, found = world.policy, Examination(template, template)
+    progress("static and data", 0.0)
+    if not found.judged(static.measure(template, world, known), policy):
+        return found
+    if not found.judged(data.measure(template, world, quality), policy):
+        return found
+    progress("tuning, walk-forward", 0.1)
+    done, why = None, ""
+    try:
+        done = run_walk_forward(template, world.scorer, policy.walk_forward)
+    except InsufficientError as fault:
+        why = str(fault)
+    progress("tuning on all research bars", 0.5)
+    chosen, found.plateau = choose_on_plateau(template, world.scorer, policy.walk_forward)
+    spec = found.spec = chosen.spec
+    if not found.judged(static.measure(spec, world, known), policy):
+        return found
+    found.judged(data.measure(spec, world, quality), policy)
+    progress("look-ahead", 0.6)
+    seed = policy.bootstrap.seed
+    seen = lookahead.measure(
+        spec, world.research, world.terms, world.regimes, seed=seed, bound_to=world.bound_to(spec)
+    )
+    if not found.judged(seen, policy):
+        return found
+    progress("backtest and its stresses", 0.8)
+    tried = world.scorer.tried(template)
+    found.judged(backtest.measure(spec, world, found.plateau, tried), policy)
+    found.judged(walk_forward.measure(spec, world, done, why), policy)
+    return found
+
+
+def _open_holdout(
+    examinations: Sequence[Examination], world: World, progress: Progress
+) -> Examination | None:
+    """Open the holdout for the best of those that passed gates 1 to 6, and let it run as a shadow."""
+    finalists = [e for e in examinations if e.passed(GATES[:6])]
+    if not finalists:
+        return None
+    best = min(finalists, key=_by_evidence)
+    progress(f"{best.template.name}: holdout", 0.92)
+    p = best.evidence["overfitting"].figures["p"]
+    best.judged(holdout.measure(best.spec, world, p), world.policy)
+    if best.passed(("holdout",)):
+        progress(f"{best.template.name}: shadow", 0.95)
+        best.judged(shadow.measure(best.spec, world), world.policy)
+    return best
+
+
+def _by_evidence(examination: Examination) -> tuple[float, float]:
+    figures = examination.evidence["overfitting"].figures
+    return figures["p"], -figures["statistic"]
+
+
+def _save(workspace: Workspace, examination: Examination, world: World, campaign: str) -> Candidate:
+    spec = examination.spec
+    facts = Facts(
+        spec.name,
+        world.bars.market.name,
+        spec.timeframe,
+        world.bars.snapshot,
+        campaign,
+        spec.regimes or ("any",),
+    )
+    candidate = candidates.save(workspace, spec.canonical(), spec.hash, facts)
+    for evidence in examination.evidence.values():
+        candidates.save_evidence(candidate, evidence)
+    candidates.save_verdicts(candidate, examination.verdicts.values())
+    return candidate
+
+
+def _track(
+    tracker: Tracker,
+    run: str,
+    examinations: Sequence[Examination],
+    saved: Sequence[Candidate],
+    world: World,
+) -> None:
+    """Write every candidate as a child run, and anchor the ledger's head in the campaign's."""
+    for examination, candidate in zip(examinations, saved, strict=True):
+        metrics = {
+            f"{gate}/{name}": value
+            for gate, evidence in examination.evidence.items()
+            for name, value in evidence.figures.items()
+        }
+        tags: dict[str, object] = {
+            f"gate.{gate}": verdict.outcome.value for gate, verdict in examination.verdicts.items()
+        }
+        tags["outcome"] = examination.outcome.value
+        artifacts = {"verdicts.json": candidate.verdicts_path}
+        artifacts |= {f"evidence/{gate}.json": candidate.evidence_path(gate) for gate in examination.evidence}
+        child = tracker.log_candidate(
+            run, candidate.name, candidate.hash, examination.spec.canonical(), metrics, tags, artifacts
+        )
+        (candidate.folder / "mlflow_run").write_text(child + "\n", encoding="utf-8")
+    tracker.anchor_ledger(run, world.scorer.ledger.head())

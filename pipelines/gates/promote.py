@@ -1,0 +1,112 @@
+"""Gate 10: against the champions of its market, is the candidate better, or at least another animal?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipelines.gates.evidence import Evidence, Outcome, Verdict
+from pipelines.gates.policy import Policy
+from pipelines.gates.policy import judge as judge_limits
+from pipelines.gates.shadow import shadow_bars
+from pipelines.gates.world import World
+from research_lab.dsl.spec import Spec
+from research_lab.engine.backtest import daily_returns
+from research_lab.engine.jit import FloatArray
+
+_AGAINST = ("probability_better", "drawdown_excess", "correlation")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Gate 10's verdict, and the hash of the champion that leaves; empty to add."""
+
+    verdict: Verdict
+    replaces: str
+
+
+def measure(spec: Spec, world: World, champions: Sequence[Spec]) -> Evidence:
+    """Return how the candidate compares with each champion, on all bars up to the shadow's end.
+
+    Both are run on the same bars; entries count from the first bar on. The figures judged are those of
+    the champion that the candidate resembles most.
+    """
+    bound = world.bound_to(spec, context=" ".join(sorted(champion.hash for champion in champions)))
+    bars, _ = shadow_bars(world)
+    own = world.run(spec, bars)
+    _, mine = daily_returns(bars.time, own.equity)
+    rows = []
+    for champion in champions:
+        result = world.run(champion, bars)
+        _, theirs = daily_returns(bars.time, result.equity)
+        rows.append(
+            {
+                "champion": champion.hash,
+                "probability_better": _probability_better(mine - theirs, world.policy),
+                "drawdown_excess": own.metrics["max_drawdown"] - result.metrics["max_drawdown"],
+                "correlation": _correlation(mine, theirs),
+            }
+        )
+    figures = {"n_champions": float(len(rows))}
+    if rows:
+        nearest = max(rows, key=lambda row: _finite(row["correlation"]))
+        figures.update({name: float(nearest[name]) for name in _AGAINST})
+    return Evidence("promote", figures, bound, series={"champions": rows})
+
+
+def decide(evidence: Evidence, policy: Policy) -> Decision:
+    """Judge gate 10: no champion, or better than the nearest one, or unlike all of them.
+
+    Replacing wants a high probability of being better and no deeper drawdown; adding wants a low
+    correlation. Either is enough.
+    """
+    strict = judge_limits(evidence, policy)
+    n_champions = evidence.figures.get("n_champions", math.nan)
+    better = all(strict.figures[name].met for name in ("probability_better", "drawdown_excess"))
+    other = strict.figures["correlation"].met
+    if n_champions == 0:
+        figures = {name: figure for name, figure in strict.figures.items() if name == "n_champions"}
+        return Decision(_verdict(strict, Outcome.PASS, figures, ()), "")
+    if better or other:
+        passed = {n: f for n, f in strict.figures.items() if f.met}
+        replaces = _nearest(evidence.series) if better else ""
+        return Decision(_verdict(strict, Outcome.PASS, passed, ()), replaces)
+    return Decision(strict, "")
+
+
+def _verdict(
+    strict: Verdict, outcome: Outcome, figures: Mapping[str, object], reasons: tuple[str, ...]
+) -> Verdict:
+    kept = {name: strict.figures[name] for name in figures}
+    return Verdict(strict.gate, outcome, kept, reasons, strict.evidence_hash, strict.policy_hash)
+
+
+def _nearest(series: Mapping[str, object]) -> str:
+    rows = series["champions"]
+    if not isinstance(rows, list):
+        return ""
+    return str(max(rows, key=lambda row: _finite(row["correlation"]))["champion"])
+
+
+def _finite(value: object) -> float:
+    return float(value) if isinstance(value, float) and math.isfinite(value) else -math.inf
+
+
+def _probability_better(difference: FloatArray, policy: Policy) -> float:
+    """Return the share of resampled histories in which the mean daily difference is above zero."""
+    n = difference.shape[0]
+    length = max(5, math.ceil(math.cbrt(n)))
+    rng = np.random.default_rng(policy.bootstrap.seed)
+    starts = rng.integers(0, n, (policy.bootstrap.n_draws, -(-n // length)))
+    sums = np.concatenate([[0.0], np.cumsum(np.concatenate([difference, difference[:length]]))])
+    means = (sums[starts + length] - sums[starts]).sum(axis=1)
+    return float((means > 0).mean())
+
+
+def _correlation(a: FloatArray, b: FloatArray) -> float:
+    if a.std() == 0.0 or b.std() == 0.0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])

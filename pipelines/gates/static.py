@@ -1,0 +1,29 @@
+"""Gate 1: the strategy parses, is bounded, simple enough to be read, and not a second copy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pipelines.gates.evidence import Evidence
+from pipelines.gates.world import World
+from research_lab.dsl.spec import Spec, warmup_bars
+
+
+def measure(spec: Spec, world: World, known: Collection[str] = ()) -> Evidence:
+    """Return complexity, parameters and duplicates of a parsed strategy.
+
+    Parameters
+    ----------
+    known : hashes of the candidates examined before it in this campaign.
+    """
+    return Evidence(
+        "static",
+        {
+            "n_nodes": float(spec.n_nodes),
+            "n_params": float(len(spec.params)),
+            "n_combinations": float(spec.n_combinations),
+            "warmup_bars": float(warmup_bars(spec)),
+            "duplicates": float(spec.hash in known),
+        },
+        world.bound_to(spec),
+    )

@@ -1,0 +1,84 @@
+"""What a candidate is examined on: one market's bars in three zones, its costs, and the protocol."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.gates.policy import Policy
+from research_lab.bars import Bars
+from research_lab.dsl.regimes import RegimeSet
+from research_lab.dsl.spec import Spec, compile_spec
+from research_lab.engine import source_hash
+from research_lab.engine.backtest import Backtest, backtest, regime_codes
+from research_lab.engine.broker import Terms
+from research_lab.engine.jit import FloatArray
+from research_lab.market_data.lake import Lake
+from research_lab.scoring.scorer import Scorer
+
+MAX_POINTS = 1_200  # of a curve kept for pictures
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """A market to be examined on.
+
+    Parameters
+    ----------
+    bars : all bars. Gates 1 to 6 use `research` only; the lake hands out holdout and forward.
+    research : bars that had closed when the holdout begins. lake : the keeper of the seal.
+    terms, regimes, policy : costs, regimes and limits. scorer : the only door to scores.
+    """
+
+    bars: Bars
+    research: Bars
+    lake: Lake
+    terms: Terms
+    regimes: RegimeSet
+    policy: Policy
+    scorer: Scorer
+
+    def run(self, spec: Spec, bars: Bars, start: int = 0, terms: Terms | None = None) -> Backtest:
+        """Return a backtest of a strategy that has been scored; entries from `start` on."""
+        return backtest(
+            compile_spec(spec), bars, terms or self.terms, regime=self.regime(bars), start=start
+        )
+
+    def regime(self, bars: Bars) -> FloatArray:
+        """Return the regime's code after each bar; all unknown when the bars are coarser than its clock."""
+        compiled = self.regimes.compiled
+        return regime_codes(compiled if compiled.step_ms >= bars.step_ms else None, bars)
+
+    def bound_to(self, spec: Spec, context: str = "") -> dict[str, str]:
+        """Return the hashes of everything that evidence on a strategy depends on."""
+        protocol = f"{self.policy.protocol_hash} {self.terms!r} {self.regimes.hash}"
+        return {
+            "spec": spec.hash,
+            "data": self.bars.snapshot,
+            "protocol": hashlib.sha256(protocol.encode()).hexdigest(),
+            "context": context,
+            "code": self._code,
+        }
+
+    @cached_property
+    def _code(self) -> str:
+        return code_hash()
+
+
+def code_hash() -> str:
+    """Return the SHA-256 over the engine's sources and, where it lies beside them, the lock file."""
+    lock = Path(__file__).parents[2] / "requirements.lock"
+    locked = lock.read_bytes() if lock.is_file() else b""
+    return hashlib.sha256(source_hash().encode() + locked).hexdigest()
+
+
+def thinned(values: FloatArray, limit: int = MAX_POINTS) -> list[float]:
+    """Return a curve with at most `limit` points, first and last among them."""
+    n = values.shape[0]
+    if n <= limit:
+        return [float(v) for v in values]
+    return [float(v) for v in values[np.linspace(0, n - 1, limit).round().astype(int)]]

@@ -1,0 +1,142 @@
+"""A run with everything written down: what validation compares, bit by bit, between runs that should agree.
+
+The engine's own slot function makes the run; nothing is computed a second way. Every register of the
+program is kept by strategy bar, so that a difference can be named where it begins, and not only where it
+reaches the equity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from research_lab.dsl.registry import FUNCTIONS, INPUTS, OPERATOR_CODES
+from research_lab.engine import broker, program, reasons
+from research_lab.engine.backtest import FILL, Tape, regime_codes, to_fills
+from research_lab.engine.broker import Terms
+from research_lab.engine.jit import FloatArray, IntArray
+from research_lab.engine.program import Program
+from research_lab.engine.slot import BLOCK, Compiled, CompiledRegimes, advance_slot, blockwise, cut_into_blocks
+
+_LONGEST_NAME = 90
+# How many registers each instruction reads, and the word for it; derived functions have none of their own.
+_ARITY = {
+    **{code: 1 if name in ("negate", "not") else 2 for name, code in OPERATOR_CODES.items()},
+    **{f.opcode: sum(a.kind not in ("window", "share") for a in f.arguments) for f in FUNCTIONS.values() if f.opcode >= 0},
+    program.CONSTANT: 0,
+}
+_WORDS = {
+    **{code: name for name, code in OPERATOR_CODES.items()},
+    **{f.opcode: f.name for f in FUNCTIONS.values() if f.opcode >= 0},
+}
+_SYMBOLS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "less": "<", "less_equal": "<=",
+            "equal": "==", "and": "and", "or": "or"}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """All that a run computed and did.
+
+    Parameters
+    ----------
+    names : of the registers: an input, or the expression that the register holds.
+    signals : register of each signal of `broker.SIGNALS`, -1 for one that is absent.
+    decided_at : (m,) the base bar at whose close each strategy bar completed.
+    registers : (n_registers, m) every value by strategy bar; NaN is unknown.
+    regime, equity, position, reason : (n_bars,) after each base bar.
+    fills : structured array of `engine.backtest.FILL`.
+    """
+
+    names: tuple[str, ...]
+    signals: IntArray
+    decided_at: IntArray
+    registers: FloatArray
+    regime: FloatArray
+    equity: FloatArray
+    position: FloatArray
+    reason: IntArray
+    fills: NDArray[np.void]
+
+    def signal(self, role: int) -> FloatArray:
+        """Return a signal by strategy bar: 1 true, 0 false, NaN unknown; all 0 for one that is absent."""
+        register = int(self.signals[role])
+        return self.registers[register] if register >= 0 else np.zeros(self.decided_at.shape[0])
+
+
+def record(
+    strategy: Compiled,
+    tape: Tape,
+    terms: Terms,
+    *,
+    regimes: CompiledRegimes | None = None,
+    start: int = 0,
+    block: int = BLOCK,
+) -> Recording:
+    """Run a strategy over a tape from its first bar, and keep everything.
+
+    Parameters
+    ----------
+    start : first base bar on which an entry may be decided.
+    block : bars to a block; any length gives the same bits.
+    """
+    n = tape.time.shape[0]
+    width = min(block, n)
+    codes = regime_codes(regimes, tape)
+    state, inputs = strategy.new_state(), blockwise(tape.inputs)
+    scratch, emitted_at = strategy.program.new_registers(width + 1), np.zeros(width + 1, np.int64)
+    equity, position, reason = np.empty(n), np.empty(n), np.empty(n, np.int64)
+    buffer = np.empty((width * broker.MAX_FILLS_PER_BAR, broker.FILL_SIZE))
+    kept: list[tuple[FloatArray, IntArray, FloatArray]] = []
+    for first, last in cut_into_blocks(n, width):
+        emitted_at.fill(-1)
+        n_fills = advance_slot(
+            strategy.program.code, strategy.program.values, strategy.program.outputs, strategy.plan,
+            terms.array(), tape.step_ms, strategy.step_ms, state, scratch, emitted_at, tape.time[first:last],
+            inputs[:, first:last], tape.funding_due[first:last], codes[first:last], first, start,
+            reasons.NONE, equity[first:last], position[first:last], reason[first:last], buffer,
+        )  # fmt: skip
+        m = int(np.count_nonzero(emitted_at >= 0))
+        kept.append((scratch[:, :m].copy(), emitted_at[:m] + first, buffer[:n_fills].copy()))
+    return Recording(
+        names_of(strategy.program),
+        strategy.program.outputs,
+        np.concatenate([at for _, at, _ in kept]) if kept else np.empty(0, np.int64),
+        np.concatenate([values for values, _, _ in kept], axis=1) if kept else scratch[:, :0],
+        codes,
+        equity,
+        position,
+        reason,
+        to_fills(np.concatenate([rows for _, _, rows in kept])) if kept else np.empty(0, FILL),
+    )
+
+
+def names_of(code: Program) -> tuple[str, ...]:
+    """Return what each register of a program holds, as text near that of the language, cut when long."""
+    names = [*INPUTS, *[""] * (code.n_registers - len(INPUTS))]
+    for row, value in zip(code.code, code.values, strict=True):
+        op = int(row[program.OP])
+        reads = [names[int(register)] for register in row[program.A : program.A + _ARITY[op]]]
+        text = _written(op, reads, int(row[program.WINDOW]), float(value))
+        names[int(row[program.OUT])] = text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 3] + "..."
+    return tuple(names)
+
+
+def _written(op: int, reads: list[str], window: int, value: float) -> str:
+    if op == program.CONSTANT:
+        return f"{value:g}"
+    word = _WORDS[op]
+    if word in _SYMBOLS:
+        return f"({reads[0]} {_SYMBOLS[word]} {reads[1]})"
+    if op == program.HIGHEST:
+        word = "highest" if value > 0 else "lowest"
+    if op == program.ROLLING_SUM:
+        word = "sum" if value == 1.0 else "sma"
+    if op == program.DIRECTIONAL_MOVE:
+        word = "plus_dm" if value > 0 else "minus_dm"
+    if op in (program.TRUE_RANGE, program.DIRECTIONAL_MOVE):
+        reads = []
+    extra = [str(window)] if window else []
+    extra += [f"{value:g}"] if op == program.QUANTILE else []
+    return f"{word}({', '.join([*reads, *extra])})"

@@ -1,0 +1,145 @@
+"""The engine's broker on the cases of the slow one: signals go straight into the registers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from research_lab.engine import broker, reasons
+from research_lab.engine.broker import Terms
+from research_lab.engine.jit import FloatArray, IntArray
+from tests.oracles.random_markets import Case
+from tests.oracles.slow_broker import Signal, SlowPlan, SlowResult
+
+Step = Callable[..., int]
+
+REASON_NAMES = {
+    reasons.ENTRY: "ENTRY",
+    reasons.EXIT_SIGNAL: "EXIT_SIGNAL",
+    reasons.TIME_STOP: "TIME_STOP",
+    reasons.REGIME_EXIT: "REGIME_EXIT",
+    reasons.STOP: "STOP",
+    reasons.TAKE: "TAKE",
+    reasons.LIQUIDATION: "LIQUIDATION",
+    reasons.ENDED: "ENDED",
+}
+
+
+class Played:
+    """What the engine's broker made of a case."""
+
+    def __init__(self, case: Case) -> None:
+        n = len(case.bars.open)
+        self.equity, self.position = np.empty(n), np.empty(n)
+        self.reason = np.empty(n, np.int64)
+        self.fills: FloatArray = np.empty((0, broker.FILL_SIZE))
+        self.book = np.zeros(broker.BOOK_SIZE)
+        broker.open_book(self.book, case.cash)
+
+    @property
+    def bytes(self) -> tuple[bytes, ...]:
+        return tuple(a.tobytes() for a in (self.equity, self.position, self.reason, self.fills, self.book))
+
+
+def play(case: Case, cuts: Sequence[int] = (), step: Step = broker.step) -> Played:
+    """Trade a case with the engine's broker in blocks; a border between active and not cuts as well."""
+    inputs = np.full((7, len(case.bars.open)), math.nan)
+    bars = case.bars
+    inputs[:4] = [bars.open, bars.high, bars.low, bars.close]
+    due, regime = np.array(bars.funding_due), np.array(case.regimes, np.float64)
+    plan, terms = plan_of(case.plan), terms_of(case)
+    played, kept = Played(case), []
+    flips = [i for i, (a, b) in enumerate(pairwise(case.active), 1) if a != b]
+    borders = sorted({0, *flips, *cuts, len(case.active)})
+    for first, last in pairwise(borders):
+        registers, emitted_at = registers_of(case.signals[first:last])
+        fills = np.empty(((last - first) * broker.MAX_FILLS_PER_BAR, broker.FILL_SIZE))
+        n_fills = step(
+            played.book, plan, terms, inputs[:, first:last], due[first:last], regime[first:last],
+            registers, outputs_of(case.plan), emitted_at, emitted_at.shape[0], first, 0,
+            0 if case.active[first] else reasons.INACTIVE,
+            played.equity[first:last], played.position[first:last], played.reason[first:last], fills,
+        )  # fmt: skip
+        kept.append(fills[:n_fills])
+    played.fills = np.concatenate(kept)
+    return played
+
+
+def registers_of(signals: Sequence[Sequence[Signal]]) -> tuple[FloatArray, IntArray]:
+    """Return one column a completed signal bar, and the base bar at whose close it completes."""
+    rows = [
+        [s.enter_long, s.exit_long, s.enter_short, s.exit_short, s.stop, s.trail, s.size]
+        for of_bar in signals
+        for s in of_bar
+    ]
+    emitted_at = [t for t, of_bar in enumerate(signals) for _ in of_bar]
+    columns = np.array(rows, np.float64).reshape(-1, broker.N_SIGNALS).T
+    return np.ascontiguousarray(columns), np.array(emitted_at, np.int64)
+
+
+def outputs_of(plan: SlowPlan) -> IntArray:
+    outputs = np.arange(broker.N_SIGNALS)
+    if not plan.has_stop:
+        outputs[broker.STOP_DISTANCE] = -1
+    if not plan.has_trail:
+        outputs[broker.TRAIL_DISTANCE] = -1
+    return outputs
+
+
+def plan_of(slow: SlowPlan) -> FloatArray:
+    plan = np.zeros(broker.PLAN_SIZE)
+    plan[broker.SIZE_KIND] = slow.size_kind
+    plan[broker.TIME_STOP] = slow.time_stop
+    plan[broker.TRAIL_AFTER] = slow.trail_after_r
+    plan[broker.BREAKEVEN] = slow.breakeven
+    plan[broker.REGIME_MASK] = slow.regime_mask
+    plan[broker.REGIME_EXIT] = slow.regime_exit
+    plan[broker.N_TAKES] = len(slow.takes)
+    for k, (at, share) in enumerate(slow.takes):
+        plan[broker.TAKE_AT + k] = at
+        plan[broker.TAKE_SHARE + k] = share
+    return plan
+
+
+def terms_of(case: Case) -> FloatArray:
+    t = case.terms
+    return Terms(
+        fee=t.fee,
+        slippage=t.slippage,
+        leverage=t.leverage,
+        maintenance=t.maintenance,
+        liquidation_fee=t.liquidation_fee,
+        perpetual=t.perpetual,
+        lot=t.lot,
+        tick=t.tick,
+        min_notional=t.min_notional,
+        optimistic=t.optimistic,
+    ).array()
+
+
+def difference(slow: SlowResult, fast: Played) -> str:
+    """Say where two brokers first differ, by more than 1e-9 of a number; "" when they agree."""
+    for k in range(max(len(slow.fills), fast.fills.shape[0])):
+        if k == len(slow.fills) or k == fast.fills.shape[0]:
+            return f"{len(slow.fills)} fills, and {fast.fills.shape[0]} of the engine"
+        wanted, got = slow.fills[k], fast.fills[k]
+        name = REASON_NAMES[int(got[broker.FILL_REASON])]
+        seen = (int(got[broker.FILL_BAR]), int(got[broker.FILL_POSITION]), name)
+        numbers = got[[broker.FILL_QUANTITY, broker.FILL_PRICE, broker.FILL_FEE]]
+        if seen != (wanted.bar, wanted.position_id, wanted.reason) or not np.allclose(
+            numbers, [wanted.quantity, wanted.price, wanted.fee], rtol=1e-9, atol=0.0
+        ):
+            return f"fill {k}: {wanted}, and {seen} {numbers} of the engine"
+    scale = max(abs(value) for value in slow.equity)
+    for name, slow_row, fast_row, unit in (
+        ("equity", slow.equity, fast.equity, scale),
+        ("position", slow.position, fast.position, max(map(abs, slow.position))),
+    ):
+        apart = np.abs(np.array(slow_row) - fast_row) > 1e-9 * unit
+        if apart.any() or not np.isfinite(fast_row).all():
+            bar = int(np.flatnonzero(apart | ~np.isfinite(fast_row))[0])
+            return f"{name} at bar {bar}: {slow_row[bar]!r}, and {fast_row[bar]!r} of the engine"
+    return ""
