@@ -55,7 +55,9 @@ SLOT_EQUITY: Final = 0
 SLOT_POSITION: Final = 1
 ACCOUNT_POSITION: Final = 2
 ACCOUNT_FLOW: Final = 3  # change of cash by this slot in this bar, whole quanta
-N_FIGURES: Final = 4
+ORDERED: Final = 4  # signed quantity ordered for the next open
+EXIT_ORDERED: Final = 5  # why the position is to be closed at the next open, 0 when it is not
+N_FIGURES: Final = 6
 N_ACCOUNT: Final = HOURS_AT  # the account's cells that are written out
 
 
@@ -183,7 +185,7 @@ def advance(
         _mark(feed, slots, rules, state, t)
         _apply_limits(slots, state, events, t)
         for k in range(slots.step_ms.shape[0]):
-            events.codes[t, k, VETO] = _standing_veto(feed, slots, rules, state, t, k)
+            _note(feed, slots, rules, state, events, t, k)
         state[BARS] += 1.0
         for cell in range(N_ACCOUNT):
             events.account[t, cell] = state[cell]
@@ -279,7 +281,6 @@ def _step_account(
         book[broker.PENDING_SIDE] = 0.0
         decision = reasons.COOLDOWN
     events.codes[t, k, ACCOUNT_REASON] = decision
-    events.figures[t, k, ACCOUNT_POSITION] = book[broker.QUANTITY]
     events.figures[t, k, ACCOUNT_FLOW] = state[CASH] - before
 
 
@@ -425,6 +426,18 @@ def _apply_limits(slots: Slots, state: FloatArray, events: Events, t: int) -> No
         if state[DRAWN] == 1.0 and book[broker.QUANTITY] != 0.0 and book[broker.PENDING_EXIT] == 0.0:
             book[broker.PENDING_EXIT] = reasons.RISK_EXIT
             events.codes[t, k, ACCOUNT_REASON] = reasons.EXIT_ORDERED
+
+
+@kernel
+def _note(
+    feed: Feed, slots: Slots, rules: Rules, state: FloatArray, events: Events, t: int, k: int
+) -> None:
+    """Write down what stands for slot k in the account when the bar is over."""
+    book = state[slots.book_at[k] : slots.book_at[k] + BOOK_SIZE]
+    events.codes[t, k, VETO] = _standing_veto(feed, slots, rules, state, t, k)
+    events.figures[t, k, ACCOUNT_POSITION] = book[broker.QUANTITY]
+    events.figures[t, k, ORDERED] = book[broker.PENDING_SIDE] * book[broker.PENDING_QUANTITY]
+    events.figures[t, k, EXIT_ORDERED] = book[broker.PENDING_EXIT] if book[broker.QUANTITY] != 0.0 else 0.0
 
 
 def new_events(n_bars: int, n_slots: int) -> Events:

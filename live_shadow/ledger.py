@@ -92,22 +92,28 @@ class Snapshot:
     Parameters
     ----------
     bar_time : of the last bar taken; None before the first.
-    map_hash : of the map that the layout was made from. layout : slots in the order of the state.
+    map_hash : of the map that the layout was made from. limits : what bounded the account, as JSON.
+    layout : slots in the order of the state.
     state : the one array.
     """
 
     bar_time: int | None
     map_hash: str
+    limits: str
     layout: tuple[SlotRecord, ...]
     state: FloatArray
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What some bars leave in the ledger, by table."""
+    """What some bars leave in the ledger, by table; at least one bar."""
 
     tables: Mapping[str, Sequence[tuple[Any, ...]]]
-    last_bar: int
+
+    @property
+    def last_bar(self) -> int:
+        """Opening time of the last bar, ms UTC."""
+        return int(self.tables["bars"][-1][0])
 
 
 class Ledger:
@@ -188,13 +194,23 @@ class Ledger:
         """Return the canonical text of a slot's strategy."""
         return str(self._db.execute("SELECT spec FROM slots WHERE id = ?", (slot,)).fetchone()[0])
 
-    def commit(self, rows: Rows, state: FloatArray) -> None:
-        """Write what some bars left and the memory after them: all of it or nothing."""
+    def commit(self, parts: Iterable[Rows], state: FloatArray) -> None:
+        """Write what some bars left and the memory after them: all of it or nothing.
+
+        Parameters
+        ----------
+        parts : consecutive bars, taken one by one while the transaction is open.
+        state : read after the last part.
+        """
         with self._transaction():
-            for table, content in rows.tables.items():
-                marks = ", ".join("?" * _INSERTS[table])
-                self._db.executemany(f"INSERT INTO {table} VALUES ({marks})", content)
-            self._put_state(rows.last_bar, state)
+            last_bar = None
+            for rows in parts:
+                last_bar = rows.last_bar
+                for table, content in rows.tables.items():
+                    marks = ", ".join("?" * _INSERTS[table])
+                    self._db.executemany(f"INSERT INTO {table} VALUES ({marks})", content)
+            if last_bar is not None:
+                self._put_state(last_bar, state)
 
     def snapshot(self) -> Snapshot | None:
         """Return the last memory; None when the executor has not begun.
@@ -205,15 +221,15 @@ class Ledger:
             The memory is not the one that was written.
         """
         found = self._db.execute(
-            "SELECT bar_time, hash, layout, state, sha256 FROM snapshot JOIN maps ON maps.id = map"
+            "SELECT bar_time, hash, limits, layout, state, sha256 FROM snapshot JOIN maps ON maps.id = map"
         ).fetchone()
         if found is None:
             return None
-        bar_time, map_hash, layout, state, digest = found
+        bar_time, map_hash, limits, layout, state, digest = found
         if hashlib.sha256(state).hexdigest() != digest:
             raise LedgerError("the snapshot is damaged", str(self.path), _REMEDY)
         records = tuple(SlotRecord(**record) for record in json.loads(layout))
-        return Snapshot(bar_time, map_hash, records, np.frombuffer(state, "<f8").astype(np.float64))
+        return Snapshot(bar_time, map_hash, limits, records, np.frombuffer(state, "<f8").astype(np.float64))
 
     def taken(self) -> tuple[IntArray, list[bytes]]:
         """Return the times of all bars taken and their inputs as bytes."""
@@ -253,7 +269,8 @@ class Ledger:
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
 

@@ -14,13 +14,14 @@ import math
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -38,6 +39,7 @@ SPEC_ARTIFACT = "bundle"
 ALIASES = ("champion", "challenger", "canary")
 STATUSES = ("FINISHED", "FAILED", "KILLED")
 HOST = "127.0.0.1"
+SPARE = "the map, the audit log and the candidates do not depend on it"
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -86,9 +88,9 @@ class Tracker:
         return Tracker, (self.workspace, self.address)
 
     @property
-    def is_local(self) -> bool:
-        """Whether runs go into the workspace's own database."""
-        return self.address == f"sqlite:///{self.workspace.mlflow_db}"
+    def is_server(self) -> bool:
+        """Whether runs go to a server, which keeps artifacts itself, rather than into a database."""
+        return self.address.startswith(("http://", "https://"))
 
     def start_campaign(self, name: str, params: Mapping[str, object]) -> str:
         """Open a campaign's parent run and return its id.
@@ -223,7 +225,7 @@ class Tracker:
         TrackingError
             The store is a server of its own.
         """
-        if self.address.startswith("http"):
+        if self.is_server:
             raise TrackingError(f"runs are kept at {_public(self.address)}", ADDRESS, "open that address")
         return [
             *(sys.executable, "-m", "mlflow", "server"),
@@ -267,11 +269,13 @@ class Tracker:
         """Open the store; a fresh database is made by one process while the others wait."""
         from mlflow import MlflowClient
 
-        if not self.is_local:
+        if self.is_server:
             client = MlflowClient(self.address, self.address)
             self._experiment = _experiment(client, EXPERIMENT, None)
             return client
         self.workspace.root.mkdir(parents=True, exist_ok=True)
+        if self.address.startswith("sqlite:///"):
+            _refuse_broken(self.address.removeprefix("sqlite:///"))
         lock = FileLock(self.workspace.root / "mlflow.lock", timeout=_LOCK_TIMEOUT_S)
         try:
             with lock:
@@ -289,7 +293,7 @@ class Tracker:
     def _explained(self, fault: Exception) -> TrackingError:
         where = _public(self.address)
         text = _public(" ".join(str(fault).split()))
-        if self.address.startswith("http") and ("Connection" in text or "timed out" in text.lower()):
+        if self.is_server and ("Connection" in text or "timed out" in text.lower()):
             return TrackingError(
                 "the MLflow server does not answer",
                 where,
@@ -328,6 +332,20 @@ def _prepare_environment() -> None:
 def _quieten() -> None:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(os.environ["MLFLOW_LOGGING_LEVEL"].upper())
+
+
+def _refuse_broken(path: str) -> None:
+    """Refuse a database that cannot be opened: MLflow would try again for minutes."""
+    if "?" in path or re.search("%[0-9A-Fa-f]{2}", path):
+        raise TrackingError(
+            "MLflow cannot open a database whose path holds '?' or a percent code", path, "rename the folder"
+        )
+    try:
+        with closing(sqlite3.connect(path, timeout=30.0)) as database:
+            database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error as fault:
+        remedy = f"restore it, or move it away; {SPARE}"
+        raise TrackingError(f"the database cannot be used: {fault}", path, remedy) from None
 
 
 def _experiment(client: MlflowClient, name: str, location: str | None) -> str:

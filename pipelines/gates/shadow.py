@@ -31,7 +31,7 @@ def shadow_bars(world: World) -> tuple[Bars, int]:
 
 def measure(spec: Spec, world: World) -> Evidence:
     """Return how the executor's slot book differs from the batch engine, and the result's place in its band."""
-    from live_shadow.replay import shadow_run
+    from live_shadow.executor import shadow_run
 
     bound = world.bound_to(spec)
     try:

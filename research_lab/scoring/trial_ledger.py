@@ -74,7 +74,7 @@ class TrialLedger:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.losses: tuple[str, ...] = ()
         self._now = now
-        self._lock = FileLock(self.folder / ".lock", timeout=lock_timeout_s)
+        self._lock_timeout_s = lock_timeout_s
         self._threads = threading.RLock()
         self._segments: dict[str, Segment] = {}
         self._own: tuple[int, Segment] | None = None
@@ -228,18 +228,19 @@ class TrialLedger:
     def _alone(self) -> Iterator[None]:
         """Hold the folder's lock, among threads and processes."""
         with self._threads:
+            lock = FileLock(self.folder / ".lock", timeout=self._lock_timeout_s)  # one of a parent is no lock
             try:
-                self._lock.acquire()
+                lock.acquire()
             except Timeout:
                 raise LockedError(
-                    f"another process writes for more than {self._lock.timeout:g} s",
-                    self._lock.lock_file,
+                    f"another process writes for more than {self._lock_timeout_s:g} s",
+                    lock.lock_file,
                     "wait for it, or end it; the lock is free as soon as it is gone",
                 ) from None
             try:
                 yield
             finally:
-                self._lock.release()
+                lock.release()
 
     def _paths(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("seg-*.jsonl") if Segment.is_one(path))

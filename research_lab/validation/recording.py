@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from research_lab.dsl.registry import FUNCTIONS, INPUTS, OPERATOR_CODES
 from research_lab.engine import broker, program, reasons
-from research_lab.engine.backtest import FILL, Tape, regime_codes, to_fills
+from research_lab.engine.backtest import Tape, regime_codes, to_fills
 from research_lab.engine.broker import Terms
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.program import Program
@@ -71,30 +71,31 @@ def record(
     terms: Terms,
     *,
     regimes: CompiledRegimes | None = None,
-    start: int = 0,
+    begin: int = 0,
     block: int = BLOCK,
 ) -> Recording:
-    """Run a strategy over a tape from its first bar, and keep everything.
+    """Run a strategy over a tape, and keep everything.
 
     Parameters
     ----------
-    start : first base bar on which an entry may be decided.
+    regimes : run from the first bar of the tape on; None where the strategy declares none.
+    begin : the first bar that the strategy sees; bars before it have equity 1 and nothing else.
     block : bars to a block; any length gives the same bits.
     """
     n = tape.time.shape[0]
-    width = min(block, n)
+    width = min(block, n - begin)
     codes = regime_codes(regimes, tape)
     state, inputs = strategy.new_state(), blockwise(tape.inputs)
     scratch, emitted_at = strategy.program.new_registers(width + 1), np.zeros(width + 1, np.int64)
-    equity, position, reason = np.empty(n), np.empty(n), np.empty(n, np.int64)
+    equity, position, reason = np.ones(n), np.zeros(n), np.zeros(n, np.int64)
     buffer = np.empty((width * broker.MAX_FILLS_PER_BAR, broker.FILL_SIZE))
     kept: list[tuple[FloatArray, IntArray, FloatArray]] = []
-    for first, last in cut_into_blocks(n, width):
+    for first, last in _blocks(begin, n, width):
         emitted_at.fill(-1)
         n_fills = advance_slot(
             strategy.program.code, strategy.program.values, strategy.program.outputs, strategy.plan,
             terms.array(), tape.step_ms, strategy.step_ms, state, scratch, emitted_at, tape.time[first:last],
-            inputs[:, first:last], tape.funding_due[first:last], codes[first:last], first, start,
+            inputs[:, first:last], tape.funding_due[first:last], codes[first:last], first, begin,
             reasons.NONE, equity[first:last], position[first:last], reason[first:last], buffer,
         )  # fmt: skip
         m = int(np.count_nonzero(emitted_at >= 0))
@@ -102,14 +103,18 @@ def record(
     return Recording(
         names_of(strategy.program),
         strategy.program.outputs,
-        np.concatenate([at for _, at, _ in kept]) if kept else np.empty(0, np.int64),
-        np.concatenate([values for values, _, _ in kept], axis=1) if kept else scratch[:, :0],
+        np.concatenate([at for _, at, _ in kept]),
+        np.concatenate([values for values, _, _ in kept], axis=1),
         codes,
         equity,
         position,
         reason,
-        to_fills(np.concatenate([rows for _, _, rows in kept])) if kept else np.empty(0, FILL),
+        to_fills(np.concatenate([rows for _, _, rows in kept])),
     )
+
+
+def _blocks(begin: int, n: int, width: int) -> list[tuple[int, int]]:
+    return [(first + begin, last + begin) for first, last in cut_into_blocks(n - begin, max(width, 1))]
 
 
 def names_of(code: Program) -> tuple[str, ...]:

@@ -292,7 +292,7 @@ def test_a_changed_audit_log_stops_everything(workspace: Workspace) -> None:
     promote(workspace, made, Stage.SHADOW, passed(made), now=NOW)
     raw = workspace.audit.read_bytes()
     workspace.audit.write_bytes(raw.replace(b'"stage":"shadow"', b'"stage":"canary"', 1))
-    with pytest.raises(LedgerError, match="audit.jsonl:1"):
+    with pytest.raises(LedgerError, match=r"audit\.jsonl:1"):
         status(workspace)
     workspace.audit.write_bytes(raw.split(b"\n")[1] + b"\n")
     with pytest.raises(LedgerError, match="chain"):
@@ -390,7 +390,8 @@ def test_of_200_promotions_by_8_processes_none_is_lost(workspace: Workspace) -> 
     seen = status(workspace)
     assert seen.fault == ""
     assert [change.version for change in seen.changes] == list(range(1, 201))
-    assert sorted(change.why for change in seen.changes) == sorted(f"{n} {i}" for n in names for i in range(25))
+    wanted = sorted(f"{name} {i}" for name in names for i in range(25))
+    assert sorted(change.why for change in seen.changes) == wanted
     assert seen.enable_map is not None
     assert {(e.name, e.expires) for e in seen.enable_map.entries} == {
         (name, NOW + timedelta(days=25)) for name in names

@@ -26,7 +26,7 @@ DIGEST = "ab" * 32
 @pytest.fixture(scope="module")
 def tracker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracker]:
     """Return one store for all tests here: making a database takes two seconds."""
-    root = tmp_path_factory.mktemp("a space#and 100%25") / "workspace"
+    root = tmp_path_factory.mktemp("a space, # and %") / "workspace"
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(tracking.ADDRESS, raising=False)
         for key in tracking._ENVIRONMENT:
@@ -98,7 +98,7 @@ def test_metrics_and_tags_go_up_in_one_batch(
 
     def counted(self: MlflowClient, run_id: str, **rows: object) -> object:
         calls.append(1)
-        return real(self, run_id, **rows)  # type: ignore[arg-type]
+        return real(self, run_id, **rows)
 
     monkeypatch.setattr(MlflowClient, "log_batch", counted)
     log(tracker, campaign, metrics={f"m{i}": float(i) for i in range(300)}, tags={"a": "b", "c": "d"})
@@ -142,7 +142,7 @@ def test_the_ledgers_head_is_anchored_and_runs_are_closed(tracker: Tracker, camp
 
 
 def test_an_unknown_run_is_one_sentence(tracker: Tracker) -> None:
-    with pytest.raises(TrackingError, match="MLflow refuses: .*0000"):
+    with pytest.raises(TrackingError, match=r"MLflow refuses: .*0000"):
         tracker.finish("0" * 32)
 
 
@@ -186,7 +186,26 @@ def test_the_variable_names_the_store(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(TrackingError, match="open that address"):
         Tracker(Workspace(tmp_path)).ui_command()
     monkeypatch.setenv(tracking.ADDRESS, "")
-    assert Tracker(Workspace(tmp_path)).is_local
+    assert Tracker(Workspace(tmp_path)).address == f"sqlite:///{tmp_path}/mlflow.db"
+
+
+def test_a_database_of_the_users_choice_gets_its_artifacts_in_the_workspace(
+    tmp_path: Path, tracker: Tracker
+) -> None:
+    (tmp_path / "own.db").write_bytes(tracker.workspace.mlflow_db.read_bytes())
+    own = Tracker(Workspace(tmp_path / "w"), f"sqlite:///{tmp_path}/own.db")
+    run = log(own, own.start_campaign("c", {}))
+    assert (tmp_path / "w" / "mlartifacts" / run).is_dir()
+    assert not (tracker.workspace.mlartifacts / run).exists()
+
+
+def test_a_broken_database_is_told_at_once(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.mlflow_db.write_bytes(b"no database" * 1000)
+    with pytest.raises(TrackingError, match="file is not a database"):
+        Tracker(workspace).start_campaign("c", {})
+    with pytest.raises(TrackingError, match="rename the folder"):
+        Tracker(Workspace(tmp_path / "100%25")).start_campaign("c", {})
 
 
 def test_a_fresh_store_is_made_once_in_silence_by_processes_that_start_together(tmp_path: Path) -> None:

@@ -1,0 +1,237 @@
+"""The command `pipeline`: parses and prints; everything it does lives elsewhere and is imported when used.
+
+Exit codes: 0 passed, 1 internal error, 2 wrong usage or bad data, 3 refused, 4 insufficient, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from research_lab.errors import GauntletError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pipelines.gates.evidence import Outcome
+    from pipelines.map_file import Promotion
+    from pipelines.workspace import Workspace
+
+REFUSED, INSUFFICIENT, INTERRUPTED = 3, 4, 130
+
+app = typer.Typer(
+    help="From candles to an audited promotion: run strategies through the gauntlet, promote, look back.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+WorkspaceOption = Annotated[
+    str, typer.Option("--workspace", "-w", help="Folder that everything is written to.", show_default="current folder")
+]
+PolicyOption = Annotated[
+    Path | None, typer.Option("--policy", help="Limits to judge by.", show_default="the program's policy.yaml")
+]
+RegimesOption = Annotated[
+    Path | None, typer.Option("--regimes", help="Market regimes.", show_default="the program's regimes.yaml")
+]
+CandidateArgument = Annotated[str, typer.Argument(help="Name, or the first digits of the hash.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the difference, write nothing.")]
+
+
+def main() -> None:
+    """Run the command; an error on purpose is one message and its exit code."""
+    try:
+        app()
+    except GauntletError as fault:
+        typer.echo(f"error: {fault}", err=True)
+        sys.exit(fault.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; what was counted is kept, run the same command again to go on", err=True)
+        sys.exit(INTERRUPTED)
+
+
+@app.command()
+def run(
+    data: Annotated[Path, typer.Option("--data", help="Candles, Parquet: exchange_BASE-QUOTE_1h.parquet.")],
+    strategies: Annotated[Path, typer.Option("--strategies", help="A strategy file, or a folder of them.")],
+    funding: Annotated[Path | None, typer.Option("--funding", help="Funding rates of a perpetual.")] = None,
+    spot: Annotated[Path | None, typer.Option("--spot", help="Spot candles, for the premium.")] = None,
+    workspace: WorkspaceOption = "",
+    policy: PolicyOption = None,
+    regimes: RegimesOption = None,
+    promote_best: Annotated[bool, typer.Option("--promote", help="Promote what passes all gates.")] = False,
+) -> None:
+    """Run every strategy through gates 1 to 8.
+
+    Example: pipeline run --data binance_BTC-USDT_1h.parquet --strategies research_lab/strategies
+    """
+    from pipelines.campaign import load_templates, run_campaign
+    from pipelines.console import CampaignProgress, show_campaign
+    from pipelines.gates.policy import DEFAULT, load_policy
+    from pipelines.lifecycle import regimes_path
+    from research_lab.bars import read_candles
+    from research_lab.dsl.spec_reader import load_regimes
+
+    place = _workspace(workspace)
+    templates = load_templates(strategies)
+    limits = load_policy(policy or DEFAULT)
+    market_regimes = load_regimes(regimes or regimes_path())
+    bars = read_candles(data, funding=funding, spot=spot)
+    typer.echo(f"{bars.market.name}: {bars.n:,} bars of {bars.timeframe}, {len(templates)} strategies")
+    with CampaignProgress() as progress:
+        result = run_campaign(place.create(), bars, templates, market_regimes, limits, progress)
+    show_campaign(place, result, limits)
+    for candidate in result.passed if promote_best else []:
+        _promote(place, candidate.hash, limits_path=policy, regimes_path_=regimes, dry_run=False, why="")
+    _leave(result.outcome)
+
+
+@app.command()
+def promote(
+    candidate: CandidateArgument,
+    workspace: WorkspaceOption = "",
+    policy: PolicyOption = None,
+    regimes: RegimesOption = None,
+    dry_run: DryRunOption = False,
+    why: Annotated[str, typer.Option("--why", help="The reason, for the audit log.")] = "",
+) -> None:
+    """Judge a candidate against the champions, and put it into enable_map.yaml if it passes every gate.
+
+    Example: pipeline promote ema_atr --dry-run
+    """
+    outcome = _promote(
+        _workspace(workspace), candidate, limits_path=policy, regimes_path_=regimes, dry_run=dry_run, why=why
+    )
+    _leave(outcome)
+
+
+@app.command()
+def status(workspace: WorkspaceOption = "") -> None:
+    """Show the map, its history, and every candidate.
+
+    Example: pipeline status
+    """
+    from pipelines.console import show_status
+
+    show_status(_workspace(workspace))
+
+
+@app.command()
+def rollback(
+    workspace: WorkspaceOption = "",
+    to: Annotated[int | None, typer.Option("--to", help="Version to restore.", show_default="the one before")] = None,
+    dry_run: DryRunOption = False,
+    why: Annotated[str, typer.Option("--why", help="The reason, for the audit log.")] = "",
+) -> None:
+    """Restore an earlier enable_map.yaml, as a new version.
+
+    Example: pipeline rollback --why "drawdown on the first day"
+    """
+    from pipelines.map_history import rollback as restore
+
+    _show_change(restore(_workspace(workspace), to, now=_now(), why=why, dry_run=dry_run))
+
+
+@app.command()
+def report(candidate: CandidateArgument, workspace: WorkspaceOption = "") -> None:
+    """Write the candidate's report anew from its stored evidence, and print where it lies.
+
+    Example: pipeline report ema_atr
+    """
+    from pipelines.candidates import resolve
+    from pipelines.gates.policy import load_policy
+    from pipelines.report import write_report
+
+    typer.echo(write_report(resolve(_workspace(workspace), candidate), load_policy()))
+
+
+@app.command()
+def ui(
+    workspace: WorkspaceOption = "",
+    port: Annotated[int, typer.Option("--port", help="On the loopback address.")] = 5000,
+) -> None:
+    """Open the MLflow user interface of the workspace on http://127.0.0.1:PORT, until Ctrl-C.
+
+    Example: pipeline ui --workspace demo
+    """
+    from pipelines.tracking import Tracker
+
+    typer.echo(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)")
+    raise typer.Exit(Tracker(_workspace(workspace)).serve_ui(port))
+
+
+@app.command()
+def demo(
+    workspace: WorkspaceOption = "demo",
+    seed: Annotated[int, typer.Option("--seed", help="Of both synthetic worlds.")] = 1,
+) -> None:
+    """Run the main job on a world with a planted edge and on one of pure noise.
+
+    Example: pipeline demo --workspace demo
+    """
+    from pipelines.demo import run_demo
+
+    raise typer.Exit(run_demo(_workspace(workspace).create(), seed))
+
+
+def _workspace(option: str) -> Workspace:
+    from pipelines.workspace import Workspace
+
+    return Workspace.find(option)
+
+
+def _promote(
+    workspace: Workspace,
+    wanted: str,
+    *,
+    limits_path: Path | None,
+    regimes_path_: Path | None,
+    dry_run: bool,
+    why: str,
+) -> Outcome:
+    from pipelines.candidates import resolve
+    from pipelines.gates.policy import DEFAULT, load_policy
+    from pipelines.lifecycle import promote_candidate, regimes_path
+    from research_lab.dsl.spec_reader import load_regimes
+
+    candidate = resolve(workspace, wanted)
+    done = promote_candidate(
+        workspace,
+        candidate,
+        load_regimes(regimes_path_ or regimes_path()),
+        load_policy(limits_path or DEFAULT),
+        dry_run=dry_run,
+        why=why,
+    )
+    typer.echo(f"{candidate}: {'would be promoted' if dry_run and not done.promotion.reasons else ''}".rstrip(": "))
+    _show_change(done.promotion)
+    if done.registered:
+        typer.echo(f"registered in MLflow as {done.registered}, alias champion")
+    return done.promotion.outcome
+
+
+def _show_change(change: Promotion) -> None:
+    for reason in change.reasons:
+        typer.echo(f"  {reason}")
+    if change.diff:
+        typer.echo(change.diff)
+    if change.written:
+        typer.echo(f"enable_map.yaml is now version {change.new_map.version}")
+    else:
+        typer.echo(f"enable_map.yaml stays at version {change.old_map.version}")
+
+
+def _now() -> datetime:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _leave(outcome: Outcome) -> None:
+    code = {"PASS": 0, "FAIL": REFUSED, "INSUFFICIENT": INSUFFICIENT}[outcome.value]
+    raise typer.Exit(code)

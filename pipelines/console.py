@@ -1,0 +1,94 @@
+"""What commands print: progress with an estimate, tables of verdicts, the map and its history."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from pipelines import candidates
+from pipelines.campaign import GATES, CampaignResult
+from pipelines.gates.evidence import Outcome
+from pipelines.gates.policy import Policy
+from pipelines.map_history import status
+from pipelines.workspace import Workspace
+
+
+class CampaignProgress:
+    """One line on the terminal that is written over; in a log, one line a stage. Goes to stderr.
+
+    The estimate of what remains assumes that the rest goes as fast as what is done.
+    """
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._live = sys.stderr.isatty()
+
+    def __enter__(self) -> CampaignProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+
+    def __call__(self, stage: str, share: float) -> None:
+        gone = time.monotonic() - self._begun
+        left = f", about {gone / share * (1.0 - share):.0f} s left" if share > 0.05 else ""
+        line = f"[{share:4.0%}] {stage} ({gone:.0f} s{left})"
+        sys.stderr.write(f"\r\033[K{line}" if self._live else f"{line}\n")
+        sys.stderr.flush()
+
+
+def show_campaign(workspace: Workspace, result: CampaignResult, policy: Policy) -> None:
+    """Print the verdicts of a campaign, why each strategy was refused, and where the reports lie."""
+    from pipelines.report import verdict_table, write_campaign_report, write_report
+
+    _print(verdict_table(result))
+    for examination in result.examinations:
+        reasons = [
+            f"    {verdict.gate}: {reason}"
+            for verdict in examination.verdicts.values()
+            if verdict.outcome is not Outcome.PASS
+            for reason in verdict.reasons
+        ]
+        if reasons:
+            _print(f"{examination.template.name} {examination.outcome}")
+            for reason in reasons:
+                _print(reason)
+    for candidate in result.saved:
+        write_report(candidate, policy)
+    path = workspace.reports / f"{result.name}.html"
+    write_campaign_report(result, policy, path)
+    _print(f"looks charged to this market and time: {result.n_looks}")
+    _print(f"report: {path}")
+
+
+def show_status(workspace: Workspace) -> None:
+    """Print the map, its latest changes, and every candidate with how far it came."""
+    found = status(workspace)
+    if found.fault:
+        _print(f"enable_map.yaml cannot be trusted: {found.fault}")
+    entries = found.enable_map.entries if found.enable_map is not None else ()
+    version = found.enable_map.version if found.enable_map is not None else "?"
+    _print(f"enable_map.yaml version {version}, {len(entries)} entries")
+    for entry in entries:
+        _print(
+            f"  {entry.stage.value:9} {entry.name} {entry.candidate[:12]} on {entry.market} {entry.timeframe}, "
+            f"regimes {', '.join(entry.regimes)}, share {entry.risk_share:g}, since {entry.since:%Y-%m-%d %H:%M}"
+        )
+    for change in found.changes[-5:]:
+        _print(f"  {change.at} version {change.version}: {change.what}{f' ({change.why})' if change.why else ''}")
+    for candidate in candidates.every(workspace):
+        verdicts = {v.gate: v.outcome for v in candidates.load_verdicts(candidate)}
+        marks = " ".join(f"{gate}:{verdicts[gate].value}" for gate in GATES if gate in verdicts)
+        _print(f"candidate {candidate}: {marks}")
+
+
+def _print(what: object) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=isinstance(what, str), markup=False)
+    console.print(what)

@@ -1,0 +1,141 @@
+"""The life of a candidate after its examination: gate 10, the map, the registry, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from live_shadow.enable_map import Entry
+from pipelines import candidates, promotion
+from pipelines.campaign import GATES, open_world
+from pipelines.candidates import Candidate
+from pipelines.gates import promote as gate
+from pipelines.gates.evidence import Outcome, Verdict
+from pipelines.gates.policy import Policy
+from pipelines.gates.shadow import shadow_bars
+from pipelines.gates.world import World
+from pipelines.map_file import Promotion
+from pipelines.map_history import status
+from pipelines.tracking import Tracker, model_name
+from pipelines.workspace import Workspace
+from research_lab.dsl.regimes import RegimeSet
+from research_lab.dsl.spec import Spec
+from research_lab.dsl.spec_reader import parse_spec
+from research_lab.market_data.lake import Lake
+
+REQUIRED = (*GATES, "promote")
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True, eq=False)
+class Promoted:
+    """What came of a request to promote: the map's change, and gate 10's verdict."""
+
+    promotion: Promotion
+    verdict: Verdict | None
+    registered: str  # "name version n", empty when it was not
+
+
+def promote_candidate(
+    workspace: Workspace,
+    candidate: Candidate,
+    regimes: RegimeSet,
+    policy: Policy,
+    *,
+    dry_run: bool = False,
+    why: str = "",
+) -> Promoted:
+    """Judge a candidate against the champions of its market, and put it into the map if it passes all.
+
+    It may trade from the end of its shadow evidence on: what it was judged on it never trades. The map is
+    changed first; MLflow mirrors it.
+    """
+    verdicts = candidates.load_verdicts(candidate)
+    ready, reasons = promotion.judge(candidate, verdicts, GATES)
+    tracker = Tracker(workspace)
+    run = _run_of(candidate)
+    if run and not dry_run:
+        tracker.anchored(run)  # a store that cannot be reached stops here, before the map is touched
+    if ready is not Outcome.PASS:
+        now = datetime.now(UTC).replace(microsecond=0)
+        refused = promotion.promote(
+            workspace, candidate, CHAMPION, verdicts, now=now, required=REQUIRED, dry_run=True
+        )
+        return Promoted(refused, None, "")
+    world = _world_of(workspace, candidate, regimes, policy)
+    spec = _spec_of(candidate)
+    current = status(workspace).enable_map
+    champions = [] if current is None else _champions(workspace, candidate, current.entries)
+    evidence = gate.measure(spec, world, champions)
+    decision = gate.decide(evidence, policy)
+    candidates.save_evidence(candidate, evidence)
+    action = promotion.Action(
+        replaces=decision.replaces, why=why, since=_end_of_evidence(world)
+    )
+    changed = promotion.promote(
+        workspace,
+        candidate,
+        CHAMPION,
+        [*verdicts, decision.verdict],
+        now=datetime.now(UTC).replace(microsecond=0),
+        action=action,
+        required=REQUIRED,
+        dry_run=dry_run,
+        expected_version=None if current is None else current.version,
+    )
+    if not changed.written:
+        return Promoted(changed, decision.verdict, "")
+    candidates.save_verdicts(candidate, [*verdicts, decision.verdict])
+    return Promoted(changed, decision.verdict, _mirror(tracker, candidate, run, decision.replaces))
+
+
+def _run_of(candidate: Candidate) -> str:
+    path = candidate.folder / "mlflow_run"
+    return path.read_text(encoding="utf-8").strip() if path.exists() else ""
+
+
+def _mirror(tracker: Tracker, candidate: Candidate, run: str, replaces: str) -> str:
+    """Register the candidate's text and point the alias at it, as the map says."""
+    if not run:
+        return ""
+    name = model_name(f"{candidate.market} {candidate.name}")
+    version = tracker.register(run, name)
+    tracker.set_alias(name, CHAMPION, version)
+    return f"{name} version {version}"
+
+
+def _world_of(
+    workspace: Workspace, candidate: Candidate, regimes: RegimeSet, policy: Policy
+) -> World:
+    bars = Lake(workspace.root).load(candidate.facts.snapshot)
+    return open_world(workspace, bars, regimes, policy, candidate.facts.campaign)
+
+
+def _spec_of(candidate: Candidate) -> Spec:
+    return parse_spec(candidates.spec_text(candidate, parse_spec), str(candidate.spec_path))
+
+
+def _champions(workspace: Workspace, candidate: Candidate, entries: Sequence[Entry]) -> list[Spec]:
+    """Return the strategies in the map that hold capital on the candidate's market."""
+    rivals = [
+        entry.candidate
+        for entry in entries
+        if entry.market == candidate.market
+        and entry.candidate != candidate.hash
+        and entry.stage.holds_capital
+    ]
+    return [_spec_of(candidates.load(workspace, digest)) for digest in rivals]
+
+
+def _end_of_evidence(world: World) -> datetime:
+    bars, _ = shadow_bars(world)
+    return datetime.fromtimestamp(bars.interval[1] / 1000, UTC)
+
+
+def regimes_path() -> Path:
+    """Return the regimes that come with the program."""
+    import research_lab
+
+    return Path(research_lab.__file__).parent / "strategies" / "regimes.yaml"
