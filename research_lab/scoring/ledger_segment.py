@@ -320,6 +320,6 @@ def _check_header(payload: Mapping[str, Any], name: str, where: str) -> None:
 
 
 def _truncate(path: Path, size: int) -> None:
-    with open(path, "r+b") as file:
+    with path.open("r+b") as file:
         file.truncate(size)
         os.fsync(file.fileno())

@@ -182,7 +182,7 @@ def test_segments_of_two_machines_merge_by_copying_in_either_order(tmp_path: Pat
     TrialLedger(one, now=lambda: 1.0).append(*batch(1))
     TrialLedger(two, now=lambda: 2.0).append(*batch(2))
     TrialLedger(two, now=lambda: 3.0).append([trial("1.0")], returns(1, 3)[:1], FIRST)
-    merged = []
+    merged: list[TrialLedger] = []
     for order in ((one, two), (two, one)):
         target = tmp_path / f"into {len(merged)}"
         for source in order:

@@ -1,0 +1,163 @@
+"""The command `live-shadow`: parse, call, print. Heavy modules are imported where they are used."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from research_lab.errors import GauntletError, UsageError
+
+app = typer.Typer(
+    name="live-shadow",
+    help="Paper trading of what the enable_map enables: one engine, the backtest's, a bar at a time.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+INTERRUPTED = 130
+
+Workspace = Annotated[
+    Optional[Path],  # noqa: UP045 -- typer reads the annotation at run time
+    typer.Option("--workspace", "-w", help="Folder of the workspace. [env: GAUNTLET_WORKSPACE]"),
+]
+
+
+@app.command(epilog="Example: live-shadow init --workspace ws")
+def init(workspace: Workspace = None) -> None:
+    """Give a workspace its pinned limits, an empty enable_map and the symbols' rules.
+
+    What exists is left alone: running it again changes nothing.
+    """
+    from live_shadow import governance, symbols
+    from live_shadow.enable_map import EnableMap, dump_map, read_map
+    from live_shadow.places import Places
+    from research_lab.durable import atomic_write
+
+    places = Places.find(workspace)
+    places.executor.mkdir(parents=True, exist_ok=True)
+    limits = governance.init(places.root)
+    if not places.enable_map.exists():
+        atomic_write(places.enable_map, dump_map(EnableMap()))
+    rules = places.root / symbols.FILE
+    if not rules.exists():
+        atomic_write(rules, symbols.DEFAULTS.read_bytes())
+    enabled = read_map(places.enable_map)
+    print(f"workspace  {places.root}")
+    print(f"limits     pinned {limits.hash[:12]}: {limits.risk_per_trade:.2%} risk per trade, "
+          f"{limits.daily_loss:.2%} daily loss, {limits.drawdown_72h:.2%} drawdown, leverage "
+          f"{limits.leverage:g}, {limits.max_slots} slots")  # fmt: skip
+    print(f"map        version {enabled.version}, {len(enabled.entries)} entries")
+
+
+@app.command(epilog="Example: live-shadow replay --data binance_BTC-USDT_1h.parquet --workspace ws")
+def replay(
+    data: Annotated[Path, typer.Option("--data", help="Parquet file of candles: the feed.")],
+    funding: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--funding", help="Parquet file of funding rates, for a perpetual."),
+    ] = None,
+    spot: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--spot", help="Spot candles on the same grid, for the premium."),
+    ] = None,
+    capital: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--capital", help="Capital of a new account, quote currency. [default: 10000]"),
+    ] = None,
+    workspace: Workspace = None,
+) -> None:
+    """Replay a candle file through the enable_map, and go on where the ledger ends.
+
+    Ctrl-C stops between two bars; the next start continues with the bar after.
+    """
+    from live_shadow import replay as runner
+    from live_shadow.places import Places
+
+    feed = runner.Feed(data, funding, spot, capital)
+    outcome = runner.replay(Places.find(workspace), feed, _say)
+    print(
+        f"{outcome.n_taken:,} bars taken, {outcome.n_warm:,} to warm up, {outcome.n_known:,} known before, "
+        f"{outcome.n_refused:,} refused"
+    )
+    if outcome.interrupted:
+        _say("interrupted; start it again to go on with the next bar")
+        raise typer.Exit(INTERRUPTED)
+
+
+@app.command(epilog="Example: live-shadow why --at 2024-03-01T12:00:00Z --workspace ws")
+def why(
+    at: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--at", help="A time such as 2024-03-01T12:00:00Z; the last bar when left out."),
+    ] = None,
+    since: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--since", help="Count the reasons of all bars opened from this time on instead."),
+    ] = None,
+    workspace: Workspace = None,
+) -> None:
+    """Say why it is trading or not: each slot's decision, what stands in the way, what must happen next."""
+    from live_shadow import why as answers
+    from live_shadow.ledger import Ledger
+    from live_shadow.places import Places
+
+    if at is not None and since is not None:
+        raise UsageError("--at and --since together", "why", "give one of them")
+    moment = _time(at, "--at")
+    first = _time(since, "--since")
+    with Ledger.open(Places.find(workspace).ledger) as ledger:
+        if first is None:
+            print(answers.describe(answers.standing(ledger, moment)))
+        else:
+            print(answers.describe_counts(answers.counts(ledger, first)))
+
+
+@app.command(epilog="Example: live-shadow status --workspace ws")
+def status(workspace: Workspace = None) -> None:
+    """Print equity, profit, positions and the last bar."""
+    from live_shadow import why as answers
+    from live_shadow.ledger import Ledger
+    from live_shadow.places import Places
+
+    with Ledger.open(Places.find(workspace).ledger) as ledger:
+        print(answers.describe_status(ledger))
+
+
+def _time(text: str | None, option: str) -> int | None:
+    """Return a time in ms UTC; a date alone is its midnight."""
+    if text is None:
+        return None
+    from datetime import UTC, datetime
+
+    if re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?Z?)?", text, re.ASCII):
+        try:
+            return int(datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=UTC).timestamp() * 1000)
+        except ValueError:
+            pass
+    raise UsageError(f"{text[:40]!r} is no time", option, "write it like 2024-03-01T12:00:00Z, UTC")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Run the command; an error raised on purpose is one message and its exit code."""
+    try:
+        app()
+    except GauntletError as error:
+        _say(f"live-shadow: {error}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _say("interrupted")
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()
