@@ -343,7 +343,7 @@ def _cooling(book: FloatArray, rules: Rules) -> bool:
         return False
     if book[broker.QUANTITY] != 0.0:
         return True
-    return book[broker.STRATEGY_BARS] - book[broker.LAST_EXIT] < rules.cooldown_bars
+    return bool(book[broker.STRATEGY_BARS] - book[broker.LAST_EXIT] < rules.cooldown_bars)
 
 
 @kernel
@@ -438,6 +438,18 @@ def _note(
     events.figures[t, k, ACCOUNT_POSITION] = book[broker.QUANTITY]
     events.figures[t, k, ORDERED] = book[broker.PENDING_SIDE] * book[broker.PENDING_QUANTITY]
     events.figures[t, k, EXIT_ORDERED] = book[broker.PENDING_EXIT] if book[broker.QUANTITY] != 0.0 else 0.0
+
+
+def new_scratch(n_registers: int) -> Scratch:
+    """Return room for one bar of slots with at most so many registers."""
+    return Scratch(
+        np.zeros((n_registers, 2)),
+        np.zeros(2, np.int64),
+        np.zeros(1),
+        np.zeros(1),
+        np.zeros(1),
+        np.zeros(1, np.int64),
+    )
 
 
 def new_events(n_bars: int, n_slots: int) -> Events:

@@ -92,9 +92,7 @@ class Executor:
         )
         n_registers = [slot.compiled.program.n_registers for slot in slots]
         n_registers += [N_INPUTS if desk.regimes is None else desk.regimes.compiled.program.n_registers]
-        self._scratch = core.Scratch(
-            np.zeros((max(n_registers), 2)), np.zeros(2, np.int64), *np.zeros((3, 1)), np.zeros(1, np.int64)
-        )
+        self._scratch = core.new_scratch(max(n_registers))
         self._one = core.new_events(1, len(slots))
         self.state = self._fresh(capital) if state is None else self._fitting(state)
 
@@ -121,7 +119,9 @@ class Executor:
         """
         flags = np.zeros(bars.n) if late is None else late
         # Copies, so that numba sees one type of array and compiles once: contiguous and writable.
-        feed = core.Feed(*(np.array(a, order="C") for a in (bars.time, bars.inputs, bars.funding_due, flags)))
+        feed = core.Feed(
+            np.array(bars.time), np.array(bars.inputs, order="C"), np.array(bars.funding_due), flags
+        )
         events = self._one if bars.n == 1 else core.new_events(bars.n, len(self.slots))
         core.advance(feed, self._clock, self._tables, self._rules, self._scratch, self.state, events)
         if abs(self.state[core.CASH]) > core.MAX_QUANTA:

@@ -210,7 +210,7 @@ def slot_tables(
         step_ms=np.array([slot.compiled.step_ms for slot in slots], np.int64),
         state_at=state_at,
         book_at=state_at[1:] - broker.BOOK_SIZE,
-        since=np.array([[slot.begun_ms, milliseconds(slot.entry.since)] for slot in slots], np.int64).reshape(-1, 2),
+        since=np.array([_since(slot) for slot in slots], np.int64).reshape(-1, 2),
         expires=np.array([_expiry(slot) for slot in slots], np.int64),
         masks=np.array([regime_mask(slot.entry.regimes) for slot in slots], np.int64),
         shadow=np.array([slot.entry.stage is Stage.SHADOW for slot in slots], np.int64),
@@ -223,6 +223,10 @@ def slot_tables(
 def regime_mask(names: Sequence[str]) -> int:
     """Return regimes as bits, bit k for code k; 0 for any."""
     return 0 if ANY in names else sum(1 << (REGIMES.index(name) + 1) for name in names)
+
+
+def _since(slot: Slot) -> tuple[int, int]:
+    return slot.begun_ms, milliseconds(slot.entry.since)
 
 
 def _expiry(slot: Slot) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from live_shadow.enable_map import ANY, REGIMES, Entry, Stage
+from live_shadow.enable_map import ANY, REGIMES, Entry, Stage, utc_text
 from live_shadow.ledger import Ledger
 from research_lab.engine import reasons
 from research_lab.errors import LedgerError, UsageError
@@ -84,7 +84,9 @@ def standing(ledger: Ledger, at: int | None = None) -> Standing:
         raise UsageError(f"no bar was closed by {utc(at or 0)}; the first closed {utc(first)}", "--at")
     time, regime, confirmed, run, cash, equity, day_start, peak, lost, drawn = found[0]
     limits, layout = ledger.query(
-        "SELECT limits, layout FROM maps WHERE after_bar IS NULL OR after_bar < ? ORDER BY id DESC LIMIT 1", time
+        "SELECT limits, layout FROM maps WHERE after_bar IS NULL OR after_bar < ? "
+        "ORDER BY id DESC LIMIT 1",
+        time,
     )[0]
     places = [_place(ledger, time, record) for record in json.loads(layout)]
     return Standing(
@@ -140,7 +142,7 @@ def _until_midnight(place: Place, now: Standing) -> str:
 
 
 _NEXT_BY_VETO: dict[int, Callable[[Place, Standing], str]] = {
-    reasons.INACTIVE: lambda place, _: f"the bar that opens {place.entry.since:%Y-%m-%dT%H:%M:%SZ}, its `since`",
+    reasons.INACTIVE: lambda place, _: f"the bar that opens {utc_text(place.entry.since)}, its `since`",
     reasons.STAGE_SHADOW: lambda *_: "promotion to canary: a shadow trades in its own book only",
     reasons.EXPIRED: lambda place, _: (
         "nothing: it left the map" if place.retired else "a new promotion: the map's entry has expired"
@@ -184,7 +186,8 @@ def _describe_place(place: Place) -> list[str]:
     where = "anywhere" if ANY in entry.regimes else ", ".join(entry.regimes)
     stage = "retired" if place.retired else entry.stage.value
     lines = [
-        f"{entry.name} {entry.candidate[:12]}  {stage}, share {entry.risk_share:g}, {entry.timeframe}, {where}"
+        f"{entry.name} {entry.candidate[:12]}  {stage}, share {entry.risk_share:g}, {entry.timeframe}, "
+        f"{where}"
     ]
     if entry.stage is not Stage.SHADOW or place.account_position:
         lines.append(f"  account   {_code(place.account_reason)}{_held(place.account_position)}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -346,7 +345,7 @@ def _set_aside(candidate: Candidate) -> None:
     target.mkdir(parents=True)
     for name in ("evidence", "verdicts.json", "report.html"):
         if (candidate.folder / name).exists():
-            os.rename(candidate.folder / name, target / name)
+            (candidate.folder / name).rename(target / name)
     (candidate.folder / "evidence").mkdir()
     atomic_write(target / "facts.json", _json(asdict(candidate.facts)))
     sync_folder(candidate.folder)

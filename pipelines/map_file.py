@@ -188,9 +188,7 @@ def _limits(workspace: Workspace) -> governance.Governance:
     return governance.defaults()
 
 
-def _record_stages(
-    workspace: Workspace, old: EnableMap, new: EnableMap, request: Request
-) -> tuple[str, ...]:
+def _record_stages(workspace: Workspace, old: EnableMap, new: EnableMap, request: Request) -> tuple[str, ...]:
     """Mirror changed stages into the candidates' own histories, and say where that failed.
 
     The map stands by now: a damaged folder must not make a change that happened look refused.

@@ -419,5 +419,3 @@ def _key(name: str) -> str:
 def _public(text: str) -> str:
     """Return an address or message without a user's name and password."""
     return re.sub(r"//[^/@\s]+@", "//", text)
-
-

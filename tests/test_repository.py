@@ -24,9 +24,8 @@ MACHINE_PATH = re.compile(
 )
 REGISTRY = re.compile(
     "pypi" + r"\.org/(?:simple|pypi)|files\." + r"pythonhosted|"
-    r"--(?:extra-)?index" + r"-url[ =]\S|--find" + r"-links|--trusted" + r"-host|\bfile:" + "//"
+    r"--(?:extra-)?index" + r"-url[ =]\S|--find" + r"-links|--trusted" + r"-host|\bfile:" + r"///\w"
 )
-NOT_TEXT = {".parquet", ".npy", ".npz", ".png", ".sqlite"}
 
 HEAVY = (
     "ccxt", "great_expectations", "matplotlib", "mlflow", "numba", "optuna", "pandas", "plotly", "pyarrow",
@@ -83,7 +82,7 @@ def heavy_after(code: str) -> set[str]:
         "cache=/" + "tmp/run-1/x",
         "--extra-index" + "-url=https://example.org/",
         "https://pypi" + ".org/simple/numba",
-        "numba @ file:" + "//wheels/numba.whl",
+        "numba @ file:" + "///wheels/numba.whl",
     ],
 )
 def test_a_planted_trace_is_found(text: str) -> None:
@@ -94,7 +93,7 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
     accused = {
         str(path.relative_to(ROOT)): found
         for path in repository_files()
-        if path.suffix not in NOT_TEXT and (found := traces(path.read_text(encoding="utf-8")))
+        if (found := traces(path.read_bytes().decode(errors="replace")))
     }
     assert accused == {}
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from research_lab.dsl.registry import INPUTS
 from research_lab.engine import broker
-from research_lab.engine.backtest import FILL
+from research_lab.engine.backtest import FILL, Tape
+from research_lab.timeframe import utc
 from research_lab.validation.recording import Recording
 
 
@@ -22,6 +23,39 @@ class Difference:
     bar: int
     before: str
     after: str
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A difference between two runs that should agree, and what was done to the second one.
+
+    Parameters
+    ----------
+    kind : what was done, as the end of a sentence that may name {cut}.
+    cut : the bar that it was done at, counted from the first bar given, as is `bar`.
+    what : the expression, signal, fill or curve that moved. bar : where it moved first. time : that bar's
+        opening time, UTC. before, after : its values, as text.
+    """
+
+    kind: str
+    cut: int
+    what: str
+    bar: int
+    time: str
+    before: str
+    after: str
+
+    @classmethod
+    def of(cls, apart: Difference, kind: str, cut: int, tape: Tape, offset: int) -> Fault:
+        """Return the fault that a difference is, on a tape that begins at bar `offset`."""
+        time = utc(int(tape.time[apart.bar]))
+        return cls(kind, cut + offset, apart.what, apart.bar + offset, time, apart.before, apart.after)
+
+    @property
+    def sentence(self) -> str:
+        """The fault in one sentence."""
+        done = self.kind.format(cut=self.cut)
+        return f"{self.what} at bar {self.bar} ({self.time}) was {self.before} and became {self.after} {done}"
 
 
 def first_difference(one: Recording, other: Recording, last_bar: int) -> Difference | None:

@@ -19,17 +19,17 @@ from typing import Final
 
 import numpy as np
 
-from research_lab.bars import Bars, FloatArray, IntArray, utc
+from research_lab.bars import Bars, FloatArray, IntArray
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.engine import broker, reasons
 from research_lab.engine.broker import Terms
-from research_lab.validation.difference import Difference, fill_difference, first_difference
+from research_lab.validation.difference import Difference, Fault, fill_difference, first_difference
 from research_lab.validation.recording import Recording, record
 
 Runner = Callable[[Bars], Recording]
 
-N_TESTED: Final = 2_000  # strategy bars, besides the warm-up
+N_TESTED: Final = 4_000  # strategy bars, besides the warm-up
 N_SIGNALS_WANTED: Final = 8  # with fewer, more bars are tested, up to all there are
 
 AT_OPEN: Final = (
@@ -41,38 +41,14 @@ AT_OPEN: Final = (
 )
 ORDERED: Final = (reasons.LONG_ORDERED, reasons.SHORT_ORDERED, reasons.EXIT_ORDERED)
 
-AGAIN: Final = "the same bars again"
-BEYOND_OPEN: Final = "the next bar's open alone is known"
-OWN_CLOSE: Final = "its own close is moved"
-FAILED: Final = "the run failed"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One place at which the past knew of the future.
-
-    Parameters
-    ----------
-    kind : what was done to the bars after the cut, or to the close of the bar itself.
-    cut : the last bar that was kept, counted from the first bar given; for an own close, that bar.
-    what : the expression, signal, fill or curve that moved. bar : where it moved first, and `time`, its
-        opening time, UTC. before, after : its values, as text.
-    """
-
-    kind: str
-    cut: int
-    what: str
-    bar: int
-    time: str
-    before: str
-    after: str
-
-    @property
-    def sentence(self) -> str:
-        """The fault in one sentence."""
-        where = f"at bar {self.bar} ({self.time})"
-        cause = f"when {self.kind}" if self.kind == OWN_CLOSE else f"with {self.kind} after bar {self.cut}"
-        return f"{self.what} {where} was {self.before} and became {self.after} {cause}"
+# What is done to a run; each is also the end of a fault's sentence.
+NOISE: Final = "with noise after bar {cut}"
+MISSING: Final = "with missing values after bar {cut}"
+TENFOLD: Final = "with tenfold prices after bar {cut}"
+CUT_OFF: Final = "without the bars after bar {cut}"
+BEYOND_OPEN: Final = "with noise beyond the open after bar {cut}"
+OWN_CLOSE: Final = "with another close of bar {cut}"
+AGAIN: Final = "in a second run over the same bars"
 
 
 @dataclass(frozen=True)
@@ -83,7 +59,8 @@ class LookaheadReport:
     ----------
     outcome : "PASS", "FAIL", or "INSUFFICIENT" when there was nothing to look at.
     n_cuts : cuts at which the future was replaced. n_own_closes : bars whose close was moved.
-    n_signals : entry signals in the tested bars. n_bars : base bars tested, without warm-up.
+    n_signals, n_fills : entry signals and fills in the tested bars.
+    n_bars : base bars tested, without warm-up.
     n_faults : replacements of the future that moved the past. n_own_close_faults : moved closes that moved
         a fill of their bar, or anything before.
     first_fault : at the earliest cut. sentence : the outcome in words.
@@ -93,6 +70,7 @@ class LookaheadReport:
     n_cuts: int
     n_own_closes: int
     n_signals: int
+    n_fills: int
     n_bars: int
     n_faults: int
     n_own_close_faults: int
@@ -114,6 +92,10 @@ class _Tested:
     def n_signals(self) -> int:
         return int(np.count_nonzero(_entry_signals(self.whole)[self.whole.decided_at >= self.first]))
 
+    @property
+    def n_fills(self) -> int:
+        return int(np.count_nonzero(self.whole.fills["bar"] >= self.first))
+
 
 def check_lookahead(
     spec: Spec,
@@ -130,7 +112,7 @@ def check_lookahead(
     Parameters
     ----------
     spec : at its parameters' values.
-    bars : the last 2,000 strategy bars and the warm-up before them are used; more when they hold fewer than
+    bars : the last 4,000 strategy bars and the warm-up before them are used; more when they hold fewer than
         eight entry signals.
     regimes : needed where the strategy declares regimes, else left out.
     seed : of noise and of the choice of cuts.
@@ -147,7 +129,7 @@ def check_lookahead(
     if tested is None or tested.n_signals == 0:
         n_bars = 0 if tested is None else tested.tape.n - tested.first
         why = lacking or f"no entry signal in {n_bars} bars"
-        return LookaheadReport("INSUFFICIENT", 0, 0, 0, n_bars, 0, 0, None, f"not tested: {why}")
+        return LookaheadReport("INSUFFICIENT", 0, 0, 0, 0, n_bars, 0, 0, None, f"not tested: {why}")
     random = np.random.default_rng(seed)
     again = [] if (fault := _again(tested)) is None else [fault]
     cuts = _choose_cuts(tested, n_cuts, random)
@@ -162,10 +144,13 @@ def _report(
 ) -> LookaheadReport:
     n_bars = tested.tape.n - tested.first
     first = min(faults + own, key=lambda fault: fault.cut, default=None)
-    seen = f"{tested.n_signals} entry signals in {n_bars} bars, {n_cuts} cuts, {n_own_closes} closes moved"
+    seen = (
+        f"{tested.n_signals} entry signals and {tested.n_fills} fills in {n_bars} bars, "
+        f"{n_cuts} cuts, {n_own_closes} closes moved"
+    )
     sentence = f"the past did not move: {seen}" if first is None else f"{first.sentence}; {seen}"
     outcome = "PASS" if first is None else "FAIL"
-    counts = (n_cuts, n_own_closes, tested.n_signals, n_bars, len(faults), len(own))
+    counts = (n_cuts, n_own_closes, tested.n_signals, tested.n_fills, n_bars, len(faults), len(own))
     return LookaheadReport(outcome, *counts, first, sentence)
 
 
@@ -259,7 +244,7 @@ def _faults_of_cut(tested: _Tested, cut: int, seed: int) -> Iterator[Fault]:
         try:
             run = tested.run(tape)
         except (ArithmeticError, LookupError, ValueError) as error:
-            failed = Difference(FAILED, cut, "a run to the end", f"{type(error).__name__}: {error}")
+            failed = Difference("the run", cut, "complete", f"{type(error).__name__}: {error}")
             yield from _present(_fault(tested, kind, cut, failed))
             continue
         apart = first_difference(tested.whole, run, cut)
@@ -273,18 +258,18 @@ def _replaced(bars: Bars, cut: int, random: np.random.Generator) -> Iterator[tup
     noisy, due = bars.inputs.copy(), bars.funding_due.copy()
     noisy[:, cut + 1 :] = _noise(bars, cut, random)
     due[cut + 1 :] = random.normal(0.0, 1e-3, bars.n - cut - 1)
-    yield "noise", replace(bars, inputs=noisy, funding_due=due)
+    yield NOISE, replace(bars, inputs=noisy, funding_due=due)
 
     missing, due = bars.inputs.copy(), bars.funding_due.copy()
     missing[:, cut + 1 :] = np.nan
     due[cut + 1 :] = np.nan
-    yield "missing values", replace(bars, inputs=missing, funding_due=due)
+    yield MISSING, replace(bars, inputs=missing, funding_due=due)
 
     tenfold = bars.inputs.copy()
     tenfold[:4, cut + 1 :] *= 10.0
-    yield "tenfold prices", replace(bars, inputs=tenfold)
+    yield TENFOLD, replace(bars, inputs=tenfold)
 
-    yield "no bars", bars.window(0, cut + 1)
+    yield CUT_OFF, bars.window(0, cut + 1)
 
     beyond, due = noisy.copy(), bars.funding_due.copy()
     known = bars.open[cut + 1]
@@ -345,9 +330,7 @@ def _without_ending(run: Recording, bar: int) -> Recording:
 def _fault(tested: _Tested, kind: str, cut: int, apart: Difference | None) -> Fault | None:
     if apart is None:
         return None
-    bar = apart.bar + tested.offset
-    time = utc(int(tested.tape.time[apart.bar]))
-    return Fault(kind, cut + tested.offset, apart.what, bar, time, apart.before, apart.after)
+    return Fault.of(apart, kind, cut, tested.tape, tested.offset)
 
 
 def _present(fault: Fault | None) -> Iterator[Fault]:

@@ -72,7 +72,7 @@ def record(
     *,
     regimes: CompiledRegimes | None = None,
     begin: int = 0,
-    block: int = BLOCK,
+    keep: IntArray | None = None,
 ) -> Recording:
     """Run a strategy over a tape, and keep everything.
 
@@ -80,10 +80,12 @@ def record(
     ----------
     regimes : run from the first bar of the tape on; None where the strategy declares none.
     begin : the first bar that the strategy sees; bars before it have equity 1 and nothing else.
-    block : bars to a block; any length gives the same bits.
+    keep : registers to keep, where a long run's would not fit into memory; None for all. The signals
+        must be among them.
     """
     n = tape.time.shape[0]
-    width = min(block, n - begin)
+    width = min(BLOCK, n - begin)
+    rows = np.arange(strategy.program.n_registers) if keep is None else np.unique(keep)
     codes = regime_codes(regimes, tape)
     state, inputs = strategy.new_state(), blockwise(tape.inputs)
     scratch, emitted_at = strategy.program.new_registers(width + 1), np.zeros(width + 1, np.int64)
@@ -99,10 +101,11 @@ def record(
             reasons.NONE, equity[first:last], position[first:last], reason[first:last], buffer,
         )  # fmt: skip
         m = int(np.count_nonzero(emitted_at >= 0))
-        kept.append((scratch[:, :m].copy(), emitted_at[:m] + first, buffer[:n_fills].copy()))
+        kept.append((scratch[rows, :m], emitted_at[:m] + first, buffer[:n_fills].copy()))
+    names, outputs = names_of(strategy.program), strategy.program.outputs
     return Recording(
-        names_of(strategy.program),
-        strategy.program.outputs,
+        tuple(names[row] for row in rows),
+        np.where(outputs >= 0, np.searchsorted(rows, outputs), -1),
         np.concatenate([at for _, at, _ in kept]),
         np.concatenate([values for values, _, _ in kept], axis=1),
         codes,

@@ -100,9 +100,7 @@ def test_a_verdict_that_passed_with_an_unmeasured_figure_fails(workspace: Worksp
 
 
 @pytest.mark.parametrize("damage", ["missing", "newer", "foreign"])
-def test_a_verdict_must_rest_on_the_candidates_own_stored_evidence(
-    workspace: Workspace, damage: str
-) -> None:
+def test_a_verdict_must_rest_on_the_candidates_own_stored_evidence(workspace: Workspace, damage: str) -> None:
     made, other = candidate(workspace, "ema"), candidate(workspace, "other")
     verdicts = passed(made)
     if damage == "missing":
@@ -145,9 +143,7 @@ def test_the_same_promotion_again_changes_nothing(workspace: Workspace) -> None:
 def test_a_challenger_takes_the_place_of_the_champion(workspace: Workspace) -> None:
     made = {name: candidate(workspace, name) for name in ("old", "other", "new")}
     for name, share in (("old", 0.5), ("other", 0.5)):
-        promote(
-            workspace, made[name], "champion", passed(made[name]), now=NOW, action=add(risk_share=share)
-        )
+        promote(workspace, made[name], "champion", passed(made[name]), now=NOW, action=add(risk_share=share))
     action = promotion.replace(made["old"].hash, risk_share=0.5)
     answer = promote(workspace, made["new"], "champion", passed(made["new"]), now=NOW, action=action)
     assert [entry.name for entry in answer.new_map.entries] == ["new", "other"]

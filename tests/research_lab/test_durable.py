@@ -143,9 +143,7 @@ def test_lines_come_back_as_they_were_written(
     assert [line.decode() for line in written] == texts
 
 
-def test_a_refused_append_leaves_the_log_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refused_append_leaves_the_log_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = ChainedLog(tmp_path / "log")
     log.append({"a": 1})
     before = log.path.read_bytes()

@@ -1,0 +1,115 @@
+"""The policy: its limits, and the one rule by which evidence is judged."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.gates.evidence import Evidence, Figure, Outcome
+from pipelines.gates.policy import DEFAULT, Limit, Policy, PolicyError, judge, load_policy
+
+POLICY = load_policy()
+
+
+def _evidence(gate: str, **changed: float) -> Evidence:
+    """Return evidence that meets every limit exactly, but for what was changed."""
+    limits = POLICY.gates[gate]
+    figures = {
+        name: float(limit.at_least if limit.at_least is not None else limit.at_most or 0.0)
+        for name, limit in limits.items()
+    }
+    return Evidence(gate, {**figures, **changed}, {"spec": "0" * 64})
+
+
+@pytest.mark.parametrize("gate", POLICY.gates)
+def test_figures_exactly_at_their_limits_pass(gate: str) -> None:
+    assert judge(_evidence(gate), POLICY).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(("gate", "name"), [(g, n) for g, limits in POLICY.gates.items() for n in limits])
+def test_a_figure_just_beyond_its_limit_does_not_pass(gate: str, name: str) -> None:
+    limit = POLICY.gates[gate][name]
+    if limit.at_least is not None:
+        beyond = math.nextafter(limit.at_least, -math.inf)
+    else:
+        beyond = math.nextafter(limit.at_most or 0.0, math.inf)
+    verdict = judge(_evidence(gate, **{name: beyond}), POLICY)
+    assert verdict.outcome.value == limit.unmet
+    assert len(verdict.reasons) == 1 and name in verdict.reasons[0] and limit.why in verdict.reasons[0]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(("gate", "name"), [(g, n) for g, limits in POLICY.gates.items() for n in limits])
+def test_what_was_not_measured_never_passes(gate: str, name: str, value: float) -> None:
+    verdict = judge(_evidence(gate, **{name: value}), POLICY)
+    assert verdict.outcome is Outcome.INSUFFICIENT
+
+
+@pytest.mark.parametrize("gate", POLICY.gates)
+def test_missing_evidence_never_passes(gate: str) -> None:
+    assert judge(Evidence(gate, {}, {}), POLICY).outcome is not Outcome.PASS
+
+
+def test_a_fault_fails_even_when_every_figure_is_met() -> None:
+    met = _evidence("data")
+    verdict = judge(Evidence("data", met.figures, {}, faults=("row 7: high below low",)), POLICY)
+    assert verdict.outcome is Outcome.FAIL
+    assert verdict.reasons == ("row 7: high below low",)
+
+
+def test_a_failure_outweighs_missing_data_and_both_are_told() -> None:
+    verdict = judge(_evidence("backtest", n_trades=3.0, sharpe=-1.0), POLICY)
+    assert verdict.outcome is Outcome.FAIL
+    assert len(verdict.reasons) == 2
+
+
+@pytest.mark.parametrize(("opening", "level"), [(1, 0.05), (2, 0.0125), (3, 0.05 / 9)])
+def test_each_opening_of_the_holdout_is_judged_harder(opening: int, level: float) -> None:
+    verdict = judge(_evidence("holdout", opening=float(opening), p=0.001), POLICY)
+    first = judge(_evidence("holdout", opening=1.0, p=0.001), POLICY)
+    assert first.figures["p"].limit == pytest.approx(0.05)
+    assert verdict.figures["p"].limit == pytest.approx(level)
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True), st.floats(-1e9, 1e9))
+def test_a_figure_is_met_only_when_finite_and_on_its_side(value: float, limit: float) -> None:
+    assert Figure(value, limit, ">=").met == (math.isfinite(value) and value >= limit)
+    assert Figure(value, limit, "<=").met == (math.isfinite(value) and value <= limit)
+
+
+def test_the_verdict_is_bound_to_evidence_and_policy() -> None:
+    evidence = _evidence("static")
+    verdict = judge(evidence, POLICY)
+    assert verdict.evidence_hash == evidence.hash
+    assert verdict.policy_hash == POLICY.hash
+
+
+def test_the_hash_changes_with_a_limit_and_the_protocol_hash_does_not() -> None:
+    limits = dict(POLICY.gates["backtest"])
+    limits["sharpe"] = Limit(at_least=0.9, why="harder")
+    harder = POLICY.model_copy(update={"gates": {**POLICY.gates, "backtest": limits}})
+    fresh = Policy.model_validate(harder.model_dump())
+    assert fresh.hash != POLICY.hash
+    assert fresh.protocol_hash == POLICY.protocol_hash
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("holdout_share: 0.4", "holdout_share: 1.4", "holdout_share"),
+        ("policy: 1", "policy: 2", "policy"),
+        ("shadow_days: 60", "shadow_weeks: 60", "shadow_days"),
+        ("at_most: 400, why", "at_most: 400, at_least: 1, why", "give one of"),
+    ],
+)
+def test_a_broken_policy_is_refused_with_its_line(old: str, new: str, told: str, tmp_path: Path) -> None:
+    text = DEFAULT.read_text(encoding="utf-8")
+    assert old in text
+    broken = tmp_path / "policy.yaml"
+    broken.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(PolicyError, match=rf"policy.yaml:\d+.*{told}"):
+        load_policy(broken)
