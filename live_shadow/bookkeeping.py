@@ -134,8 +134,8 @@ class Books:
         for t, k in paid:
             if not bars.market.perpetual or bars.funding_due[t] == 0.0:
                 raise LedgerError(
-                    f"cash of {self.slots[k].entry.name} is off by {rest[t, k]} units at bar {int(bars.time[t])}",
-                    "account",
+                    f"cash of {self.slots[k].entry.name} is off by {rest[t, k]} units",
+                    f"bar {int(bars.time[t])}",
                     "report it; nothing of this bar was written",
                 )
         return rows, [(int(bars.time[t]), self.ids[k], int(rest[t, k])) for t, k in paid]

@@ -216,7 +216,14 @@ def _advance_regime(
 
 @kernel
 def _step_slot(
-    feed: Feed, slots: Slots, rules: Rules, scratch: Scratch, state: FloatArray, events: Events, t: int, k: int
+    feed: Feed,
+    slots: Slots,
+    rules: Rules,
+    scratch: Scratch,
+    state: FloatArray,
+    events: Events,
+    t: int,
+    k: int,
 ) -> int:
     """Advance a slot's program and its own book by one bar; return how many of its bars completed."""
     own = state[slots.state_at[k] : slots.state_at[k + 1]]

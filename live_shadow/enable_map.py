@@ -15,8 +15,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from live_shadow.strict_yaml import fit, load_text, misplaced, read_text, scalar
 from research_lab.errors import MapError
+from research_lab.strict_yaml import fit, load_text, misplaced, read_text, scalar
 
 ANY = "any"
 REGIMES = ("trend_up", "trend_down", "range_lowvol", "range_highvol", "panic")
@@ -106,7 +106,7 @@ class Entry(_Strict):
     risk_share : share of the risk budget. 0 for a shadow, above 0 for the others; what is too
         much is for governance to say.
     regimes : where it may enter; ("any",) for everywhere.
-    since : when it reached this stage.
+    since : when it reached this stage, or the time given with the promotion: it trades from then on.
     evidence : SHA-256 over the evidence that the promotion was judged on.
     expires : from then on it opens nothing; None for never.
     """

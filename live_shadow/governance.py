@@ -17,9 +17,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from live_shadow.enable_map import EnableMap
-from live_shadow.strict_yaml import fit, load_text, read_text
 from research_lab.durable import atomic_write
 from research_lab.errors import GovernanceError
+from research_lab.strict_yaml import fit, load_text, read_text
 
 FILE = "governance.yaml"
 PIN = "governance.pin"

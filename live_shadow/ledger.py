@@ -157,7 +157,12 @@ class Ledger:
         return dict(self._db.execute("SELECT key, value FROM meta"))
 
     def begin(
-        self, meta: Mapping[str, str], map_hash: str, limits: str, layout: Sequence[SlotRecord], state: FloatArray
+        self,
+        meta: Mapping[str, str],
+        map_hash: str,
+        limits: str,
+        layout: Sequence[SlotRecord],
+        state: FloatArray,
     ) -> None:
         """Fix what must not change, and the first snapshot; the slots must be known already."""
         with self._transaction():
@@ -187,8 +192,8 @@ class Ledger:
                 "VALUES (?, ?, ?, ?, ?, ?)",
                 wanted,
             )
-        found = self._db.execute("SELECT id FROM slots WHERE candidate = ? AND market = ?", wanted[:2]).fetchone()
-        return int(found[0])
+        found = self.query("SELECT id FROM slots WHERE candidate = ? AND market = ?", *wanted[:2])
+        return int(found[0][0])
 
     def spec_text(self, slot: int) -> str:
         """Return the canonical text of a slot's strategy."""
@@ -294,6 +299,7 @@ def _reported(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as fault:
-        raise LedgerError(f"SQLite refuses: {fault}", str(path), "is the disk full or the file in use?") from fault
+        remedy = "is the disk full, or the file in use?"
+        raise LedgerError(f"SQLite refuses: {fault}", str(path), remedy) from fault
     except sqlite3.DatabaseError as fault:
         raise LedgerError(f"SQLite refuses: {fault}", str(path), _REMEDY) from fault

@@ -104,8 +104,10 @@ def replay(places: Places, feed: Feed, say: Say) -> Outcome:
 
 
 def research_terms(market: Market) -> Terms:
-    """Return the terms of a slot's own book: those of the backtest, in units of capital 1."""
-    return Terms(perpetual=market.perpetual)
+    """Return the terms of a slot's own book: those of the gates' policy, which a test compares."""
+    if market.perpetual:
+        return Terms(fee=0.0005, slippage=0.0005, leverage=3.0, perpetual=True)
+    return Terms(fee=0.001, slippage=0.0005)
 
 
 def account_terms(market: Market, root: Path | None = None) -> Terms:

@@ -10,8 +10,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from live_shadow.enable_map import MarketName
-from live_shadow.strict_yaml import fit, load_file
 from research_lab.errors import WorkspaceError
+from research_lab.strict_yaml import fit, load_file
 
 FILE = "symbols.yaml"
 DEFAULTS = Path(__file__).parent / "config" / FILE

@@ -131,7 +131,9 @@ def load_templates(folder: Path) -> list[Spec]:
         There is none, or two have one name.
     """
     if not folder.exists():
-        raise UsageError("there is no such file or folder", str(folder), "name a strategy or a folder of them")
+        raise UsageError(
+            "there is no such file or folder", str(folder), "name a strategy or a folder of them"
+        )
     files = [folder] if folder.is_file() else sorted(folder.glob("*.yaml"))
     templates = [load_spec(file) for file in files if file.name != "regimes.yaml"]
     if not templates:
@@ -143,9 +145,7 @@ def load_templates(folder: Path) -> list[Spec]:
     return templates
 
 
-def open_world(
-    workspace: Workspace, bars: Bars, regimes: RegimeSet, policy: Policy, campaign: str
-) -> World:
+def open_world(workspace: Workspace, bars: Bars, regimes: RegimeSet, policy: Policy, campaign: str) -> World:
     """Store and seal the bars, and return them as a world to be examined on."""
     lake = Lake(workspace.root)
     lake.keep(bars)

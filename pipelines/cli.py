@@ -31,10 +31,14 @@ app = typer.Typer(
 )
 
 WorkspaceOption = Annotated[
-    str, typer.Option("--workspace", "-w", help="Folder that everything is written to.", show_default="current folder")
+    str,
+    typer.Option(
+        "--workspace", "-w", help="Folder that everything is written to.", show_default="current folder"
+    ),
 ]
 PolicyOption = Annotated[
-    Path | None, typer.Option("--policy", help="Limits to judge by.", show_default="the program's policy.yaml")
+    Path | None,
+    typer.Option("--policy", help="Limits to judge by.", show_default="the program's policy.yaml"),
 ]
 RegimesOption = Annotated[
     Path | None, typer.Option("--regimes", help="Market regimes.", show_default="the program's regimes.yaml")
@@ -124,7 +128,9 @@ def status(workspace: WorkspaceOption = "") -> None:
 @app.command()
 def rollback(
     workspace: WorkspaceOption = "",
-    to: Annotated[int | None, typer.Option("--to", help="Version to restore.", show_default="the one before")] = None,
+    to: Annotated[
+        int | None, typer.Option("--to", help="Version to restore.", show_default="the one before")
+    ] = None,
     dry_run: DryRunOption = False,
     why: Annotated[str, typer.Option("--why", help="The reason, for the audit log.")] = "",
 ) -> None:
@@ -208,7 +214,9 @@ def _promote(
         dry_run=dry_run,
         why=why,
     )
-    typer.echo(f"{candidate}: {'would be promoted' if dry_run and not done.promotion.reasons else ''}".rstrip(": "))
+    typer.echo(
+        f"{candidate}: {'would be promoted' if dry_run and not done.promotion.reasons else ''}".rstrip(": ")
+    )
     _show_change(done.promotion)
     if done.registered:
         typer.echo(f"registered in MLflow as {done.registered}, alias champion")

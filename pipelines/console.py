@@ -75,12 +75,12 @@ def show_status(workspace: Workspace) -> None:
     version = found.enable_map.version if found.enable_map is not None else "?"
     _print(f"enable_map.yaml version {version}, {len(entries)} entries")
     for entry in entries:
-        _print(
-            f"  {entry.stage.value:9} {entry.name} {entry.candidate[:12]} on {entry.market} {entry.timeframe}, "
-            f"regimes {', '.join(entry.regimes)}, share {entry.risk_share:g}, since {entry.since:%Y-%m-%d %H:%M}"
-        )
+        where = f"{entry.market} {entry.timeframe}, regimes {', '.join(entry.regimes)}"
+        since = f"share {entry.risk_share:g}, since {entry.since:%Y-%m-%d %H:%M}"
+        _print(f"  {entry.stage.value:9} {entry.name} {entry.candidate[:12]} on {where}, {since}")
     for change in found.changes[-5:]:
-        _print(f"  {change.at} version {change.version}: {change.what}{f' ({change.why})' if change.why else ''}")
+        why = f" ({change.why})" if change.why else ""
+        _print(f"  {change.at} version {change.version}: {change.what}{why}")
     for candidate in candidates.every(workspace):
         verdicts = {v.gate: v.outcome for v in candidates.load_verdicts(candidate)}
         marks = " ".join(f"{gate}:{verdicts[gate].value}" for gate in GATES if gate in verdicts)

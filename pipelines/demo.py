@@ -46,8 +46,12 @@ def run_demo(workspace: Workspace, seed: int) -> int:
     from live_shadow.governance import init
 
     init(workspace.root)
-    stage = Stage(workspace, load_templates(regimes_path().parent), load_regimes(regimes_path()), load_policy())
-    typer.echo(f"1. A world with a planted momentum edge: Sharpe {SHARPE:g} after costs over {YEARS} years of hours")
+    stage = Stage(
+        workspace, load_templates(regimes_path().parent), load_regimes(regimes_path()), load_policy()
+    )
+    typer.echo(
+        f"1. A world with a planted momentum edge: Sharpe {SHARPE:g} after costs over {YEARS} years of hours"
+    )
     planted = planted_world(stage, seed)
     path, result = _campaign(stage, planted, EDGE)
     traded = _promote_and_trade(stage, result, path)
@@ -55,7 +59,9 @@ def run_demo(workspace: Workspace, seed: int) -> int:
     typer.echo(f"2. The same campaign on pure noise: {YEARS} years of hours, no edge at all")
     _, on_noise = _campaign(stage, noise_world(stage.policy, seed), NOISE)
     typer.echo(
-        "nothing is promoted, as it should be" if not on_noise.passed else "PROMOTED ON NOISE: luck got through"
+        "nothing is promoted, as it should be"
+        if not on_noise.passed
+        else "PROMOTED ON NOISE: luck got through"
     )
     typer.echo("")
     _show_end(workspace, result)
@@ -93,9 +99,7 @@ def _campaign(stage: Stage, bars: Bars, market: Market) -> tuple[Path, CampaignR
     path.parent.mkdir(exist_ok=True)
     write_candles(named, path)
     with CampaignProgress() as progress:
-        result = run_campaign(
-            stage.workspace, named, stage.templates, stage.regimes, stage.policy, progress
-        )
+        result = run_campaign(stage.workspace, named, stage.templates, stage.regimes, stage.policy, progress)
     show_campaign(stage.workspace, result, stage.policy)
     return path, result
 

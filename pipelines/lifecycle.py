@@ -53,7 +53,7 @@ def promote_candidate(
     changed first; MLflow mirrors it.
     """
     verdicts = candidates.load_verdicts(candidate)
-    ready, reasons = promotion.judge(candidate, verdicts, GATES)
+    ready, _ = promotion.judge(candidate, verdicts, GATES)
     tracker = Tracker(workspace)
     run = _run_of(candidate)
     if run and not dry_run:
@@ -71,9 +71,7 @@ def promote_candidate(
     evidence = gate.measure(spec, world, champions)
     decision = gate.decide(evidence, policy)
     candidates.save_evidence(candidate, evidence)
-    action = promotion.Action(
-        replaces=decision.replaces, why=why, since=_end_of_evidence(world)
-    )
+    action = promotion.Action(replaces=decision.replaces, why=why, since=_end_of_evidence(world))
     changed = promotion.promote(
         workspace,
         candidate,
@@ -106,9 +104,7 @@ def _mirror(tracker: Tracker, candidate: Candidate, run: str, replaces: str) -> 
     return f"{name} version {version}"
 
 
-def _world_of(
-    workspace: Workspace, candidate: Candidate, regimes: RegimeSet, policy: Policy
-) -> World:
+def _world_of(workspace: Workspace, candidate: Candidate, regimes: RegimeSet, policy: Policy) -> World:
     bars = Lake(workspace.root).load(candidate.facts.snapshot)
     return open_world(workspace, bars, regimes, policy, candidate.facts.campaign)
 

@@ -7,6 +7,7 @@ the types and the text are tried as well.
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cache
 
 from hypothesis import strategies as st
 
@@ -35,6 +36,7 @@ _INPUTS = {
 }
 
 
+@cache
 def expressions(dimension: Dimension, depth: int = 3) -> st.SearchStrategy[str]:
     """Return a strategy of texts that have a dimension."""
     if depth == 0:
@@ -42,6 +44,7 @@ def expressions(dimension: Dimension, depth: int = 3) -> st.SearchStrategy[str]:
     return st.one_of(_leaves(dimension), _calls(dimension, depth), _operators(dimension, depth))
 
 
+@cache
 def _leaves(dimension: Dimension) -> st.SearchStrategy[str]:
     if dimension == CONDITION:
         return st.sampled_from(["close > open", "volume >= prev(volume)", "premium < 0", "high == prev(high)"])
@@ -54,6 +57,7 @@ def _leaves(dimension: Dimension) -> st.SearchStrategy[str]:
     return st.just("close * volume")
 
 
+@cache
 def _operators(dimension: Dimension, depth: int) -> st.SearchStrategy[str]:
     if dimension == CONDITION:
         part = expressions(CONDITION, depth - 1)
@@ -70,6 +74,7 @@ def _operators(dimension: Dimension, depth: int) -> st.SearchStrategy[str]:
     return st.one_of(products)
 
 
+@cache
 def _comparisons(depth: int) -> st.SearchStrategy[str]:
     signs = st.sampled_from(["<", "<=", ">", ">=", "==", "!="])
     sides = st.sampled_from((*NUMBERS, BARS)).flatmap(
@@ -78,6 +83,7 @@ def _comparisons(depth: int) -> st.SearchStrategy[str]:
     return sides.map(lambda p: f"({p[0]}) {p[1]} ({p[2]})")
 
 
+@cache
 def _calls(dimension: Dimension, depth: int) -> st.SearchStrategy[str]:
     choices = [
         _call(function, given, depth)
@@ -135,7 +141,7 @@ def spec_texts(draw: st.DrawFn, timeframe: str = "4h", depth: int = 3) -> str:
         lines += draw(st.sampled_from([[], [TAKES], [TAKES, "breakeven: true"]]))
     if draw(st.booleans()):
         after = ", after: 1R" if has_stop and draw(st.booleans()) else ""
-        lines.append(f"trail: {{distance: {draw(distance)}{after}}}")
+        lines.append(f'trail: {{distance: "{draw(distance)}"{after}}}')
     lines.append(f"time_stop: {draw(st.integers(1, 30))}")
     size = draw(st.sampled_from(["fraction: 0.9", "target_vol: 0.5"] + ["risk: 0.02"] * 2 * has_stop))
     lines.append(f"size: {{{size}}}")

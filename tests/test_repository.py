@@ -24,7 +24,7 @@ MACHINE_PATH = re.compile(
 )
 REGISTRY = re.compile(
     "pypi" + r"\.org/(?:simple|pypi)|files\." + r"pythonhosted|"
-    r"--(?:extra-)?index" + r"-url[ =]\S|--find" + r"-links|--trusted" + r"-host|\bfile:" + r"///\w"
+    r"--(?:extra-)?index" + r"-url[ =]\S|--find" + r"-links|--trusted" + r"-host| @ file:" + "//"
 )
 
 HEAVY = (

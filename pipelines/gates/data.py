@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pipelines.gates.evidence import Evidence
 from pipelines.gates.world import World
-from research_lab.bars import DAY_MS, HOUR_MS
+from research_lab.bars import DAY_MS, HOUR_MS, INPUTS
 from research_lab.dsl.spec import Spec
 from research_lab.errors import InsufficientError
 from research_lab.market_data.quality import QualityReport
@@ -20,6 +22,9 @@ def measure(spec: Spec, world: World, quality: QualityReport) -> Evidence:
         check_timeframe(spec, bars)
     except InsufficientError as fault:
         insufficient = f"{fault.what}; {fault.remedy}" if fault.remedy else fault.what
+    missing = sorted(name for name in spec.needs if not np.isfinite(research.row(INPUTS.index(name))).any())
+    if missing and not insufficient:
+        insufficient = f"{spec.name} reads {', '.join(missing)}, which these data do not have"
     figures = {
         "faults": float(len(quality.faults)),
         "research_days": (end_ms - start_ms) / DAY_MS,

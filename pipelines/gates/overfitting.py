@@ -1,4 +1,4 @@
-"""Gate 6: could the best of all trials charged to this market and time have done as well by luck?
+"""Gate 6: how often luck alone does as well, over all trials charged to this market and time.
 
 The family-wise p decides. The Deflated Sharpe ratio is reported beside it.
 """
@@ -60,4 +60,3 @@ def _deflated(daily: FloatArray, family: FloatArray) -> float:
         float(sharpes.var(ddof=1)),
         sharpes.shape[0],
     )
-

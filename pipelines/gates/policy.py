@@ -171,14 +171,10 @@ def judge(evidence: Evidence, policy: Policy) -> Verdict:
     for name, value in evidence.figures.items():
         figures.setdefault(name, Figure(value))
     outcome = Outcome.FAIL if failed else Outcome.INSUFFICIENT if lacking else Outcome.PASS
-    return Verdict(
-        evidence.gate, outcome, figures, tuple([*failed, *lacking]), evidence.hash, policy.hash
-    )
+    return Verdict(evidence.gate, outcome, figures, (*failed, *lacking), evidence.hash, policy.hash)
 
 
 def _sentence(name: str, figure: Figure, limit: Limit) -> str:
     wanted = "at least" if figure.sense == ">=" else "at most"
     unit = f" {figure.unit}" if figure.unit else ""
     return f"{name} is {figure.value:.4g}{unit}, wanted {wanted} {figure.limit:.4g}: {limit.why}"
-
-

@@ -1,4 +1,4 @@
-"""Gate 10: against the champions of its market, is the candidate better, or at least another animal?"""
+"""Gate 10: against the champions of its market, better than one, or unlike them all."""
 
 from __future__ import annotations
 

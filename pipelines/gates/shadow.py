@@ -30,7 +30,7 @@ def shadow_bars(world: World) -> tuple[Bars, int]:
 
 
 def measure(spec: Spec, world: World) -> Evidence:
-    """Return how the executor's slot book differs from the batch engine, and the result's place in its band."""
+    """Return how the executor's slot book differs from the batch engine, and how the result fits its band."""
     from live_shadow.executor import shadow_run
 
     bound = world.bound_to(spec)

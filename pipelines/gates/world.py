@@ -44,9 +44,7 @@ class World:
 
     def run(self, spec: Spec, bars: Bars, start: int = 0, terms: Terms | None = None) -> Backtest:
         """Return a backtest of a strategy that has been scored; entries from `start` on."""
-        return backtest(
-            compile_spec(spec), bars, terms or self.terms, regime=self.regime(bars), start=start
-        )
+        return backtest(compile_spec(spec), bars, terms or self.terms, regime=self.regime(bars), start=start)
 
     def regime(self, bars: Bars) -> FloatArray:
         """Return the regime's code after each bar; all unknown when the bars are coarser than its clock."""

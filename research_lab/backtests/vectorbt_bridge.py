@@ -10,10 +10,11 @@ What vectorbt cannot express, and what is done about it:
   the row in which its bar is valued.
 - It knows no funding. Funding is not handed over, but computed here from the fills, and added to its value.
 - It knows no margin: a purchase never takes cash below zero. On a perpetual it is lent at the beginning
-  what the fills need at most, and that is taken off its value. On spot nothing is lent, so that fills
+  twice what the fills need at most, and that is taken off its value. On spot nothing is lent, so that fills
   which spend more than there is are refused.
-- It treats amounts below 1e-12, and differences below 1e-9 of a value, as zero. Money and quantities are
-  scaled up by a power of two, which changes no digit.
+- By default it refuses orders of less than 1e-8; here any size will do. It treats amounts below 1e-12, and
+  differences below 1e-9 of a value, as zero: money and quantities are scaled up by a power of two, which
+  changes no digit.
 
 vectorbt takes seconds to import and compiles at first use, so it is imported when a function is called.
 """
@@ -32,7 +33,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from research_lab.bars import Bars, BoolArray, FloatArray, IntArray
+from research_lab.bars import Bars, BoolArray, FloatArray
 from research_lab.engine.broker import Terms
 from research_lab.errors import DataError, UsageError
 
@@ -40,7 +41,7 @@ ORDER: Final = np.dtype(
     [("bar", np.int64), ("quantity", np.float64), ("price", np.float64), ("fee", np.float64)]
 )
 
-_WORKING_CASH: Final = 1e6  # about what vectorbt is given, far above its tolerances
+_WORKING_CASH: Final = 1e12  # about what vectorbt is given: a ruined account is above its tolerances still
 _NOTHING_LENT: Final = 1e-9  # share of the cash below which a shortage is rounding
 
 
@@ -75,6 +76,17 @@ def replay_equity(bars: Bars, fills: NDArray[np.void], terms: Terms, cash: float
     return (value[bar_rows] - lent) / scale + np.cumsum(funding_flow(bars, fills, terms))
 
 
+def deviation(ours: FloatArray, theirs: FloatArray, cash: float = 1.0) -> float:
+    """Return the largest difference of two equity curves, as a share of the equity.
+
+    An equity below a thousandth of the beginning counts as that: what was lent to vectorbt takes the last
+    digits of a ruined account. NaN when there is no bar, or an equity is NaN.
+    """
+    if not ours.shape[0]:
+        return math.nan
+    return float(np.max(np.abs(ours - theirs) / np.maximum(np.abs(ours), 1e-3 * cash)))
+
+
 def funding_flow(bars: Bars, fills: NDArray[np.void], terms: Terms) -> FloatArray:
     """Return what funding brings at each bar's open, quote currency; below zero when it is paid.
 
@@ -82,12 +94,11 @@ def funding_flow(bars: Bars, fills: NDArray[np.void], terms: Terms) -> FloatArra
     """
     if not terms.perpetual:
         return np.zeros(bars.n)
-    flow = np.zeros(bars.n)
-    np.add.at(flow, fills["bar"], fills["quantity"])
-    held = np.concatenate([[0.0], np.cumsum(flow)[:-1]])
-    held[_flat_after(fills, bars.n)] = 0.0
-    due: FloatArray = -held * bars.open * bars.funding_due
-    return due + 0.0
+    traded = np.zeros(bars.n)
+    np.add.at(traded, fills["bar"], fills["quantity"])
+    held = np.concatenate([[0.0], np.cumsum(traded)[:-1]])
+    brought: FloatArray = -held * bars.open * bars.funding_due
+    return brought
 
 
 def signals_equity(
@@ -126,6 +137,7 @@ def signals_equity(
             price=bars.open.copy(),
             fees=terms.fee,
             slippage=terms.slippage,
+            min_size=0.0,
             direction="shortonly" if short else "longonly",
             upon_long_conflict="opposite",
             upon_short_conflict="opposite",
@@ -150,6 +162,11 @@ def _from_orders(
                 size=size,
                 price=close.copy(),
                 fixed_fees=fee,
+                size_type="amount",
+                direction="both",
+                fees=0.0,
+                slippage=0.0,
+                min_size=0.0,
                 init_cash=cash,
                 allow_partial=False,
                 raise_reject=True,
@@ -165,25 +182,12 @@ def _from_orders(
 
 
 def _lent(fills: NDArray[np.void], cash: float) -> float:
-    """Return the most that the fills take cash below zero."""
+    """Return twice the most that the fills take cash below zero."""
     if not fills.shape[0]:
         return 0.0
     left = cash - np.cumsum(fills["quantity"] * fills["price"] + fills["fee"])
     short_of = -float(left.min())
     return 2.0 * short_of if short_of > _NOTHING_LENT * cash else 0.0
-
-
-def _flat_after(fills: NDArray[np.void], n: int) -> BoolArray:
-    """Return the bars that begin without a position: sums of fills leave a rounding rest there."""
-    flat = np.ones(n, np.bool_)
-    if fills.shape[0]:
-        positions, first = np.unique(fills["position_id"], return_index=True)
-        del positions
-        last = np.append(first[1:], fills.shape[0]) - 1
-        closed = np.abs(np.add.reduceat(fills["quantity"], first)) <= 1e-9 * np.abs(fills["quantity"][first])
-        for begin, end, done in zip(fills["bar"][first], fills["bar"][last], closed, strict=True):
-            flat[begin + 1 : end + 1 if done else n] = False
-    return flat
 
 
 def _scale(cash: float) -> float:

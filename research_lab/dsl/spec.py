@@ -95,6 +95,11 @@ class Spec:
         """Operations of all trees, definitions written out: the strategy's complexity."""
         return sum(root.size for root in self._roots() if root is not None)
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """Names of the inputs that it cannot do without."""
+        return frozenset().union(*(root.needs for root in self._roots() if root is not None))
+
     def bind(self, values: Mapping[str, float]) -> Spec:
         """Return the strategy with other values of its parameters.
 

@@ -112,6 +112,14 @@ class Node:
             return frozenset({str(self.value)})
         return frozenset().union(*(arg.inputs for arg in self.args))
 
+    @cached_property
+    def needs(self) -> frozenset[str]:
+        """Names of the inputs without which the node is unknown: those that no `coalesce` replaces."""
+        if self.op == "input":
+            return frozenset({str(self.value)})
+        args = self.args[1:] if self.op == "coalesce" else self.args
+        return frozenset().union(*(arg.needs for arg in args))
+
     def bind(self, values: Mapping[str, float]) -> Node:
         """Return the tree with parameters replaced by numbers, and arithmetic on numbers done."""
         if not self.params:

@@ -19,9 +19,10 @@ returns of a strategy without edge have hardly any autocorrelation, whatever it 
 five days keep the weekly cycle, the cube root is the rate at which the error is smallest.
 
 **Few blocks.** A column's exposure is worth k `effective_blocks`. Taking the mean away shrinks the variance
-of its draws by 1 - 1/k, and a variance out of k blocks is itself uncertain, as Student's t with k - 1
-degrees of freedom is wider than the normal by (k - 1) / (k - 3). Its draws are widened by the root of
-both, (1 - 1/days) k / (k - 3): 2 % for a year of daily exposure. Below k = 10 a column is not measured: it
+of its draws by 1 - 1/k, which is given back: V is widened by the root of (1 - 1/days) k / (k - 1). That
+the variance of k blocks is itself uncertain makes the best of many trials larger, so a family needs nothing
+more; one trial alone does, and a p is never below that of its own column widened like Student's t with k - 1
+degrees of freedom, by the root of (1 - 1/days) k / (k - 3) in all. Below k = 10 a column is not measured: it
 is left out, and as a candidate its p is NaN. Losses so rare that the sample has none no resampling can know;
 a gate must ask for enough trades.
 
@@ -56,7 +57,8 @@ class FamilyWise:
 
     Parameters
     ----------
-    p : in (0, 1]: share of draws whose best trial reaches the candidate, (1 + hits) / (1 + draws).
+    p : in (0, 1]: share of draws whose best trial reaches the candidate, (1 + hits) / (1 + draws); not below
+        the candidate's p on its own.
         NaN when the candidate never traded, has constant returns or was exposed for fewer than 10
         effective blocks: nothing was measured.
     statistic : the candidate's sqrt(n_days) * mean / std of daily returns; NaN as for `p`.
@@ -117,10 +119,14 @@ def family_wise_p(
     length = default_block_length(n_days) if block_length is None else block_length
     if not 1 <= length <= n_days:
         raise UsageError(f"blocks of {length} days in {n_days} days", remedy=f"choose 1 to {n_days}")
-    ratios, kept = _sample_ratios(returns, length)
-    draws = np.sort(_best_ratios(returns, kept, n_draws, seed, length))
-    hits = n_draws - np.searchsorted(draws, ratios, side="left")
-    p_values: FloatArray = np.where(np.isnan(ratios), np.nan, (1.0 + hits) / (1.0 + n_draws))
+    ratios, kept, twins = _sample_ratios(returns, length)
+    starts = np.random.default_rng(seed).integers(0, n_days, size=(n_draws, -(-n_days // length)))
+    draws, own = _draw(returns[:, kept], ratios[kept], starts, length)
+    draws.sort()
+    hits = (n_draws - np.searchsorted(draws, ratios, side="left")).astype(np.float64)
+    measured = twins >= 0
+    hits[measured] = np.maximum(hits[measured], own[twins[measured]])
+    p_values: FloatArray = np.where(measured, (1.0 + hits) / (1.0 + n_draws), np.nan)
     critical = _as_t(np.quantile(draws, (0.95, 0.99), method="higher"), n_days)
     statistics = _as_t(ratios, n_days)
     return FamilyWise(
@@ -226,26 +232,30 @@ def _checked(daily: FloatArray, candidate: int | Sequence[int], n_draws: int) ->
     return returns, chosen
 
 
-def _sample_ratios(returns: FloatArray, length: int) -> tuple[FloatArray, IntArray]:
-    """Return V of every column, NaN where it is not measured, and which columns are no copy of another."""
-    ratios = np.full(returns.shape[1], np.nan)
+def _sample_ratios(returns: FloatArray, length: int) -> tuple[FloatArray, IntArray, IntArray]:
+    """Return V of each column, the columns to keep, and for each column which of those it equals.
+
+    A column that is not measured has V of NaN and equals number -1.
+    """
+    n_trials = returns.shape[1]
+    ratios = np.full(n_trials, np.nan)
+    twins = np.full(n_trials, -1, dtype=np.int64)
     kept: list[int] = []
-    seen: set[bytes] = set()
-    for column in range(returns.shape[1]):
+    seen: dict[bytes, int] = {}
+    for column in range(n_trials):
         x = np.nan_to_num(returns[:, column], nan=0.0) + 0.0  # -0.0 becomes 0.0
-        active = x[x != 0.0]
-        size = float(np.abs(active).max(initial=0.0))
-        if active.size == 0 or float(np.ptp(active)) <= _FLAT * size:
+        exposed = x != 0.0
+        size = float(np.abs(x).max())
+        if not exposed.any() or float(np.ptp(x[exposed])) <= _FLAT * size:
             continue
-        if effective_blocks(x != 0.0, length) < MIN_BLOCKS:
+        if effective_blocks(exposed, length) < MIN_BLOCKS:
             continue
         scaled = x / size  # squares neither overflow nor vanish
         ratios[column] = scaled.sum() / math.sqrt(float((scaled * scaled).sum()))
-        key = x.tobytes()
-        if key not in seen:
-            seen.add(key)
+        twins[column] = seen.setdefault(x.tobytes(), len(kept))
+        if twins[column] == len(kept):
             kept.append(column)
-    return ratios, np.array(kept, dtype=np.int64)
+    return ratios, np.array(kept, dtype=np.int64), twins
 
 
 def effective_blocks(exposed: BoolArray, length: int) -> float:
@@ -271,29 +281,29 @@ def effective_blocks(exposed: BoolArray, length: int) -> float:
     return float(in_block.sum() ** 2 / (length * (in_block**2).sum()))
 
 
-def _best_ratios(returns: FloatArray, kept: IntArray, n_draws: int, seed: int, length: int) -> FloatArray:
-    """Return the largest widened V over the kept columns in every draw; NaN without columns."""
-    n_days = returns.shape[0]
-    starts = np.random.default_rng(seed).integers(0, n_days, size=(n_draws, -(-n_days // length)))
-    best = np.full(n_draws, -np.inf if kept.size else np.nan)
-    for first in range(0, kept.size, _CHUNK):
-        columns = np.nan_to_num(returns[:, kept[first : first + _CHUNK]], nan=0.0)
-        centred, widths = _null(columns, length)
-        sums = np.zeros((3, n_days, 2 * columns.shape[1]))
-        _raise_best(best, centred, starts, widths, sums, length)
-    best[np.isneginf(best)] = 0.0  # nobody was exposed in that draw
-    return best
-
-
-def _null(columns: FloatArray, length: int) -> tuple[FloatArray, FloatArray]:
-    """Return columns of size 1 whose non-zero days have mean zero, and the factor that widens each draw."""
-    scaled = columns / np.abs(columns).max(axis=0)
-    exposed = scaled != 0.0
-    n_exposed = exposed.sum(axis=0)
-    centred = np.where(exposed, scaled - scaled.sum(axis=0) / n_exposed, 0.0)
-    blocks = np.array([effective_blocks(column, length) for column in exposed.T])
-    widths = np.sqrt((1.0 - 1.0 / n_exposed) * blocks / (blocks - 3.0))
-    return np.ascontiguousarray(centred), widths
+def _draw(
+    returns: FloatArray, ratios: FloatArray, starts: IntArray, length: int
+) -> tuple[FloatArray, FloatArray]:
+    """Return each draw's largest V, NaN without columns, and how often each column alone reaches its own."""
+    n_days, n_columns = returns.shape
+    best = np.full(len(starts), -np.inf if n_columns else np.nan)
+    own = np.zeros(n_columns)
+    for first in range(0, n_columns, _CHUNK):
+        chunk = slice(first, first + _CHUNK)
+        scaled = np.nan_to_num(returns[:, chunk], nan=0.0)
+        scaled /= np.abs(scaled).max(axis=0)
+        exposed = scaled != 0.0
+        days = exposed.sum(axis=0)
+        centred = np.where(exposed, scaled - scaled.sum(axis=0) / days, 0.0)
+        k = np.array([effective_blocks(column, length) for column in exposed.T])
+        wider = np.sqrt((1.0 - 1.0 / days) * k / (k - 3.0))
+        columns = np.array(
+            [np.sqrt((1.0 - 1.0 / days) * k / (k - 1.0)), ratios[chunk] / wider, np.zeros(k.size)]
+        )
+        sums = np.zeros((3, n_days, 2 * k.size))
+        _raise_best(best, np.ascontiguousarray(centred), columns, starts, sums, length)
+        own[chunk] = columns[2]
+    return best, own
 
 
 def _as_t(ratios: FloatArray, n_days: int) -> FloatArray:
@@ -305,17 +315,18 @@ def _as_t(ratios: FloatArray, n_days: int) -> FloatArray:
 
 @kernel
 def _raise_best(
-    best: FloatArray, x: FloatArray, starts: IntArray, widths: FloatArray, sums: FloatArray, length: int
+    best: FloatArray, x: FloatArray, columns: FloatArray, starts: IntArray, sums: FloatArray, length: int
 ) -> None:
-    """Raise each draw's best V by the columns of `x`; resampled days are circular blocks.
+    """Raise each draw's best V by the columns of `x`, and count each column's own hits.
 
     Parameters
     ----------
     best : array of shape (n_draws,). In place.
     x : array of shape (n_days, n_columns), centred.
-    starts : array of shape (n_draws, n_blocks), first day of each block; the last block is cut so
-        that a draw has exactly n_days days.
-    widths : array of shape (n_columns,), factors on V.
+    columns : array of shape (3, n_columns): factor on V for `best`; V that counts as an own hit; number
+        of own hits, in place.
+    starts : array of shape (n_draws, n_blocks), first day of each circular block; the last block is cut
+        so that a draw has exactly n_days days.
     sums : zeros of shape (3, n_days, 2 * n_columns): of the block that starts at each day, whole and cut;
         sums of x, then of its squares; the last is scratch. In place.
     length : days of a block.
@@ -342,6 +353,8 @@ def _raise_best(
             for j in range(2 * n_columns):
                 sums[2, 0, j] += sums[0, start, j]
         for j in range(n_columns):
-            if sums[2, 0, n_columns + j] > 0.0:
-                ratio = widths[j] * sums[2, 0, j] / math.sqrt(sums[2, 0, n_columns + j])
-                best[draw] = max(best[draw], ratio)
+            square = sums[2, 0, n_columns + j]
+            ratio = sums[2, 0, j] / math.sqrt(square) if square > 0.0 else 0.0
+            best[draw] = max(best[draw], columns[0, j] * ratio)
+            if ratio >= columns[1, j]:
+                columns[2, j] += 1.0

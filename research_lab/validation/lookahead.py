@@ -19,7 +19,7 @@ from typing import Final
 
 import numpy as np
 
-from research_lab.bars import Bars, FloatArray, IntArray
+from research_lab.bars import Bars, BoolArray, FloatArray, IntArray
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.engine import broker, reasons
@@ -173,8 +173,10 @@ def _tested_part(
     """
     strategy = compile_spec(spec)
     known = regimes.compiled if regimes is not None and spec.regimes else None
+    if known is not None and known.step_ms < bars.step_ms:
+        known = None  # as in every run: on bars coarser than its clock the regime is unknown
     ratio = spec.step_ms // bars.step_ms
-    lead = 0 if known is None else known.warmup * max(1, known.step_ms // bars.step_ms)
+    lead = 0 if known is None else known.warmup * (known.step_ms // bars.step_ms)
     warmup = int(strategy.plan[broker.WARMUP]) * ratio
     n_tested = N_TESTED * ratio
     while True:
@@ -193,7 +195,7 @@ def _tested_part(
         n_tested *= 2
 
 
-def _entry_signals(run: Recording) -> FloatArray:
+def _entry_signals(run: Recording) -> BoolArray:
     long, short = run.signal(broker.ENTER_LONG), run.signal(broker.ENTER_SHORT)
     return np.asarray((long == 1.0) | (short == 1.0))
 

@@ -9,6 +9,7 @@ Source: Robert Pardo (2008), The Evaluation and Optimization of Trading Strategi
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def fold_days(n_days: int, protocol: Protocol) -> list[tuple[tuple[int, int], tu
     first = round(n_days * protocol.first_share)
     borders = [first + round((n_days - first) * k / protocol.n_folds) for k in range(protocol.n_folds + 1)]
     folds = []
-    for begin, end in zip(borders[:-1], borders[1:], strict=True):
+    for begin, end in itertools.pairwise(borders):
         inside, outside = (0, begin - protocol.purge_days), (begin + protocol.embargo_days, end)
         if inside[1] < 30 or outside[1] - outside[0] < 10:
             raise InsufficientError(
@@ -131,9 +132,7 @@ def walk_forward(template: Spec, scorer: Scorer, protocol: Protocol) -> WalkForw
     return WalkForward(tuple(folds), np.concatenate(stretches), first_day)
 
 
-def tune(
-    template: Spec, scorer: Scorer, days: tuple[int, int], protocol: Protocol, seed: int
-) -> list[Score]:
+def tune(template: Spec, scorer: Scorer, days: tuple[int, int], protocol: Protocol, seed: int) -> list[Score]:
     """Return the scores of the parameter sets that Optuna asked for, judged on some days only.
 
     A grid that is no larger than the number of trials is run whole; otherwise the tree-structured Parzen

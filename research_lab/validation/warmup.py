@@ -12,6 +12,7 @@ another bar.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,7 +24,7 @@ from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.engine import broker, program
 from research_lab.engine.backtest import regime_codes
 from research_lab.engine.broker import Terms
-from research_lab.engine.slot import Compiled
+from research_lab.engine.slot import Compiled, CompiledRegimes
 from research_lab.validation.difference import Difference, Fault
 from research_lab.validation.recording import Recording, record
 
@@ -44,6 +45,8 @@ class WarmupReport:
     derived_bars : bars of the timeframe that must have been seen before a decision counts.
     smallest_sufficient_bars : the fewest that would have done for all starts; None when nothing could be
         compared. What waited for an event does not count.
+    shortfall_bars : bars that a derived warm-up is too short by: the strategy's, or that of its regimes in
+        bars of theirs, whichever is the larger.
     n_starts, n_compared : starts, and strategy bars compared after the warm-up, over all of them.
     event_bars : the longest time, strategy bars, until an event-dependent value agreed; 0 without such.
     first_fault : at the earliest start. insufficient : why nothing could be compared; else empty.
@@ -52,6 +55,7 @@ class WarmupReport:
     passed: bool
     derived_bars: int
     smallest_sufficient_bars: int | None
+    shortfall_bars: int
     n_starts: int
     n_compared: int
     event_bars: int
@@ -67,7 +71,7 @@ class WarmupReport:
         if self.event_bars:
             waited = f"; what depends on an event agreed after {self.event_bars} bars, which is as it must be"
         if self.first_fault is not None:
-            return f"a warm-up of {self.derived_bars} bars is too short: {self.first_fault.sentence}{waited}"
+            return f"the warm-up is {self.shortfall_bars} bars too short: {self.first_fault.sentence}{waited}"
         return (
             f"{self.n_starts} later starts decided alike after {self.derived_bars} bars; "
             f"{self.smallest_sufficient_bars} would have done{waited}"
@@ -113,17 +117,22 @@ def check_warmup(
         able = aligned[(seen_before >= derived) & (left >= derived + LEAST_COMPARED)]
         lacking = "" if able.shape[0] else f"{bars.n} bars leave no room for a later start"
     if lacking:
-        return WarmupReport(False, derived, None, 0, 0, 0, None, lacking)
+        return WarmupReport(False, derived, None, 0, 0, 0, 0, None, lacking)
     random = np.random.default_rng(seed)
     starts = np.sort(random.choice(able, min(n_starts, able.shape[0]), replace=False))
     found = [_compare(strategy, bars, terms, whole, int(at), derived) for at in starts]
     faults = [each.fault for each in found if each.fault is not None]
-    if spec.regimes and regimes is not None:
-        faults += _regime_faults(regimes, bars, starts)
+    needed = max(each.needed for each in found)
+    shortfall = needed - derived
+    if spec.regimes and regimes is not None and regimes.compiled.step_ms >= bars.step_ms:
+        for lacking_bars, fault in _regime_faults(regimes.compiled, bars, starts):
+            faults.append(fault)
+            shortfall = max(shortfall, lacking_bars)
     return WarmupReport(
         not faults,
         derived,
-        max(each.needed for each in found),
+        needed,
+        max(0, shortfall),
         len(found),
         sum(each.n_compared for each in found),
         max(each.event_bars for each in found),
@@ -200,24 +209,22 @@ def _event_bars(
     return settled if settled > derived - 1 else 0
 
 
-def _regime_faults(regimes: RegimeSet, bars: Bars, starts: IntArray) -> list[Fault]:
-    """Return where the regime's code still differs after the regimes' own warm-up."""
-    known = regimes.compiled
+def _regime_faults(known: CompiledRegimes, bars: Bars, starts: IntArray) -> Iterator[tuple[int, Fault]]:
+    """Give where the regime's code still differs after the regimes' warm-up, and the bars it is short by."""
     whole = regime_codes(known, bars)
-    ratio = max(1, known.step_ms // bars.step_ms)
-    faults = []
+    ratio = known.step_ms // bars.step_ms
     for at in starts.tolist():
         part = bars.window(at, min(bars.n, at + (known.warmup + N_COMPARED) * ratio))
         later = regime_codes(known, part)
-        apart = np.flatnonzero(_regimes_warm(known.warmup, known.step_ms, part) & (later != whole[at : at + part.n]))
+        seen = _complete(known.step_ms, part)
+        apart = np.flatnonzero((seen >= known.warmup) & (later != whole[at : at + part.n]))
         if apart.shape[0]:
             t = int(apart[0])
             what = Difference("regime", t, repr(whole[at + t].item()), repr(later[t].item()))
-            faults.append(Fault.of(what, LATER_REGIMES, 0, part, at))
-    return faults
+            yield int(seen[apart[-1]]) + 1 - known.warmup, Fault.of(what, LATER_REGIMES, 0, part, at)
 
 
-def _regimes_warm(warmup: int, step_ms: int, part: Bars) -> BoolArray:
-    """Return the bars after whose close at least `warmup` bars of the regimes' timeframe were complete."""
+def _complete(step_ms: int, part: Bars) -> IntArray:
+    """Return how many bars of a timeframe were complete at each close, those ended by a gap left out."""
     ends = (part.time + part.step_ms - grid_origin_ms(step_ms)) % step_ms == 0
-    return np.asarray(np.cumsum(ends) >= warmup)
+    return np.cumsum(ends)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from live_shadow.enable_map import ANY, REGIMES, EnableMap, Entry, Stage, dump_map, parse_map, read_map
-from live_shadow.strict_yaml import MAX_BYTES
 from research_lab.errors import MapError
+from research_lab.strict_yaml import MAX_BYTES
 
 NOW = datetime(2026, 11, 20, 10, tzinfo=UTC)
 

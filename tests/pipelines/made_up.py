@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
@@ -54,8 +55,12 @@ def passed(made: Candidate, gates: Sequence[str] = ALL_GATES) -> list[Verdict]:
     return [verdict(made, gate) for gate in gates]
 
 
-def promote_often(root: Path, name: str, n_times: int, locked: bool) -> None:
+def promote_often(
+    root: Path, name: str, n_times: int, locked: bool, start: threading.Barrier | None = None
+) -> None:
     """Promote one candidate again and again, each time with another expiry; see the lock's tests."""
+    if start is not None:
+        start.wait()
     workspace = Workspace(root)
     made = candidates.load(workspace, digest(name))
     lock: AbstractContextManager[object] = nullcontext()

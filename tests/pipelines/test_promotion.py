@@ -408,7 +408,8 @@ def _promote_together(workspace: Workspace, names: list[str], n_times: int, *, l
     for name in names:
         candidate(workspace, name, ["static"])
     context = multiprocessing.get_context("spawn")
-    arguments = [(workspace.root, name, n_times, locked) for name in names]
+    start = context.Barrier(len(names))
+    arguments = [(workspace.root, name, n_times, locked, start) for name in names]
     workers = [context.Process(target=made_up.promote_often, args=a) for a in arguments]
     for worker in workers:
         worker.start()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from research_lab import durable
@@ -132,6 +132,7 @@ def test_a_line_break_inside_a_line_is_refused(tmp_path: Path) -> None:
         append_line(tmp_path / "lines", "a\nb")
 
 
+@settings(max_examples=25)
 @given(texts=st.lists(st.text(max_size=40).filter(lambda t: "\n" not in t and "\r" not in t), max_size=6))
 def test_lines_come_back_as_they_were_written(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str]
@@ -219,7 +220,7 @@ def test_a_log_cut_at_any_byte_keeps_its_whole_lines_and_goes_on(tmp_path: Path)
     source.extend([{"a": 0}, {"a": 1}])
     raw = source.path.read_bytes()
     first = raw.index(b"\n") + 1
-    for cut in range(len(raw) + 1):
+    for cut in (*range(0, len(raw), 7), first - 1, first, first + 1, len(raw) - 1, len(raw)):
         log = ChainedLog(tmp_path / "cut")
         log.path.write_bytes(raw[:cut])
         whole = (cut >= first) + (cut == len(raw))

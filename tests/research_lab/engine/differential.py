@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from itertools import pairwise
 
 import numpy as np
@@ -121,7 +122,14 @@ def terms_of(case: Case) -> FloatArray:
 
 
 def difference(slow: SlowResult, fast: Played) -> str:
-    """Say where two brokers first differ, by more than 1e-9 of a number; "" when they agree."""
+    """Say where two brokers first differ, by more than 1e-9 of a number; "" when they agree.
+
+    Where a liquidation leaves nothing but rounding, whether that is above zero is chance: it ends there.
+    """
+    scale = max(abs(value) for value in slow.equity)
+    nothing_left = np.abs(np.array(slow.equity)) <= 1e-12 * scale
+    if nothing_left.any():
+        slow, fast = _before(int(np.argmax(nothing_left)), slow, fast)
     for k in range(max(len(slow.fills), fast.fills.shape[0])):
         if k == len(slow.fills) or k == fast.fills.shape[0]:
             return f"{len(slow.fills)} fills, and {fast.fills.shape[0]} of the engine"
@@ -133,13 +141,20 @@ def difference(slow: SlowResult, fast: Played) -> str:
             numbers, [wanted.quantity, wanted.price, wanted.fee], rtol=1e-9, atol=0.0
         ):
             return f"fill {k}: {wanted}, and {seen} {numbers} of the engine"
-    scale = max(abs(value) for value in slow.equity)
     for name, slow_row, fast_row, unit in (
         ("equity", slow.equity, fast.equity, scale),
-        ("position", slow.position, fast.position, max(map(abs, slow.position))),
+        ("position", slow.position, fast.position, max(map(abs, slow.position), default=0.0)),
     ):
         apart = np.abs(np.array(slow_row) - fast_row) > 1e-9 * unit
         if apart.any() or not np.isfinite(fast_row).all():
             bar = int(np.flatnonzero(apart | ~np.isfinite(fast_row))[0])
             return f"{name} at bar {bar}: {slow_row[bar]!r}, and {fast_row[bar]!r} of the engine"
     return ""
+
+
+def _before(bar: int, slow: SlowResult, fast: Played) -> tuple[SlowResult, Played]:
+    early = SlowResult(slow.equity[:bar], slow.position[:bar], [f for f in slow.fills if f.bar < bar])
+    cut = copy(fast)
+    cut.equity, cut.position = fast.equity[:bar], fast.position[:bar]
+    cut.fills = fast.fills[fast.fills[:, broker.FILL_BAR] < bar]
+    return early, cut

@@ -213,9 +213,9 @@ def test_pbo_equals_its_slow_definition(seed: int, n_splits: int) -> None:
 
 @pytest.mark.parametrize("n_splits", [8, 10])
 def test_pbo_of_noise_is_about_one_half(n_splits: int) -> None:
-    # One world has a standard deviation of 0.16: a mean of 200 lies within three errors, 0.034.
-    found = np.mean([pbo(noise(seed), n_splits) for seed in range(200)])
-    assert found == pytest.approx(0.51, abs=0.034)
+    # One world has a standard deviation of 0.16: a mean of 100 lies within three errors, 0.048.
+    found = np.mean([pbo(noise(seed), n_splits) for seed in range(100)])
+    assert found == pytest.approx(0.51, abs=0.048)
 
 
 def test_pbo_is_one_when_every_mean_over_the_whole_is_the_same() -> None:
@@ -225,7 +225,7 @@ def test_pbo_is_one_when_every_mean_over_the_whole_is_the_same() -> None:
 
 def test_pbo_is_small_when_one_trial_is_better() -> None:
     found = []
-    for seed in range(100):
+    for seed in range(50):
         x = noise(seed, n_trials=101)
         x[:, 100] += 2 / math.sqrt(250) * 0.01  # an annual Sharpe ratio of 2 over four years
         found.append(pbo(x, 8))

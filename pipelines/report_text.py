@@ -1,0 +1,335 @@
+"""Evidence in words: what a gate asks, what a figure is called, how it is written, what would change it.
+
+Everything here is text for people. Nothing is judged: limits and outcomes come from the verdicts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipelines.gates.evidence import Evidence, Figure, Outcome, Verdict
+
+N_EXAMINED = 8  # gates of a campaign; canary and promotion come afterwards
+
+
+@dataclass(frozen=True)
+class GateText:
+    """A gate's number and title, a head for narrow tables, and the question it asks."""
+
+    number: int
+    title: str
+    short: str
+    question: str
+
+
+GATES: Mapping[str, GateText] = {
+    "static": GateText(
+        1, "Static check", "static", "Is it well formed, simple enough to be read, and no copy of another?"
+    ),
+    "data": GateText(2, "Data", "data", "Are the candles sound, without long gaps, and many enough?"),
+    "lookahead": GateText(
+        3,
+        "Look-ahead",
+        "look\nahead",
+        "When the future is replaced by noise, does anything in the past move?",
+    ),
+    "backtest": GateText(
+        4,
+        "Backtest",
+        "back\ntest",
+        "Does it earn enough after costs, often enough, on a plateau of parameters and not on a peak?",
+    ),
+    "walk_forward": GateText(
+        5,
+        "Walk-forward",
+        "walk\nfwd",
+        "Tuned on the past alone, does it go on earning on the days that follow?",
+    ),
+    "overfitting": GateText(
+        6,
+        "Overfitting",
+        "over\nfit",
+        "Could the best of all trials made on this market do as well by luck alone?",
+    ),
+    "holdout": GateText(
+        7, "Holdout", "hold\nout", "Does the sealed part of the data, which nothing has seen, confirm it?"
+    ),
+    "shadow": GateText(
+        8,
+        "Shadow",
+        "shadow",
+        "On bars newer still, does the executor decide bit for bit as the backtest, within the expected band?",
+    ),
+    "canary": GateText(9, "Canary", "canary", "With a small share of the risk, are its fills as modelled?"),
+    "promote": GateText(
+        10, "Promotion", "promote", "Is it better than the champion, or unlike enough to stand beside it?"
+    ),
+}
+
+_LABELS = {
+    "n_nodes": "operations in the strategy",
+    "n_params": "parameters",
+    "n_combinations": "combinations of parameters",
+    "duplicates": "copies of an earlier candidate",
+    "warmup_bars": "bars to warm up",
+    "faults": "faults found in the candles",
+    "research_days": "days of research data",
+    "strategy_bars": "bars of the strategy’s timeframe",
+    "missing_share": "share of bars missing",
+    "longest_gap_hours": "longest gap",
+    "n_gaps": "gaps",
+    "n_missing": "bars missing",
+    "n_flat": "flat bars",
+    "n_bars": "bars",
+    "lookahead_faults": "changes of the future that moved the past",
+    "own_close_faults": "fills that move with their own bar’s close",
+    "warmup_shortfall_bars": "bars of warm-up too few",
+    "n_trades": "trades",
+    "return": "return after costs",
+    "sharpe": "Sharpe ratio",
+    "sortino": "Sortino ratio",
+    "calmar": "Calmar ratio",
+    "max_drawdown": "deepest drawdown",
+    "max_drawdown_bars": "longest drawdown, bars",
+    "profit_factor": "profit factor",
+    "expectancy_r": "mean trade, in R",
+    "win_rate": "trades won",
+    "exposure": "time in the market",
+    "turnover": "turnover a year, times equity",
+    "years": "years",
+    "sharpe_at_double_costs": "Sharpe ratio at double costs",
+    "fill_interval": "what the order of stop and take is worth",
+    "plateau": "neighbouring parameters’ Sharpe over its own",
+    "vectorbt_difference": "difference to vectorbt’s equity",
+    "efficiency": "out-of-sample over in-sample Sharpe",
+    "share_profitable": "folds that earned",
+    "n_folds": "folds",
+    "n_days": "days",
+    "p": "chance of doing as well by luck (p)",
+    "combined_p": "chance by luck, research and holdout together (p)",
+    "statistic": "its statistic (t)",
+    "critical_99": "what luck’s best reaches in 1 world of 100 (t)",
+    "n_columns": "trials that differ",
+    "block_days": "days a bootstrap block",
+    "deflated_sharpe": "Deflated Sharpe ratio (probability)",
+    "opening": "opening of this holdout",
+    "differing_bits": "bits that differ from the batch engine",
+    "band_probability": "place in the expected band",
+    "probability_better": "chance of being better than the champion",
+    "drawdown_excess": "drawdown deeper than the champion’s",
+    "correlation": "correlation with the champion",
+    "n_champions": "champions compared with",
+}
+_LABELS_OF_GATE = {
+    ("overfitting", "n_trials"): "trials charged to this market and time",
+    ("holdout", "p"): "chance of doing as well by luck, holdout alone (p)",
+    ("walk_forward", "sharpe"): "out-of-sample Sharpe ratio",
+}
+
+_PERCENT = frozenset(
+    {"missing_share", "return", "max_drawdown", "win_rate", "exposure", "share_profitable",
+     "drawdown_excess", "probability_better"}
+)  # fmt: skip
+
+
+def label(gate: str, name: str) -> str:
+    """Return what a figure is called; a name that is not known, with spaces."""
+    return _LABELS_OF_GATE.get((gate, name)) or _LABELS.get(name) or name.replace("_", " ")
+
+
+def number(name: str, value: float) -> str:
+    """Return a figure's value as people write it: shares in per cent, counts whole.
+
+    Examples
+    --------
+    >>> number("max_drawdown", 0.2816), number("n_trades", 1234.0), number("sharpe", 1.5771)
+    ('28.2 %', '1,234', '1.58')
+    >>> number("p", 0.00012), number("vectorbt_difference", 4.42e-16), number("p", math.nan)
+    ('0.00012', '4.4e-16', 'not measured')
+    """
+    if math.isnan(value):
+        return "not measured"
+    if math.isinf(value):
+        return "infinite" if value > 0 else "minus infinite"
+    if name in _PERCENT:
+        return f"{100.0 * value:,.3g} %" if abs(value) < 10 else f"{100.0 * value:,.0f} %"
+    if value == round(value) and abs(value) < 1e15:
+        return f"{value:,.0f}"
+    if abs(value) >= 100.0:
+        return f"{value:,.0f}"
+    if abs(value) >= 0.1:
+        return f"{value:.2f}"
+    return f"{value:.2g}"
+
+
+def measured(name: str, figure: Figure) -> str:
+    """Return the observed value with its unit."""
+    return _with_unit(name, figure.value, figure.unit)
+
+
+def limit(name: str, figure: Figure) -> str:
+    """Return the limit in words, with its unit: "at least 0.80 a year"; empty when it is not judged."""
+    if not figure.judged:
+        return ""
+    wanted = "at least" if figure.sense == ">=" else "at most"
+    return f"{wanted} {_with_unit(name, figure.limit, figure.unit)}"
+
+
+def _with_unit(name: str, value: float, unit: str) -> str:
+    shown = number(name, value)
+    return f"{shown} {unit}" if unit and math.isfinite(value) else shown
+
+
+def sentence(gate: str, name: str, figure: Figure, why: str) -> str:
+    """Return why a figure does not pass, with the policy's reason where there is one."""
+    what = _capital(label(gate, name))
+    if not math.isfinite(figure.value):
+        return f"{what}: {number(name, figure.value)}, and what was not measured never passes."
+    reason = f": {why}." if why else "."
+    return f"{what}: {measured(name, figure)}; wanted {limit(name, figure)}{reason}"
+
+
+def reasons(verdict: Verdict, evidence: Evidence | None, whys: Mapping[str, str]) -> list[str]:
+    """Return in sentences why a gate did not pass: what was found first, then each limit not met.
+
+    Parameters
+    ----------
+    whys : the policy's reason for each limit, by figure; empty where it is not known.
+    """
+    if verdict.outcome is Outcome.PASS:
+        return []
+    told = [r for r in verdict.reasons if not any(_is_about(r, name) for name in verdict.figures)]
+    silent = evidence is not None and evidence.insufficient != ""
+    return [_capital(reason) for reason in told] + [
+        sentence(verdict.gate, name, figure, whys.get(name, ""))
+        for name, figure in verdict.figures.items()
+        if not figure.met and (math.isfinite(figure.value) or not silent)
+    ]
+
+
+def _is_about(reason: str, name: str) -> bool:
+    return reason.startswith((f"{name} is ", f"{name} was not measured"))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a candidate stands after all: a word, what kind of word, and a sentence.
+
+    Parameters
+    ----------
+    kind : "pass", "fail", "insufficient" or "open".
+    """
+
+    word: str
+    kind: str
+    sentence: str
+
+
+def standing(verdicts: Mapping[str, Verdict]) -> Standing:
+    """Return where a candidate stands: FAIL before INSUFFICIENT before gates not reached before PASS."""
+    named: dict[Outcome, list[str]] = {outcome: [] for outcome in Outcome}
+    for gate in in_order(verdicts):
+        named[verdicts[gate].outcome].append(gate)
+    examined = list(GATES)[:N_EXAMINED]
+    n_passed = sum(gate in named[Outcome.PASS] for gate in examined)
+    so_far = f"{n_passed} of {N_EXAMINED} gates passed"
+    if failed := named[Outcome.FAIL]:
+        return Standing("FAIL", "fail", f"Refused by {_listed(failed)}; {so_far}.")
+    if lacking := named[Outcome.INSUFFICIENT]:
+        there = f"Neither passed nor refused: too little to go by for {_listed(lacking)}; {so_far}."
+        return Standing("INSUFFICIENT", "insufficient", there)
+    open_gates = [gate for gate in examined if gate not in verdicts]
+    if not verdicts:
+        return Standing("NOT JUDGED", "open", "No gate has judged this candidate yet.")
+    if open_gates:
+        why = " The holdout is opened only for the best of a campaign." if "holdout" in open_gates else ""
+        return Standing("UNFINISHED", "open", f"No gate refused it; not reached: {_listed(open_gates)}.{why}")
+    beyond = ", and may be promoted" if "promote" not in verdicts else ", and was promoted"
+    return Standing("PASS", "pass", f"It passed all {N_EXAMINED} gates{beyond}.")
+
+
+def in_order(verdicts: Mapping[str, object]) -> list[str]:
+    """Return the gates of these verdicts in the gauntlet's order, unknown ones last."""
+    known = [gate for gate in GATES if gate in verdicts]
+    return known + sorted(gate for gate in verdicts if gate not in GATES)
+
+
+def title(gate: str) -> str:
+    """Return a gate's title."""
+    return GATES[gate].title if gate in GATES else gate.replace("_", " ")
+
+
+def _listed(gates: Sequence[str]) -> str:
+    names = [title(gate).lower() for gate in gates]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def changes(
+    verdicts: Mapping[str, Verdict], evidence: Mapping[str, Evidence], holdout_share: float
+) -> list[str]:
+    """Return what is missing for another answer, where it can be told from the figures.
+
+    Parameters
+    ----------
+    holdout_share : of all data before the forward zone; research is the rest.
+    """
+    lines: list[str] = []
+    for gate in in_order(verdicts):
+        verdict = verdicts[gate]
+        found = evidence[gate].figures if gate in evidence else {}
+        for name, figure in verdict.figures.items():
+            if verdict.outcome is not Outcome.PASS and not figure.met and math.isfinite(figure.value):
+                lines += [f"{title(gate)}: {line}" for line in _gap(name, figure, found, holdout_share)]
+    if any(verdict.outcome is Outcome.FAIL for verdict in verdicts.values()):
+        lines.append(
+            "A refusal stands for these data. Tuning on until it passes spends further looks, and each look makes "
+            "the overfitting gate harder; a new idea, or bars that do not exist yet, are the honest ways on."
+        )
+    return lines
+
+
+def _gap(name: str, figure: Figure, found: Mapping[str, float], holdout_share: float) -> Iterator[str]:
+    """Yield how far a figure is from its limit, and how long that would take where a pace is known."""
+    gap = abs(figure.limit - figure.value)
+    if name == "n_trades":
+        yield f"{math.ceil(gap)} more trades are missing{_at_pace(figure, found)}."
+    elif name == "research_days":
+        days = math.ceil(gap / (1.0 - holdout_share))
+        yield (
+            f"{math.ceil(gap):,} more days of research data are missing, which is about {days:,} more days of "
+            f"candles, since {holdout_share:.0%} are set aside for the holdout."
+        )
+    elif name in ("strategy_bars", "n_bars"):
+        yield f"{math.ceil(gap):,} more bars are missing."
+    elif name == "p" and math.isfinite(found.get("critical_99", math.nan)):
+        yield (
+            f"its statistic is {found.get('statistic', math.nan):.2f}; the best of "
+            f"{found.get('n_trials', math.nan):,.0f} trials without any edge exceeds "
+            f"{found['critical_99']:.2f} in one world of a hundred."
+        )
+    elif figure.limit != 0.0:
+        way = "higher" if figure.sense == ">=" else "lower"
+        yield f"{label('', name)} would have to be {_with_unit(name, gap, figure.unit)} {way}."
+
+
+def _at_pace(figure: Figure, found: Mapping[str, float]) -> str:
+    """Return how long the missing trades would take at the pace so far; empty when it is not known."""
+    years = found.get("years", math.nan)
+    if not math.isfinite(years):
+        years = found.get("n_days", math.nan) / 365.0
+    if figure.value <= 0.0:
+        return ": it never traded"
+    if not math.isfinite(years) or years <= 0.0:
+        return ""
+    pace = figure.value / years
+    wait = (figure.limit - figure.value) / pace
+    duration = f"{wait:.1f} years" if wait >= 1.0 else f"{math.ceil(12.0 * wait)} months"
+    return (
+        f" ({figure.value:,.0f} of {figure.limit:,.0f}); at {pace:.1f} a year, about {duration} more of data"
+    )

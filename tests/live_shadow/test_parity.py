@@ -1,0 +1,122 @@
+"""The executor's own book of a slot is the backtest, bit for bit, also when killed and restored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from live_shadow import core
+from live_shadow.executor import Executor, ShadowRun, shadow_run
+from research_lab.bars import Bars, read_candles
+from research_lab.dsl.spec import Spec, compile_spec
+from research_lab.engine import broker
+from research_lab.engine.backtest import Backtest, backtest, regime_codes, to_fills
+from research_lab.engine.broker import Terms
+from tests.conftest import WHOLE
+from tests.live_shadow.made_up import (
+    UNLIMITED,
+    candles,
+    executor,
+    names,
+    packaged_regimes,
+    slot,
+    strategy,
+)
+
+FINEST = {"5m": 300_000, "15m": 900_000, "1h": 3_600_000, "4h": 3_600_000}
+WINDOW = 6_000
+REAL = {
+    "candles/binance_BTC-USDT_1h.parquet": (None, ("ema_atr", "breakout_4h")),
+    "candles/binanceusdm_BTC-USDT-PERP_15m.parquet": (
+        None, ("volatility_expansion_15m", "ema_atr", "breakout_4h"),
+    ),
+    "candles/binance_AVAX-USDT_5m.parquet": (None, ("range_reversion_5m", "volatility_expansion_15m")),
+    "candles/binanceusdm_BTC-USDT-PERP_1h.parquet": (
+        "funding/binanceusdm_BTC-USDT-PERP_funding.parquet", ("funding_reversion", "ema_atr"),
+    ),
+}  # fmt: skip
+
+
+def differences(batch: Backtest, live: ShadowRun) -> list[str]:
+    """Names of what is not equal bit for bit."""
+    pairs = {
+        "equity": (batch.equity, live.equity),
+        "position": (batch.position, live.position),
+        "reason": (batch.reason, live.reason),
+        "fills": (batch.fills, live.fills),
+    }
+    return [name for name, (a, b) in pairs.items() if a.tobytes() != b.tobytes()]
+
+
+def in_batch(spec: Spec, bars: Bars, terms: Terms, start: int = 0) -> Backtest:
+    codes = regime_codes(packaged_regimes().compiled, bars)
+    return backtest(compile_spec(spec), bars, terms, regime=codes, start=start)
+
+
+@pytest.mark.parametrize("perpetual", [False, True])
+@pytest.mark.parametrize("name", names())
+def test_on_random_candles_the_own_book_is_the_backtest(name: str, perpetual: bool) -> None:
+    spec = strategy(name)
+    bars = candles(11, 12_000 if name.endswith("5m") else 5_000, FINEST[spec.timeframe], perpetual=perpetual)
+    terms = Terms(perpetual=perpetual, leverage=3.0)
+    batch = in_batch(spec, bars, terms, 700)
+    assert differences(batch, shadow_run(spec, bars, terms, packaged_regimes(), 700)) == []
+    if perpetual or "funding" not in name:
+        assert batch.fills.shape[0] > 0
+
+
+@pytest.mark.parametrize(("file", "name"), [(file, name) for file, (_, all_) in REAL.items() for name in all_])
+def test_on_real_candles_the_own_book_is_the_backtest(
+    real_data: Callable[[str], Path], file: str, name: str
+) -> None:
+    funding = REAL[file][0]
+    bars = read_candles(real_data(file), funding=None if funding is None else real_data(funding))
+    bars = bars if WHOLE else bars.window(0, WINDOW)
+    terms = Terms(perpetual=bars.market.perpetual, leverage=3.0)
+    batch = in_batch(strategy(name), bars, terms)
+    assert differences(batch, shadow_run(strategy(name), bars, terms, packaged_regimes())) == []
+
+
+def test_killed_and_restored_at_fifty_random_bars_the_own_books_are_the_backtests() -> None:
+    bars = candles(12, 3_000, perpetual=True)
+    specs = [strategy(name) for name in names() if strategy(name).step_ms >= bars.step_ms]
+    terms = Terms(perpetual=True, leverage=3.0)
+    slots = [slot(spec, bars.market, risk_share=0.3) for spec in specs]
+    run = executor(slots, terms=terms, limits=UNLIMITED, regimes=packaged_regimes())
+    kills = sorted(np.random.default_rng(12).choice(np.arange(1, bars.n), 50, replace=False).tolist())
+    equity: list[list[float]] = []
+    fills: list[list[np.ndarray]] = [[] for _ in specs]
+    for first, last in zip([0, *kills], [*kills, bars.n], strict=True):
+        run = Executor(run.desk, slots, state=np.frombuffer(run.state.tobytes(), np.float64))
+        for t in range(first, last):
+            events = run.advance(bars.window(t, t + 1))
+            equity.append(events.figures[0, :, core.SLOT_EQUITY].tolist())
+            for row in range(events.n_fills[0]):
+                fills[events.slot_of[row]].append(events.slot_fills[row].copy())
+    for k, spec in enumerate(specs):
+        batch = in_batch(spec, bars, terms)
+        assert batch.equity.tobytes() == np.array(equity)[:, k].tobytes()
+        records = np.array(fills[k]).reshape(-1, broker.FILL_SIZE)
+        assert to_fills(records).tobytes() == batch.fills.tobytes()
+
+
+def test_parity_finds_one_changed_close() -> None:
+    spec, bars = strategy("ema_atr"), candles(11, 5_000)
+    batch = in_batch(spec, bars, Terms())
+    spoilt = Bars(bars.market, bars.step_ms, bars.time, bars.inputs.copy(), bars.funding_due)
+    spoilt.inputs[3, 2_500] = np.nextafter(spoilt.inputs[3, 2_500], np.inf)
+    spoilt.inputs[1, 2_500] = max(spoilt.inputs[1, 2_500], spoilt.inputs[3, 2_500])
+    assert "equity" in differences(batch, shadow_run(spec, spoilt, Terms(), packaged_regimes()))
+
+
+def test_parity_finds_a_start_that_is_one_bar_off() -> None:
+    bars = candles(11, 5_000)
+    spec = strategy("ema_atr")
+    batch = in_batch(spec, bars, Terms(), 700)
+    first = int(batch.fills["bar"][0])
+    assert differences(in_batch(spec, bars, Terms(), first - 1), shadow_run(
+        spec, bars, Terms(), packaged_regimes(), first
+    )) != []  # fmt: skip
