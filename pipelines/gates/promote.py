@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def measure(spec: Spec, world: World, champions: Sequence[Spec]) -> Evidence:
     bars, _ = shadow_bars(world)
     own = world.run(spec, bars)
     _, mine = daily_returns(bars.time, own.equity)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for champion in champions:
         result = world.run(champion, bars)
         _, theirs = daily_returns(bars.time, result.equity)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from live_shadow.executor import ShadowRun, shadow_run
 from pipelines.gates.evidence import Evidence
 from pipelines.gates.world import World, thinned
 from research_lab.bars import DAY_MS, Bars
@@ -31,8 +32,6 @@ def shadow_bars(world: World) -> tuple[Bars, int]:
 
 def measure(spec: Spec, world: World) -> Evidence:
     """Return how the executor's slot book differs from the batch engine, and how the result fits its band."""
-    from live_shadow.executor import shadow_run
-
     bound = world.bound_to(spec)
     try:
         bars, start = shadow_bars(world)
@@ -55,7 +54,7 @@ def measure(spec: Spec, world: World) -> Evidence:
     return Evidence("shadow", figures, bound, series=series)
 
 
-def _differing(batch: Backtest, live: Backtest) -> int:
+def _differing(batch: Backtest, live: ShadowRun) -> int:
     """Return how many bits differ in equity, position, decisions and fills."""
     pairs = [
         (batch.equity, live.equity),

@@ -39,6 +39,6 @@ def measure(spec: Spec, world: World, done: WalkForward | None, insufficient: st
             for fold in done.folds
         ],
         "first_day": done.first_day,
-        "equity": thinned(np.cumprod(1.0 + done.daily)),
+        "equity": thinned(np.multiply.accumulate(1.0 + done.daily)),
     }
     return Evidence("walk_forward", figures, world.bound_to(spec), series=series)

@@ -73,7 +73,8 @@ def replay_equity(bars: Bars, fills: NDArray[np.void], terms: Terms, cash: float
     size[fill_rows], fee[fill_rows] = fills["quantity"] * scale, fills["fee"] * scale
     lent = _lent(fills, cash) * scale if terms.perpetual else 0.0
     value = _from_orders(close, size, fee, cash * scale + lent, fills.shape[0])
-    return (value[bar_rows] - lent) / scale + np.cumsum(funding_flow(bars, fills, terms))
+    equity: FloatArray = (value[bar_rows] - lent) / scale + np.cumsum(funding_flow(bars, fills, terms))
+    return equity
 
 
 def deviation(ours: FloatArray, theirs: FloatArray, cash: float = 1.0) -> float:
@@ -210,7 +211,9 @@ def _check_expressible(bars: Bars, terms: Terms, *, short: bool) -> None:
     }
     missing = [what for what, met in wanted.items() if not met]
     if missing:
-        raise UsageError(f"vectorbt's signals need {', '.join(missing)}", bars.market.name, "replay the fills")
+        raise UsageError(
+            f"vectorbt's signals need {', '.join(missing)}", bars.market.name, "replay the fills"
+        )
 
 
 @contextmanager

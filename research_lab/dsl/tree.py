@@ -7,7 +7,7 @@ when the node is made, so what is computed does not depend on how it was written
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 from research_lab.dsl.dimensions import LITERAL, ZERO, Dimension
@@ -152,7 +152,7 @@ def folded(node: Node) -> Node:
     return constant(_ARITHMETIC[node.op](*numbers))
 
 
-_ARITHMETIC = {
+_ARITHMETIC: dict[str, Callable[..., float]] = {
     "add": lambda a, b: a + b,
     "subtract": lambda a, b: a - b,
     "multiply": lambda a, b: a * b,

@@ -78,9 +78,7 @@ def first_difference(one: Recording, other: Recording, last_bar: int) -> Differe
     return min((each for each in found if each is not None), key=lambda each: each.bar, default=None)
 
 
-def fill_difference(
-    one: NDArray[np.void], other: NDArray[np.void], last_bar: int
-) -> Difference | None:
+def fill_difference(one: NDArray[np.void], other: NDArray[np.void], last_bar: int) -> Difference | None:
     """Return the first fill up to and including a bar that is not the same in both runs."""
     a, b = one[one["bar"] <= last_bar], other[other["bar"] <= last_bar]
     rows = [differing(a[name], b[name]) for name in FILL.names or ()]
@@ -97,9 +95,7 @@ def differing(a: NDArray[Any], b: NDArray[Any]) -> int:
     NaN equals NaN, whatever its payload. A longer array differs where the shorter one ends.
     """
     n = min(a.shape[-1], b.shape[-1])
-    apart = _apart(a[..., :n], b[..., :n])
-    if apart.ndim == 2:
-        apart = apart.any(axis=0)
+    apart = np.atleast_2d(_apart(a[..., :n], b[..., :n])).any(axis=0)
     if apart.any():
         return int(np.argmax(apart))
     return -1 if a.shape[-1] == b.shape[-1] else n
@@ -109,7 +105,7 @@ def _apart(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:
     if a.dtype != np.float64:
         return np.asarray(a != b)
     same_value = (a == b) & (np.signbit(a) == np.signbit(b))
-    return ~(same_value | (np.isnan(a) & np.isnan(b)))
+    return np.asarray(~(same_value | (np.isnan(a) & np.isnan(b))))
 
 
 def _register_difference(one: Recording, other: Recording, m: int) -> Difference | None:

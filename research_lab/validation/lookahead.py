@@ -19,12 +19,13 @@ from typing import Final
 
 import numpy as np
 
-from research_lab.bars import Bars, BoolArray, FloatArray, IntArray
+from research_lab.bars import Bars, BoolArray, IntArray
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.engine import broker, reasons
 from research_lab.engine.broker import Terms
 from research_lab.validation.difference import Difference, Fault, fill_difference, first_difference
+from research_lab.validation.poison import BEYOND_OPEN, poisoned
 from research_lab.validation.recording import Recording, record
 
 Runner = Callable[[Bars], Recording]
@@ -41,12 +42,6 @@ AT_OPEN: Final = (
 )
 ORDERED: Final = (reasons.LONG_ORDERED, reasons.SHORT_ORDERED, reasons.EXIT_ORDERED)
 
-# What is done to a run; each is also the end of a fault's sentence.
-NOISE: Final = "with noise after bar {cut}"
-MISSING: Final = "with missing values after bar {cut}"
-TENFOLD: Final = "with tenfold prices after bar {cut}"
-CUT_OFF: Final = "without the bars after bar {cut}"
-BEYOND_OPEN: Final = "with noise beyond the open after bar {cut}"
 OWN_CLOSE: Final = "with another close of bar {cut}"
 AGAIN: Final = "in a second run over the same bars"
 
@@ -201,7 +196,7 @@ def _entry_signals(run: Recording) -> BoolArray:
 
 
 def _choose_cuts(tested: _Tested, n_cuts: int, random: np.random.Generator) -> IntArray:
-    """Return bars to cut after: half where orders and signals are, a quarter at changes, the rest anywhere."""
+    """Return bars to cut after: half at orders and signals, a quarter at changes, the rest anywhere."""
     run, n = tested.whole, tested.tape.n
     emitted = [run.signal(role) == 1.0 for role in range(broker.STOP_DISTANCE)]
     orders = np.flatnonzero(np.isin(run.reason, ORDERED))
@@ -242,7 +237,7 @@ def _again(tested: _Tested) -> Fault | None:
 
 
 def _faults_of_cut(tested: _Tested, cut: int, seed: int) -> Iterator[Fault]:
-    for kind, tape in _replaced(tested.tape, cut, np.random.default_rng([seed, cut])):
+    for kind, tape in poisoned(tested.tape, cut, np.random.default_rng([seed, cut])):
         try:
             run = tested.run(tape)
         except (ArithmeticError, LookupError, ValueError) as error:
@@ -255,56 +250,11 @@ def _faults_of_cut(tested: _Tested, cut: int, seed: int) -> Iterator[Fault]:
         yield from _present(_fault(tested, kind, cut, apart))
 
 
-def _replaced(bars: Bars, cut: int, random: np.random.Generator) -> Iterator[tuple[str, Bars]]:
-    """Give the tape with each kind of other future after the cut."""
-    noisy, due = bars.inputs.copy(), bars.funding_due.copy()
-    noisy[:, cut + 1 :] = _noise(bars, cut, random)
-    due[cut + 1 :] = random.normal(0.0, 1e-3, bars.n - cut - 1)
-    yield NOISE, replace(bars, inputs=noisy, funding_due=due)
-
-    missing, due = bars.inputs.copy(), bars.funding_due.copy()
-    missing[:, cut + 1 :] = np.nan
-    due[cut + 1 :] = np.nan
-    yield MISSING, replace(bars, inputs=missing, funding_due=due)
-
-    tenfold = bars.inputs.copy()
-    tenfold[:4, cut + 1 :] *= 10.0
-    yield TENFOLD, replace(bars, inputs=tenfold)
-
-    yield CUT_OFF, bars.window(0, cut + 1)
-
-    beyond, due = noisy.copy(), bars.funding_due.copy()
-    known = bars.open[cut + 1]
-    beyond[0, cut + 1] = known
-    beyond[1, cut + 1] = max(known, beyond[1, cut + 1])
-    beyond[2, cut + 1] = min(known, beyond[2, cut + 1])
-    due[cut + 2 :] = 0.0
-    yield BEYOND_OPEN, replace(bars, inputs=beyond, funding_due=due)
-
-
-def _noise(bars: Bars, cut: int, random: np.random.Generator) -> FloatArray:
-    """Return candles of a wild random walk from the cut bar's close on, with any volume, funding, premium."""
-    n = bars.n - cut - 1
-    steps = np.clip(random.normal(0.0, 0.05, (n, 2)), -0.5, 0.5)
-    path = float(bars.close[cut]) * np.exp(np.clip(np.cumsum(steps), -20.0, 20.0))
-    opens, closes = path[0::2], path[1::2]
-    reach = 1.0 + np.abs(random.normal(0.0, 0.05, (2, n)))
-    return np.stack(
-        [
-            opens,
-            np.maximum(opens, closes) * reach[0],
-            np.minimum(opens, closes) / reach[1],
-            closes,
-            random.lognormal(5.0, 2.0, n),
-            random.normal(0.0, 1e-3, n),
-            random.normal(0.0, 1e-2, n),
-        ]
-    )
-
-
 def _order_difference(one: Recording, other: Recording, bar: int) -> Difference | None:
     """Return how the orders filled at a bar's open differ; its open was the same."""
-    a, b = (run.fills[(run.fills["bar"] == bar) & np.isin(run.fills["reason"], AT_OPEN)] for run in (one, other))
+    a, b = (
+        run.fills[(run.fills["bar"] == bar) & np.isin(run.fills["reason"], AT_OPEN)] for run in (one, other)
+    )
     return fill_difference(a, b, bar)
 
 

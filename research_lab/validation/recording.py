@@ -18,13 +18,24 @@ from research_lab.engine.backtest import Tape, regime_codes, to_fills
 from research_lab.engine.broker import Terms
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.program import Program
-from research_lab.engine.slot import BLOCK, Compiled, CompiledRegimes, advance_slot, blockwise, cut_into_blocks
+from research_lab.engine.slot import (
+    BLOCK,
+    Compiled,
+    CompiledRegimes,
+    advance_slot,
+    blockwise,
+    cut_into_blocks,
+)
 
 _LONGEST_NAME = 90
 # How many registers each instruction reads, and the word for it; derived functions have none of their own.
 _ARITY = {
     **{code: 1 if name in ("negate", "not") else 2 for name, code in OPERATOR_CODES.items()},
-    **{f.opcode: sum(a.kind not in ("window", "share") for a in f.arguments) for f in FUNCTIONS.values() if f.opcode >= 0},
+    **{
+        f.opcode: sum(a.kind not in ("window", "share") for a in f.arguments)
+        for f in FUNCTIONS.values()
+        if f.opcode >= 0
+    },
     program.CONSTANT: 0,
 }
 _WORDS = {
@@ -127,7 +138,9 @@ def names_of(code: Program) -> tuple[str, ...]:
         op = int(row[program.OP])
         reads = [names[int(register)] for register in row[program.A : program.A + _ARITY[op]]]
         text = _written(op, reads, int(row[program.WINDOW]), float(value))
-        names[int(row[program.OUT])] = text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 3] + "..."
+        if len(text) > _LONGEST_NAME:
+            text = text[: _LONGEST_NAME - 3] + "..."
+        names[int(row[program.OUT])] = text
     return tuple(names)
 
 

@@ -144,7 +144,9 @@ def tune(template: Spec, scorer: Scorer, days: tuple[int, int], protocol: Protoc
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=protocol.batch, constant_liar=True)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     values = {name: param.values for name, param in template.params.items()}
-    places = {name: optuna.distributions.IntDistribution(0, len(v) - 1) for name, v in values.items()}
+    places: dict[str, optuna.distributions.BaseDistribution] = {
+        name: optuna.distributions.IntDistribution(0, len(v) - 1) for name, v in values.items()
+    }
     n_trials = min(protocol.n_trials, template.n_combinations)
     if n_trials == template.n_combinations:
         for spec in template.grid():

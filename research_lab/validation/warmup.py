@@ -111,7 +111,8 @@ def check_warmup(
     keep = np.concatenate([_conditions(strategy), _events(strategy)])
     if not lacking:
         whole = record(strategy, bars, terms, keep=keep)
-        aligned = _beginnings(bars, spec.step_ms, *([regimes.compiled.step_ms] if regimes and spec.regimes else []))
+        clocks = [regimes.compiled.step_ms] if regimes is not None and spec.regimes else []
+        aligned = _beginnings(bars, spec.step_ms, *clocks)
         seen_before = np.searchsorted(whole.decided_at, aligned)
         left = whole.decided_at.shape[0] - seen_before
         able = aligned[(seen_before >= derived) & (left >= derived + LEAST_COMPARED)]
@@ -142,17 +143,17 @@ def check_warmup(
 
 def _conditions(strategy: Compiled) -> IntArray:
     outputs = strategy.program.outputs
-    return outputs[outputs >= 0]
+    return np.asarray(outputs[outputs >= 0])
 
 
 def _events(strategy: Compiled) -> IntArray:
     """Return the registers whose value depends on when something last happened."""
     code = strategy.program.code
-    return code[code[:, program.OP] == program.BARS_SINCE, program.OUT]
+    return np.asarray(code[code[:, program.OP] == program.BARS_SINCE, program.OUT])
 
 
 def _beginnings(bars: Bars, *steps_ms: int) -> IntArray:
-    """Return the bars with which a bar of every timeframe begins, and before which the last one is complete."""
+    """Return the bars with which a bar of every timeframe begins, the last ones being complete."""
     begins = np.ones(bars.n, np.bool_)
     begins[0] = False
     for step_ms in steps_ms:
@@ -162,9 +163,7 @@ def _beginnings(bars: Bars, *steps_ms: int) -> IntArray:
     return np.flatnonzero(begins)
 
 
-def _compare(
-    strategy: Compiled, bars: Bars, terms: Terms, whole: Recording, at: int, derived: int
-) -> _Start:
+def _compare(strategy: Compiled, bars: Bars, terms: Terms, whole: Recording, at: int, derived: int) -> _Start:
     """Run from a later bar, and find the last bar on which a condition is not what it is in the whole run."""
     ratio = strategy.step_ms // bars.step_ms
     part = bars.window(at, min(bars.n, at + (derived + max(N_COMPARED, derived)) * ratio))

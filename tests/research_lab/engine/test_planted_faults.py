@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import importlib.util
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from research_lab.engine import averages, broker
 from research_lab.engine.broker import Terms
 from research_lab.engine.jit import FloatArray
 from tests.research_lab.engine import invariants
-from tests.research_lab.engine.differential import difference, play
+from tests.research_lab.engine.differential import Step, difference, play
 from tests.research_lab.engine.invariants import ProgramMachine, SlotMachine
 from tests.research_lab.engine.tapes import Tape, walk
 from tests.research_lab.engine.test_broker_differential import case_number, same_but_watch, step_without_quiet_bars
@@ -207,8 +209,82 @@ def test_a_shortcut_that_skips_too_much_is_found(old: str, new: str) -> None:
     assert any(different)
 
 
-def faulty_broker(old: str, new: str) -> dict[str, Callable[..., int]]:
-    """Return a broker in plain Python, from its source with one rule changed."""
-    source = Path(broker.__file__).read_text()
-    assert old in source, f"the broker no longer says {old!r}"
-    ...
+def faulty_broker(old: str, new: str, folder: Path) -> Step:
+    """Return `step` of a broker in plain Python, its source changed in one place."""
+    source = Path(broker.__file__).read_text(encoding="utf-8")
+    compiled_by = "from research_lab.engine.jit import FloatArray, IntArray, inlined_kernel, kernel"
+    in_python = "from research_lab.engine.jit import FloatArray, IntArray\nkernel = inlined_kernel = lambda f: f"
+    for wanted, instead in ((compiled_by, in_python), (old, new)):
+        assert wanted in source, f"the broker no longer says {wanted!r}"
+        source = source.replace(wanted, instead)
+    path = folder / "faulty_broker.py"
+    path.write_text(source, encoding="utf-8")
+    form = importlib.util.spec_from_file_location("faulty_broker", path)
+    assert form is not None
+    assert form.loader is not None
+    module = importlib.util.module_from_spec(form)
+    sys.modules["faulty_broker"] = module
+    try:
+        form.loader.exec_module(module)
+    finally:
+        del sys.modules["faulty_broker"]
+    step: Step = module.step
+    return step
+
+
+def first_difference(step: Step, n_cases: int) -> str:
+    """Return what the slow broker finds wrong in the first case that it does not agree with."""
+    for case, cuts in map(case_number, range(n_cases)):
+        with np.errstate(all="ignore"):
+            found = difference(case.run(), play(case, cuts, step))
+        if found:
+            return found
+    return ""
+
+
+def test_the_broker_in_plain_python_is_the_compiled_one(tmp_path: Path) -> None:
+    step = faulty_broker("return n_fills", "return n_fills", tmp_path)
+    for case, cuts in map(case_number, range(20)):
+        with np.errstate(all="ignore"):
+            assert same_but_watch(play(case, cuts, step), play(case, cuts))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("market = price * (1.0 - terms[SLIPPAGE] * side)", "market = price * (1.0 + terms[SLIPPAGE] * side)"),
+        ("    if (worst - stop) * side <= 0.0:", "    if (worst - stop) * side < 0.0:"),
+        ("if terms[OPTIMISTIC] == 1.0:", "if terms[OPTIMISTIC] == 0.0:"),
+        ("book[HELD] >= plan[TIME_STOP]", "book[HELD] > plan[TIME_STOP]"),
+        ("if book[QUANTITY] * side > 0.0:", "if book[QUANTITY] * side > 1e9:"),
+        ("return regime > 0.0 and", "return"),
+        ("np.floor(price / tick + 0.5)", "np.floor(price / tick)"),
+        ("np.floor(quantity / lot + LOT_TOLERANCE)", "np.ceil(quantity / lot)"),
+        ("rate = terms[FEE] + terms[LIQUIDATION_FEE]", "rate = terms[FEE]"),
+        ("book[PENDING_QUANTITY], affordable", "book[PENDING_QUANTITY], 1e9"),
+        ("low <= guard or high >= goal", "low <= guard"),
+    ],
+)  # fmt: skip
+def test_a_changed_rule_of_the_broker_is_found_by_the_slow_one(old: str, new: str, tmp_path: Path) -> None:
+    assert first_difference(faulty_broker(old, new, tmp_path), n_cases=120)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("reached = max(best, high) if long else min(best, low)", "reached = high if long else low"),
+        ("if holds >= last_hold:", "if holds > last_hold:"),
+        ("if low <= guard or high >= goal:", "if low < guard or high >= goal:"),
+        ("if funding_due[t] != 0.0 or cash", "if cash"),
+        ("            best = reached\n", ""),
+        ("                holds += 1.0\n", ""),
+    ],
+)
+def test_a_shortcut_that_skips_too_much_is_found(old: str, new: str, tmp_path: Path) -> None:
+    step = faulty_broker(old, new, tmp_path)
+    with np.errstate(all="ignore"):
+        agree = (
+            same_but_watch(play(case, cuts, step), play(case, cuts, step_without_quiet_bars))
+            for case, cuts in map(case_number, range(300))
+        )
+        assert not all(agree)
