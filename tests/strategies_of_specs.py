@@ -24,7 +24,7 @@ from research_lab.dsl.registry import FUNCTIONS, INPUTS, Function
 from research_lab.dsl.spec import REGIMES, Spec
 from research_lab.dsl.spec_reader import parse_spec
 
-WINDOWS = (1, 2, 3, 5, 8, 14, 21, 34)
+WINDOWS = (1, 2, 3, 5, 8, 14)
 PRICE_VOLUME = Dimension(price=Fraction(1), volume=Fraction(1))
 NUMBERS = (PRICE, RATIO, VOLUME)
 PARAMS = {"fast": (2, 6, 2), "slow": (8, 20, 4)}

@@ -60,7 +60,7 @@ def in_batch(spec: Spec, bars: Bars, terms: Terms, start: int = 0) -> Backtest:
 @pytest.mark.parametrize("name", names())
 def test_on_random_candles_the_own_book_is_the_backtest(name: str, perpetual: bool) -> None:
     spec = strategy(name)
-    bars = candles(11, 12_000 if name.endswith("5m") else 5_000, FINEST[spec.timeframe], perpetual=perpetual)
+    bars = candles(11, 40_000 if name.endswith("_5m") else 6_000, FINEST[spec.timeframe], perpetual=perpetual)
     terms = Terms(perpetual=perpetual, leverage=3.0)
     batch = in_batch(spec, bars, terms, 700)
     assert differences(batch, shadow_run(spec, bars, terms, packaged_regimes(), 700)) == []

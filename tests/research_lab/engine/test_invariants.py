@@ -32,7 +32,7 @@ REGIMES = load_regimes(STRATEGIES / "regimes.yaml")
 SPOT = Terms()
 PERPETUAL = Terms(perpetual=True, leverage=5.0, lot=1e-5, tick=0.05, min_notional=0.001)
 FEW = settings(
-    max_examples=max(20, settings.get_profile(settings.get_current_profile_name()).max_examples // 2),
+    max_examples=max(20, settings.get_profile(settings.get_current_profile_name()).max_examples),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example, HealthCheck.data_too_large],
 )
 BOTH_TERMS = pytest.mark.parametrize("terms", [SPOT, PERPETUAL], ids=["spot", "perpetual"])
@@ -41,8 +41,9 @@ BOTH_TERMS = pytest.mark.parametrize("terms", [SPOT, PERPETUAL], ids=["spot", "p
 def quick_regimes(timeframe: str) -> str:
     """Return regimes that change often on a short tape."""
     return (
-        f"spec: 1\ntimeframe: {timeframe}\nregimes:\n  panic: close < prev(close, 3) - 2 * atr(5)\n"
-        "  range_highvol: atr(5) > 1.2 * atr(20)\n  range_lowvol: atr(5) < 0.9 * atr(20)\n"
+        f"spec: 1\ntimeframe: {timeframe}\nregimes:\n  panic: close < prev(close, 3) - 2 * sma(true_range(), 5)\n"
+        "  range_highvol: sma(true_range(), 3) > 1.2 * sma(true_range(), 9)\n"
+        "  range_lowvol: sma(true_range(), 3) < 0.9 * sma(true_range(), 9)\n"
     )
 
 
@@ -90,7 +91,7 @@ def test_the_library_trades_on_these_tapes() -> None:
 
 
 @FEW
-@given(data=st.data(), spec=specs(), shape=st.sampled_from(SHAPES))
+@given(data=st.data(), spec=specs(depth=4), shape=st.sampled_from(SHAPES))
 def test_a_random_program_keeps_the_invariants(data: st.DataObject, spec: Spec, shape: str) -> None:
     tape = shaped(shape, 90)
     cuts = data.draw(block_cuts(tape.n))
@@ -112,9 +113,10 @@ def test_a_random_strategy_keeps_the_invariants(timeframe: str, data: st.DataObj
     spec = data.draw(specs(timeframe))
     seed = data.draw(st.integers(0, 50))
     terms = data.draw(st.sampled_from([SPOT, PERPETUAL, Terms(perpetual=True, leverage=20.0, optimistic=True)]))
-    tape = tape_for(spec, 260, seed=seed, base_ms=HOUR_MS)
+    base_ms = {"1d": 4 * HOUR_MS, "1w": 24 * HOUR_MS}.get(timeframe, HOUR_MS)
+    tape = tape_for(spec, 600, seed=seed, base_ms=base_ms)
     regimes = _read_regimes(data.draw(st.sampled_from(["1h", "2h", "4h"]))) if spec.regimes else None
-    machine = SlotMachine(compile_spec(spec), terms, regimes, data.draw(st.integers(0, 60)))
+    machine = SlotMachine(compile_spec(spec), terms, regimes, data.draw(st.integers(0, 200)))
     bar = data.draw(st.integers(1, tape.n - 1))
     invariants.check_all(machine, tape, data.draw(block_cuts(tape.n)), bar)
     invariants.check_own_close(machine, tape, bar, data.draw(st.floats(0.0, 1.0)))
@@ -164,11 +166,11 @@ def test_random_strategies_trade() -> None:
     """Otherwise the tests of random strategies would prove little."""
     n_trading, reasons_seen = [], set()
 
-    @settings(max_examples=60, database=None)
+    @settings(max_examples=150, database=None)
     @given(spec=specs("2h"))
     def trade(spec: Spec) -> None:
         machine = SlotMachine(compile_spec(spec), PERPETUAL, _read_regimes("1h") if spec.regimes else None)
-        records = invariants.run(machine, tape_for(spec, 260, base_ms=HOUR_MS)).records
+        records = invariants.run(machine, tape_for(spec, 600, base_ms=HOUR_MS)).records
         n_trading.append(len(records) > 0)
         reasons_seen.update(records[:, 2].astype(int))
 

@@ -111,7 +111,7 @@ def test_what_differs_from_run_to_run_is_found(fault: Advance) -> None:
 
 def test_memory_outside_the_state_is_found_when_restored() -> None:
     with pytest.raises(AssertionError, match="restored"):
-        invariants.check_restore(ColumnMachine(forget), TAPE, 77)
+        invariants.check_restore(ColumnMachine(forget), TAPE, 3)
 
 
 class HurriedMachine(SlotMachine):
@@ -172,43 +172,6 @@ def test_a_negligent_sum_of_the_language_would_be_found() -> None:
     invariants.check_block_invariance(ProgramMachine(compiled("sum(close, 9)", "std(close, 9)")), TAPE, CUTS)
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("price * (1.0 - terms[SLIPPAGE] * side)", "price * (1.0 + terms[SLIPPAGE] * side)"),
-        ("(worst - stop) * side <= 0.0", "(worst - stop) * side < 0.0"),
-        ("if terms[OPTIMISTIC] == 1.0:", "if terms[OPTIMISTIC] == 0.0:"),
-        ("book[HELD] >= plan[TIME_STOP]", "book[HELD] > plan[TIME_STOP]"),
-        ("if book[QUANTITY] * side > 0.0:", "if book[QUANTITY] * side > 1e9:"),
-        ("return regime > 0.0 and", "return"),
-        ("np.floor(price / tick + 0.5)", "np.floor(price / tick)"),
-        ("terms[FEE] + terms[LIQUIDATION_FEE]", "terms[FEE]"),
-    ],
-)
-def test_a_changed_rule_of_the_broker_is_found_by_the_slow_one(old: str, new: str) -> None:
-    step = faulty_broker(old, new)["plain_step"]
-    found = [difference(case.run(), play(case, cuts, step)) for case, cuts in map(case_number, range(60))]
-    assert any(found)
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("reached = max(best, high) if long else min(best, low)", "reached = high if long else low"),
-        ("if holds >= last_hold:", "if holds > last_hold:"),
-        ("if low <= guard or high >= goal:", "if low < guard or high >= goal:"),
-        ("if funding_due[t] != 0.0 or", "if"),
-    ],
-)
-def test_a_shortcut_that_skips_too_much_is_found(old: str, new: str) -> None:
-    step = faulty_broker(old, new)["step"]
-    different = [
-        not same_but_watch(play(case, cuts, step), play(case, cuts, step_without_quiet_bars))
-        for case, cuts in map(case_number, range(250))
-    ]
-    assert any(different)
-
-
 def faulty_broker(old: str, new: str, folder: Path) -> Step:
     """Return `step` of a broker in plain Python, its source changed in one place."""
     source = Path(broker.__file__).read_text(encoding="utf-8")
@@ -257,7 +220,7 @@ def test_the_broker_in_plain_python_is_the_compiled_one(tmp_path: Path) -> None:
         ("if terms[OPTIMISTIC] == 1.0:", "if terms[OPTIMISTIC] == 0.0:"),
         ("book[HELD] >= plan[TIME_STOP]", "book[HELD] > plan[TIME_STOP]"),
         ("if book[QUANTITY] * side > 0.0:", "if book[QUANTITY] * side > 1e9:"),
-        ("return regime > 0.0 and", "return"),
+        ("& 1 == 1", "& 1 == 0"),
         ("np.floor(price / tick + 0.5)", "np.floor(price / tick)"),
         ("np.floor(quantity / lot + LOT_TOLERANCE)", "np.ceil(quantity / lot)"),
         ("rate = terms[FEE] + terms[LIQUIDATION_FEE]", "rate = terms[FEE]"),
