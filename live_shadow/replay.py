@@ -107,7 +107,12 @@ def research_terms(market: Market) -> Terms:
     """Return the terms of a slot's own book: those of the gates' policy, which a test compares."""
     if market.perpetual:
         return Terms(
-            fee=0.0005, slippage=0.0005, leverage=3.0, maintenance=0.005, liquidation_fee=0.005, perpetual=True
+            fee=0.0005,
+            slippage=0.0005,
+            leverage=3.0,
+            maintenance=0.005,
+            liquidation_fee=0.005,
+            perpetual=True,
         )
     return Terms(fee=0.001, slippage=0.0005, maintenance=0.0, liquidation_fee=0.0)
 

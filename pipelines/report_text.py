@@ -133,6 +133,8 @@ _PERCENT = frozenset(
      "drawdown_excess", "probability_better"}
 )  # fmt: skip
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 
 def label(gate: str, name: str) -> str:
     """Return what a figure is called; a name that is not known, with spaces."""
@@ -147,21 +149,36 @@ def number(name: str, value: float) -> str:
     >>> number("max_drawdown", 0.2816), number("n_trades", 1234.0), number("sharpe", 1.5771)
     ('28.2 %', '1,234', '1.58')
     >>> number("p", 0.00012), number("vectorbt_difference", 4.42e-16), number("p", math.nan)
-    ('0.00012', '4.4e-16', 'not measured')
+    ('0.00012', '4.4 × 10⁻¹⁶', 'not measured')
     """
     if math.isnan(value):
         return "not measured"
     if math.isinf(value):
         return "infinite" if value > 0 else "minus infinite"
     if name in _PERCENT:
-        return f"{100.0 * value:,.3g} %" if abs(value) < 10 else f"{100.0 * value:,.0f} %"
+        return percent(value)
     if value == round(value) and abs(value) < 1e15:
         return f"{value:,.0f}"
     if abs(value) >= 100.0:
         return f"{value:,.0f}"
     if abs(value) >= 0.1:
         return f"{value:.2f}"
-    return f"{value:.2g}"
+    if abs(value) >= 1e-4:
+        return f"{value:.2g}"
+    lead, exponent = f"{value:.1e}".split("e")
+    return f"{lead} × 10{str(int(exponent)).translate(_RAISED)}"
+
+
+def percent(value: float, *, signed: bool = False) -> str:
+    """Return a share in per cent, with three digits or all before the point.
+
+    Examples
+    --------
+    >>> percent(0.5), percent(0.2816), percent(21.92, signed=True)
+    ('50 %', '28.2 %', '+2,192 %')
+    """
+    digits = ",.0f" if abs(value) >= 1.0 else ".3g"
+    return f"{100.0 * value:{'+' if signed else ''}{digits}} %"
 
 
 def measured(name: str, figure: Figure) -> str:

@@ -126,11 +126,12 @@ def check_lookahead(
         why = lacking or f"no entry signal in {n_bars} bars"
         return LookaheadReport("INSUFFICIENT", 0, 0, 0, 0, n_bars, 0, 0, None, f"not tested: {why}")
     random = np.random.default_rng(seed)
-    again = [] if (fault := _again(tested)) is None else [fault]
+    if (fault := _again(tested)) is not None:
+        return _report(tested, 0, 0, [fault], [])
     cuts = _choose_cuts(tested, n_cuts, random)
-    faults = again + [f for cut in cuts for f in _faults_of_cut(tested, int(cut), seed)]
+    faults = [fault for cut in cuts for fault in _faults_of_cut(tested, int(cut), seed)]
     moved = _choose_own_closes(tested, n_cuts, random)
-    own = [f for bar in moved for f in _faults_of_own_close(tested, int(bar), random)]
+    own = [fault for bar in moved for fault in _faults_of_own_close(tested, int(bar), random)]
     return _report(tested, len(cuts), len(moved), faults, own)
 
 
@@ -231,7 +232,7 @@ def _draw(
 
 
 def _again(tested: _Tested) -> Fault | None:
-    """Return a fault when a run over the same bars differs: then nothing else would mean anything."""
+    """Return a fault when a run over the same bars differs: then nothing else means anything."""
     last = tested.tape.n - 1
     return _fault(tested, AGAIN, last, first_difference(tested.whole, tested.run(tested.tape), last))
 

@@ -48,6 +48,14 @@ regimes:
   trend_up: close > open
   trend_down: close < open
 """
+# Warm at once, unlike the packaged regimes, and with the one that a strategy of 5 minutes wants.
+QUICK = """
+spec: 1
+timeframe: 1h
+regimes:
+  trend_up: close > prev(close, 2)
+  range_lowvol: close <= prev(close, 2)
+"""
 
 
 def names() -> list[str]:
@@ -61,6 +69,10 @@ def strategy(name: str) -> Spec:
 
 def packaged_regimes() -> RegimeSet:
     return load_regimes(STRATEGIES / "regimes.yaml")
+
+
+def quick() -> RegimeSet:
+    return parse_regimes(QUICK)
 
 
 def colours() -> RegimeSet:

@@ -24,7 +24,9 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def called(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> tuple[int, str, str]:
+def called(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str | Path
+) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of the command, in this process."""
     monkeypatch.setattr(sys, "argv", ["live-shadow", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_any_cut_into_blocks_gives_the_same_bytes(cuts: list[int]) -> None:
     events = whole.advance(bars)
     borders = [0, *sorted(cuts), bars.n]
     accounts = []
-    for first, last in zip(borders, borders[1:], strict=False):
+    for first, last in pairwise(borders):
         accounts.append(pieces.advance(bars.window(first, last)).account.copy())
     assert whole.state.tobytes() == pieces.state.tobytes()
     assert events.account.tobytes() == np.concatenate(accounts).tobytes()
@@ -220,14 +221,14 @@ def loss_bars() -> Bars:
 def test_after_the_daily_loss_nothing_opens_until_the_next_utc_day() -> None:
     run = executor([green()], limits=replace(UNLIMITED, daily_loss=0.018))
     events = run.advance(loss_bars())
-    # Half of the equity is in: from 100 to 95 is a loss of 2.5 %.
+    # 5,000 / 101 coins are in: from 100 to 95 they lose 2.5 % of the equity.
     assert cells(events, core.DAY_LOST)[:3] == [0.0, 0.0, 1.0]
     decisions = account_reasons(events)
     assert decisions[:3] == [reasons.LONG_ORDERED, reasons.HOLDING, reasons.EXIT_ORDERED]
     # The close of bar 23 is midnight, where the next day begins.
     assert decisions[3:23] == [reasons.DAILY_LOSS] * 20
     assert decisions[23] == reasons.LONG_ORDERED
-    assert cells(events, core.DAY_START)[23] == pytest.approx(9_750.0, rel=1e-3)
+    assert cells(events, core.DAY_START)[23] == pytest.approx(10_000.0 - 5.0 * 5_000.0 / 101.0)
 
 
 def test_a_loss_just_short_of_the_limit_stops_nothing() -> None:
@@ -248,7 +249,8 @@ def test_a_drawdown_closes_everything_at_the_next_open_and_nothing_opens_while_i
     prices = [UP, (100.0, 100.0), (100.0, 92.0), (92.0, 93.0)] + [(93.0, 94.0)] * 75
     events = run.advance(bars_of(prices))
     decisions = account_reasons(events)
-    # Equity 10,000 until close 2, then 9,600: 4 % below.
+    # 5,000 / 101 coins lose 8 each: equity falls by 4 %.
+    after = 10_000.0 - 8.0 * 5_000.0 / 101.0
     assert decisions[2] == reasons.EXIT_ORDERED
     fill = events.account_fills[1]
     assert (fill[broker.FILL_BAR], fill[broker.FILL_REASON], fill[broker.FILL_PRICE]) == (
@@ -259,7 +261,7 @@ def test_a_drawdown_closes_everything_at_the_next_open_and_nothing_opens_while_i
     # The last close at 10,000 is that of bar 1, 02:00; its hourly cell leaves 73 hours later, at close 74.
     assert first == 74
     assert cells(events, core.PEAK)[73] == pytest.approx(10_000.0)
-    assert cells(events, core.PEAK)[74] == pytest.approx(9_600.0)
+    assert cells(events, core.PEAK)[74] == pytest.approx(after)
 
 
 def test_the_slots_own_book_knows_no_limits() -> None:

@@ -11,6 +11,7 @@ import pytest
 from live_shadow import core
 from live_shadow.executor import Executor, ShadowRun, shadow_run
 from research_lab.bars import Bars, read_candles
+from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.engine import broker
 from research_lab.engine.backtest import Backtest, backtest, regime_codes, to_fills
@@ -22,6 +23,7 @@ from tests.live_shadow.made_up import (
     executor,
     names,
     packaged_regimes,
+    quick,
     slot,
     strategy,
 )
@@ -51,8 +53,10 @@ def differences(batch: Backtest, live: ShadowRun) -> list[str]:
     return [name for name, (a, b) in pairs.items() if a.tobytes() != b.tobytes()]
 
 
-def in_batch(spec: Spec, bars: Bars, terms: Terms, start: int = 0) -> Backtest:
-    codes = regime_codes(packaged_regimes().compiled, bars)
+def in_batch(
+    spec: Spec, bars: Bars, terms: Terms, start: int = 0, regimes: RegimeSet | None = None
+) -> Backtest:
+    codes = regime_codes((regimes or packaged_regimes()).compiled, bars)
     return backtest(compile_spec(spec), bars, terms, regime=codes, start=start)
 
 
@@ -60,15 +64,17 @@ def in_batch(spec: Spec, bars: Bars, terms: Terms, start: int = 0) -> Backtest:
 @pytest.mark.parametrize("name", names())
 def test_on_random_candles_the_own_book_is_the_backtest(name: str, perpetual: bool) -> None:
     spec = strategy(name)
-    bars = candles(11, 40_000 if name.endswith("_5m") else 6_000, FINEST[spec.timeframe], perpetual=perpetual)
+    bars = candles(11, 12_000 if name.endswith("_5m") else 6_000, FINEST[spec.timeframe], perpetual=perpetual)
     terms = Terms(perpetual=perpetual, leverage=3.0)
-    batch = in_batch(spec, bars, terms, 700)
-    assert differences(batch, shadow_run(spec, bars, terms, packaged_regimes(), 700)) == []
+    batch = in_batch(spec, bars, terms, 700, quick())
+    assert differences(batch, shadow_run(spec, bars, terms, quick(), 700)) == []
     if perpetual or "funding" not in name:
         assert batch.fills.shape[0] > 0
 
 
-@pytest.mark.parametrize(("file", "name"), [(file, name) for file, (_, all_) in REAL.items() for name in all_])
+@pytest.mark.parametrize(
+    ("file", "name"), [(file, name) for file, (_, names_) in REAL.items() for name in names_]
+)
 def test_on_real_candles_the_own_book_is_the_backtest(
     real_data: Callable[[str], Path], file: str, name: str
 ) -> None:
@@ -113,10 +119,8 @@ def test_parity_finds_one_changed_close() -> None:
 
 
 def test_parity_finds_a_start_that_is_one_bar_off() -> None:
-    bars = candles(11, 5_000)
-    spec = strategy("ema_atr")
-    batch = in_batch(spec, bars, Terms(), 700)
-    first = int(batch.fills["bar"][0])
-    assert differences(in_batch(spec, bars, Terms(), first - 1), shadow_run(
-        spec, bars, Terms(), packaged_regimes(), first
-    )) != []  # fmt: skip
+    bars, spec = candles(11, 5_000), strategy("ema_atr")
+    ordered = int(in_batch(spec, bars, Terms(), 700).fills["bar"][0]) - 1
+    batch = in_batch(spec, bars, Terms(), ordered)
+    assert differences(batch, shadow_run(spec, bars, Terms(), packaged_regimes(), ordered)) == []
+    assert differences(batch, shadow_run(spec, bars, Terms(), packaged_regimes(), ordered + 1)) != []

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from live_shadow import core, replay as replaying
+from live_shadow import core
+from live_shadow import replay as replaying
 from live_shadow.enable_map import Entry, Stage, utc_time
 from live_shadow.instance_lock import instance_lock
 from live_shadow.ledger import Ledger
@@ -23,7 +24,14 @@ from research_lab.bars import Bars, Market, utc, write_candles
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.engine import reasons
-from research_lab.errors import GovernanceError, InsufficientError, LockedError, MapError, UsageError, WorkspaceError
+from research_lab.errors import (
+    GovernanceError,
+    InsufficientError,
+    LockedError,
+    MapError,
+    UsageError,
+    WorkspaceError,
+)
 from tests.live_shadow.made_up import GREEN, candles, entry, strategy, workspace, write_map
 
 N, WARM = 300, 240
@@ -156,7 +164,7 @@ def test_a_slot_that_stays_keeps_its_memory_when_the_map_changes(desk: Desk, tmp
     path.write_text(strategy("ema_atr").canonical())
     write_map(desk.places, [new, kept], version=2)
     desk.replay()
-    same = "SELECT time, slot_equity, slot_position, account_position, account_reason FROM decisions WHERE slot = 1"
+    same = "SELECT time, slot_equity, account_position, account_reason FROM decisions WHERE slot = 1"
     assert desk.query(same) == calm.query(same)
     assert desk.query("SELECT count(*) FROM decisions WHERE slot = 2") == [(30,)]
     assert desk.query("SELECT count(*) FROM maps") == [(2,)]
@@ -188,7 +196,7 @@ def test_a_slot_that_left_the_map_stays_until_its_position_is_closed(tmp_path: P
     bars = candles(42, 120)
     desk = Desk(tmp_path, bars, [(spec, entry(spec, risk_share=0.5)), (other, entry(other, risk_share=0.2))])
     desk.replay(60)
-    held = desk.query("SELECT account_position FROM decisions WHERE slot = 1 ORDER BY time DESC LIMIT 1")[0][0]
+    held = desk.query("SELECT account_position FROM decisions WHERE slot = 1 ORDER BY time")[-1][0]
     assert held
     write_map(desk.places, [entry(other, risk_share=0.2)], version=2)
     desk.replay()

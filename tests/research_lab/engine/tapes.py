@@ -50,8 +50,12 @@ class Tape:
 
 
 def walk(rng: np.random.Generator, n: int, *, step_ms: int = HOUR_MS, volatility: float = 0.01) -> Tape:
-    """Return a random walk with wicks, volume, funding every 8 bars and a premium that is missing at times."""
-    close = 100.0 * np.exp(np.cumsum(volatility * rng.normal(size=n)))
+    """Return a random walk with wicks, volume, funding every 8 bars and a premium that is missing at times.
+
+    Range and volume swell and ebb together, as they do in markets.
+    """
+    swell = np.exp(0.9 * np.sin(np.arange(n) / 67.0))
+    close = 100.0 * np.exp(np.cumsum(volatility * swell * rng.normal(size=n)))
     open_ = np.concatenate([[100.0], close[:-1]]) * np.exp(0.2 * volatility * rng.normal(size=n))
     wicks = np.exp(volatility * np.abs(rng.normal(size=(2, n))))
     funding = np.repeat(1e-4 * rng.normal(size=n // 8 + 1), 8)[:n]
@@ -62,7 +66,7 @@ def walk(rng: np.random.Generator, n: int, *, step_ms: int = HOUR_MS, volatility
             np.maximum(open_, close) * wicks[0],
             np.minimum(open_, close) / wicks[1],
             close,
-            rng.uniform(1.0, 50.0, size=n),
+            swell * rng.uniform(1.0, 50.0, size=n),
             funding,
             premium,
         ]

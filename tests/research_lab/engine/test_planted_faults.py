@@ -110,6 +110,7 @@ def test_what_differs_from_run_to_run_is_found(fault: Advance) -> None:
 
 
 def test_memory_outside_the_state_is_found_when_restored() -> None:
+    MEMORY_ELSEWHERE[:] = 0.0
     with pytest.raises(AssertionError, match="restored"):
         invariants.check_restore(ColumnMachine(forget), TAPE, 3)
 
