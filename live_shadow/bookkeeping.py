@@ -79,9 +79,7 @@ class Books:
                         times, events.account[:, core.BARS], flags, all_bar_bytes(bars), strict=True
                     )
                 ],
-                "account": [
-                    _account_row(time, events, t) for t, time in enumerate(times)
-                ],
+                "account": [_account_row(time, events, t) for t, time in enumerate(times)],
                 "decisions": list(self._decisions(times, events)),
                 "slot_fills": list(self._slot_fills(times, events)),
                 "orders": list(self._orders(times, events)),

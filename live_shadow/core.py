@@ -436,9 +436,7 @@ def _apply_limits(slots: Slots, state: FloatArray, events: Events, t: int) -> No
 
 
 @kernel
-def _note(
-    feed: Feed, slots: Slots, rules: Rules, state: FloatArray, events: Events, t: int, k: int
-) -> None:
+def _note(feed: Feed, slots: Slots, rules: Rules, state: FloatArray, events: Events, t: int, k: int) -> None:
     """Write down what stands for slot k in the account when the bar is over."""
     book = state[slots.book_at[k] : slots.book_at[k] + BOOK_SIZE]
     events.codes[t, k, VETO] = _standing_veto(feed, slots, rules, state, t, k)

@@ -83,9 +83,7 @@ class Executor:
         self.slots = tuple(slots)
         clock, n_clock = clock_table(desk.regimes)
         self._clock = clock
-        self._tables = slot_tables(
-            slots, desk.research, desk.account, desk.limits, core.REGIMES_AT + n_clock
-        )
+        self._tables = slot_tables(slots, desk.research, desk.account, desk.limits, core.REGIMES_AT + n_clock)
         limits = desk.limits
         self._rules = core.Rules(
             desk.base_ms, limits.min_bars_hold, limits.cooldown_bars, limits.daily_loss, limits.drawdown

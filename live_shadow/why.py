@@ -84,8 +84,7 @@ def standing(ledger: Ledger, at: int | None = None) -> Standing:
         raise UsageError(f"no bar was closed by {utc(at or 0)}; the first closed {utc(first)}", "--at")
     time, regime, confirmed, run, cash, equity, day_start, peak, lost, drawn = found[0]
     limits, layout = ledger.query(
-        "SELECT limits, layout FROM maps WHERE after_bar IS NULL OR after_bar < ? "
-        "ORDER BY id DESC LIMIT 1",
+        "SELECT limits, layout FROM maps WHERE after_bar IS NULL OR after_bar < ? ORDER BY id DESC LIMIT 1",
         time,
     )[0]
     places = [_place(ledger, time, record) for record in json.loads(layout)]
@@ -106,9 +105,7 @@ def _place(ledger: Ledger, time: int, record: dict[str, Any]) -> Place | None:
         return None
     slot_reason, account_reason, veto, own, held, warmup, n_seen = found[0]
     entry = Entry.model_validate_json(record["entry"])
-    return Place(
-        entry, record["retired"], warmup, n_seen, slot_reason, account_reason, veto, own, held
-    )
+    return Place(entry, record["retired"], warmup, n_seen, slot_reason, account_reason, veto, own, held)
 
 
 def next_step(place: Place, now: Standing) -> str:
@@ -266,4 +263,3 @@ def _limit(fall: float, limit: float) -> str:
 
 def _money(amount: float) -> str:
     return f"{amount:,.2f}"
-

@@ -14,10 +14,8 @@ import typer
 from research_lab.errors import GauntletError
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from pipelines.gates.evidence import Outcome
-    from pipelines.map_file import Promotion
+    from pipelines.lifecycle import Promoted
     from pipelines.workspace import Workspace
 
 REFUSED, INSUFFICIENT, INTERRUPTED = 3, 4, 130
@@ -138,9 +136,9 @@ def rollback(
 
     Example: pipeline rollback --why "drawdown on the first day"
     """
-    from pipelines.map_history import rollback as restore
+    from pipelines.lifecycle import roll_back
 
-    _show_change(restore(_workspace(workspace), to, now=_now(), why=why, dry_run=dry_run))
+    _show_promoted(roll_back(_workspace(workspace), to, dry_run=dry_run, why=why))
 
 
 @app.command()
@@ -217,13 +215,12 @@ def _promote(
     typer.echo(
         f"{candidate}: {'would be promoted' if dry_run and not done.promotion.reasons else ''}".rstrip(": ")
     )
-    _show_change(done.promotion)
-    if done.registered:
-        typer.echo(f"registered in MLflow as {done.registered}, alias champion")
+    _show_promoted(done)
     return done.promotion.outcome
 
 
-def _show_change(change: Promotion) -> None:
+def _show_promoted(done: Promoted) -> None:
+    change = done.promotion
     for reason in change.reasons:
         typer.echo(f"  {reason}")
     if change.diff:
@@ -232,12 +229,8 @@ def _show_change(change: Promotion) -> None:
         typer.echo(f"enable_map.yaml is now version {change.new_map.version}")
     else:
         typer.echo(f"enable_map.yaml stays at version {change.old_map.version}")
-
-
-def _now() -> datetime:
-    from datetime import UTC, datetime
-
-    return datetime.now(UTC).replace(microsecond=0)
+    for line in done.registered:
+        typer.echo(f"MLflow: {line}")
 
 
 def _leave(outcome: Outcome) -> None:

@@ -17,7 +17,7 @@ from pipelines.gates.policy import Policy
 from pipelines.gates.shadow import shadow_bars
 from pipelines.gates.world import World
 from pipelines.map_file import Promotion
-from pipelines.map_history import status
+from pipelines.map_history import rollback, status
 from pipelines.tracking import Tracker, model_name
 from pipelines.workspace import Workspace
 from research_lab.dsl.regimes import RegimeSet
@@ -35,7 +35,7 @@ class Promoted:
 
     promotion: Promotion
     verdict: Verdict | None
-    registered: str  # "name version n", empty when it was not
+    registered: tuple[str, ...]  # what MLflow now shows, a sentence each
 
 
 def promote_candidate(
@@ -63,7 +63,7 @@ def promote_candidate(
         refused = promotion.promote(
             workspace, candidate, CHAMPION, verdicts, now=now, required=REQUIRED, dry_run=True
         )
-        return Promoted(refused, None, "")
+        return Promoted(refused, None, ())
     world = _world_of(workspace, candidate, regimes, policy)
     spec = _spec_of(candidate)
     current = status(workspace).enable_map
@@ -84,9 +84,19 @@ def promote_candidate(
         expected_version=None if current is None else current.version,
     )
     if not changed.written:
-        return Promoted(changed, decision.verdict, "")
+        return Promoted(changed, decision.verdict, ())
     candidates.save_verdicts(candidate, [*verdicts, decision.verdict])
-    return Promoted(changed, decision.verdict, _mirror(tracker, candidate, run, decision.replaces))
+    return Promoted(changed, decision.verdict, mirror(workspace, tracker, changed))
+
+
+def roll_back(
+    workspace: Workspace, to_version: int | None, *, dry_run: bool = False, why: str = ""
+) -> Promoted:
+    """Restore an earlier map as a new version, and let MLflow's aliases follow."""
+    tracker = Tracker(workspace)
+    now = datetime.now(UTC).replace(microsecond=0)
+    changed = rollback(workspace, to_version, now=now, why=why, dry_run=dry_run)
+    return Promoted(changed, None, mirror(workspace, tracker, changed) if changed.written else ())
 
 
 def _run_of(candidate: Candidate) -> str:
@@ -94,14 +104,23 @@ def _run_of(candidate: Candidate) -> str:
     return path.read_text(encoding="utf-8").strip() if path.exists() else ""
 
 
-def _mirror(tracker: Tracker, candidate: Candidate, run: str, replaces: str) -> str:
-    """Register the candidate's text and point the alias at it, as the map says."""
-    if not run:
-        return ""
-    name = model_name(f"{candidate.market} {candidate.name}")
-    version = tracker.register(run, name)
-    tracker.set_alias(name, CHAMPION, version)
-    return f"{name} version {version}"
+def mirror(workspace: Workspace, tracker: Tracker, change: Promotion) -> tuple[str, ...]:
+    """Let MLflow's aliases say what the map says after a change; return a sentence for each alias moved."""
+    told = []
+    before = {entry.slot: entry for entry in change.old_map.entries}
+    after = {entry.slot: entry for entry in change.new_map.entries}
+    for slot in sorted(before.keys() - after.keys()):
+        name = model_name(f"{before[slot].market} {before[slot].name}")
+        tracker.delete_alias(name, CHAMPION)
+        told.append(f"{name}: alias {CHAMPION} removed")
+    for slot in sorted(after.keys() - before.keys()):
+        run = _run_of(candidates.load(workspace, after[slot].candidate))
+        if run:
+            name = model_name(f"{after[slot].market} {after[slot].name}")
+            version = tracker.register(run, name)
+            tracker.set_alias(name, CHAMPION, version)
+            told.append(f"{name} version {version}: alias {CHAMPION}")
+    return tuple(told)
 
 
 def _world_of(workspace: Workspace, candidate: Candidate, regimes: RegimeSet, policy: Policy) -> World:

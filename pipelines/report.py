@@ -35,9 +35,10 @@ _TILES = (
     ("backtest", "sharpe", "Sharpe ratio a year"),
     ("backtest", "max_drawdown", "Deepest drawdown"),
     ("walk_forward", "sharpe", "Sharpe out-of-sample"),
-    ("overfitting", "p", "p among all trials"),
-    ("holdout", "combined_p", "p with the holdout"),
+    ("overfitting", "p", "Luck does as well, p"),
+    ("holdout", "combined_p", "The same with holdout"),
 )
+_REFUSING = ("fail", "insufficient")
 _SHORT = {Outcome.PASS: "PASS", Outcome.FAIL: "FAIL", Outcome.INSUFFICIENT: "INSUF."}
 _COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.INSUFFICIENT: "yellow"}
 
@@ -94,6 +95,7 @@ def write_report(candidate: Candidate, policy: Policy) -> Path:
     evidence = candidates.all_evidence(candidate)
     verdicts = {verdict.gate: verdict for verdict in candidates.load_verdicts(candidate)}
     other_policy = any(verdict.policy_hash != policy.hash for verdict in verdicts.values())
+    sections = _sections(candidate, verdicts, evidence, policy)
     page = _render(
         "report.html.j2",
         candidate=candidate,
@@ -101,7 +103,8 @@ def write_report(candidate: Candidate, policy: Policy) -> Path:
         side=spec.side,
         source=source,
         standing=words.standing(verdicts),
-        sections=_sections(candidate, verdicts, evidence, policy),
+        sections=sections,
+        refusing=sorted((s for s in sections if s.kind in _REFUSING), key=lambda s: _REFUSING.index(s.kind)),
         tiles=_tiles(verdicts),
         changes=words.changes(verdicts, evidence, policy.zones.holdout_share),
         pictures=pictures(evidence, verdicts),
@@ -211,8 +214,8 @@ def _row(gate: str, name: str, figure: Figure, whys: Mapping[str, str]) -> Row:
     return Row(
         name,
         words.label(gate, name),
-        words.measured(name, figure),
-        words.limit(name, figure),
+        words.measured(gate, name, figure),
+        words.limit(gate, name, figure),
         figure.met,
         whys.get(name, ""),
     )
@@ -227,7 +230,7 @@ def _tiles(verdicts: Mapping[str, Verdict]) -> list[dict[str, str]]:
             tiles.append({"title": title, "value": "–", "limit": "not measured", "kind": "open"})
             continue
         kind = "open" if not figure.judged else "pass" if figure.met else "fail"
-        limit = words.limit(name, figure).removesuffix(" a year")
+        limit = words.limit(gate, name, figure).removesuffix(" a year")
         tiles.append({"title": title, "value": words.number(name, figure.value), "limit": limit, "kind": kind})
     return tiles
 

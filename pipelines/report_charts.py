@@ -191,7 +191,7 @@ def _cell(value: float | None, top: float, *, is_chosen: bool) -> Markup:
     mark = Markup('<span class="sr"> chosen</span>') if is_chosen else Markup("")
     return Markup('<td class="{}{}" style="--a:{}">{}{}</td>').format(
         "up" if value >= 0 else "down", " chosen" if is_chosen else "", f"{0.75 * abs(value) / top:.2f}",
-        f"{value:.2f}", mark,
+        f"{value:.2f}".replace("-", "−"), mark,
     )  # fmt: skip
 
 
@@ -232,7 +232,11 @@ def value_axis(low: float, high: float, *, percent: bool = False) -> Axis:
     if high == low:
         high = low + 1.0
     marks = _steps(low, high)
-    return Axis(low, high, tuple((v, f"{100 * v:.4g} %" if percent else f"{v:.4g}") for v in marks))
+    return Axis(low, high, tuple((v, _mark(100.0 * v, " %") if percent else _mark(v)) for v in marks))
+
+
+def _mark(value: float, unit: str = "") -> str:
+    return f"{value:.4g}{unit}".replace("-", "−")
 
 
 def _steps(low: float, high: float) -> list[float]:

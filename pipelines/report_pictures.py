@@ -14,7 +14,7 @@ from markupsafe import Markup
 from pipelines import report_charts as charts
 from pipelines.gates.evidence import Evidence, Verdict
 from pipelines.report_charts import Bar, Curve, Zone
-from pipelines.report_text import percent
+from pipelines.report_text import number, percent
 from research_lab.engine.jit import FloatArray
 
 ZONES = (("backtest", "research"), ("holdout", "holdout"), ("shadow", "shadow"))
@@ -124,6 +124,8 @@ def _drawdown(runs: Sequence[Stretch], evidence: Mapping[str, Evidence], limit: 
     curves = [Curve("fall", run.time, -run.drawdown, filled=True) for run in runs]
     falls = {run.zone: _deepest(run, evidence) for run in runs}
     deepest = max(falls.values())
+    if deepest == 0.0:
+        return None
     near = limit if math.isfinite(limit) and limit <= 2.5 * deepest else deepest
     axis = charts.value_axis(-max(deepest, near, 0.01), 0.0, percent=True)
     told = ", ".join(f"{zone} {percent(fall)}" for zone, fall in falls.items())
@@ -152,8 +154,8 @@ def _folds(series: Mapping[str, Any], limit: float) -> Picture | None:
     outside = [float(fold["outside_sharpe"]) for fold in folds]
     bars: list[Bar] = []
     for k, (before, after) in enumerate(zip(inside, outside, strict=True)):
-        bars.append(Bar("inside", k + 0.16, k + 0.49, before, f"{before:.2f}"))
-        bars.append(Bar("outside", k + 0.51, k + 0.84, after, f"{after:.2f}"))
+        bars.append(Bar("inside", k + 0.16, k + 0.49, before, number("", before)))
+        bars.append(Bar("outside", k + 0.51, k + 0.84, after, number("", after)))
     finite = [value for value in [*inside, *outside] if math.isfinite(value)] or [0.0]
     top = max(*finite, limit if math.isfinite(limit) else 0.0, 0.0)
     bottom = min(*finite, 0.0)
@@ -165,7 +167,7 @@ def _folds(series: Mapping[str, Any], limit: float) -> Picture | None:
     if math.isfinite(limit):
         legend.append(("limit", f"limit for all out-of-sample days {limit:g}"))
     alt = "Sharpe ratio by fold, in-sample then out-of-sample: " + "; ".join(
-        f"{before:.2f}, {after:.2f}" for before, after in zip(inside, outside, strict=True)
+        f"{number('', before)}, {number('', after)}" for before, after in zip(inside, outside, strict=True)
     )
     note = "Sharpe ratio of each fold. Orange much below grey means that tuning found what did not last."
     drawing = charts.bar_chart(alt, bars, charts.Axis(0.0, float(len(folds)), ticks), y, limit=limit)
@@ -230,10 +232,13 @@ def _trades(series: Mapping[str, Any]) -> Picture | None:
         if count
     ]
     marks = charts.value_axis(float(edges[0]), float(edges[-1])).ticks
-    show = (lambda v: f"{v:g} R") if unit == "R" else (lambda v: f"{100 * v:.3g} %")
+
+    def show(value: float) -> str:
+        return f"{number('', value)} R" if unit == "R" else percent(value)
+
     x = charts.Axis(float(edges[0]), float(edges[-1]), tuple((v, show(v)) for v, _ in marks))
     won, middle = float((values > 0).mean()), float(np.median(values))
-    what = f"{values.size} trades, {won:.0%} won; median {show(round(middle, 4))}, mean {show(round(values.mean(), 4))}"
+    what = f"{values.size} trades, {percent(won)} won; median {show(middle)}, mean {show(float(values.mean()))}"
     note = f"{what}.{_concentration(values)} What lies far out is counted in the outermost bars. " + (
         "1 R is what a trade risked at its stop." if unit == "R" else "In per cent of the capital at the start."
     )
@@ -263,7 +268,7 @@ def _concentration(values: FloatArray) -> str:
     gains = np.sort(values[values > 0])[::-1]
     if values.size < 20 or gains.size < 6:
         return ""
-    return f" The five best made {gains[:5].sum() / gains.sum():.0%} of all gains."
+    return f" The five best made {percent(float(gains[:5].sum() / gains.sum()))} of all gains."
 
 
 def _limit(verdicts: Mapping[str, Verdict], gate: str, name: str) -> float:

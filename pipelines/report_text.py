@@ -157,16 +157,18 @@ def number(name: str, value: float) -> str:
         return "infinite" if value > 0 else "minus infinite"
     if name in _PERCENT:
         return percent(value)
-    if value == round(value) and abs(value) < 1e15:
-        return f"{value:,.0f}"
-    if abs(value) >= 100.0:
-        return f"{value:,.0f}"
-    if abs(value) >= 0.1:
-        return f"{value:.2f}"
-    if abs(value) >= 1e-4:
-        return f"{value:.2g}"
+    if abs(value) >= 100.0 or value == round(value):
+        shown = f"{value:,.0f}" if abs(value) < 1e15 else _power(value)
+    elif abs(value) >= 0.1:
+        shown = f"{value:.2f}"
+    else:
+        shown = f"{value:.2g}" if abs(value) >= 1e-4 else _power(value)
+    return shown.replace("-", "−")
+
+
+def _power(value: float) -> str:
     lead, exponent = f"{value:.1e}".split("e")
-    return f"{lead} × 10{str(int(exponent)).translate(_RAISED)}"
+    return f"{lead.removesuffix('.0')} × 10{str(int(exponent)).translate(_RAISED)}"
 
 
 def percent(value: float, *, signed: bool = False) -> str:
@@ -178,38 +180,38 @@ def percent(value: float, *, signed: bool = False) -> str:
     ('50 %', '28.2 %', '+2,192 %')
     """
     digits = ",.0f" if abs(value) >= 1.0 else ".3g"
-    return f"{100.0 * value:{'+' if signed else ''}{digits}} %"
+    return f"{100.0 * value:{'+' if signed else ''}{digits}} %".replace("-", "−")
 
 
-def measured(name: str, figure: Figure) -> str:
+def measured(gate: str, name: str, figure: Figure) -> str:
     """Return the observed value with its unit."""
-    return _with_unit(name, figure.value, figure.unit)
+    return _with_unit(gate, name, figure.value, figure.unit)
 
 
-def limit(name: str, figure: Figure) -> str:
+def limit(gate: str, name: str, figure: Figure) -> str:
     """Return the limit in words, with its unit: "at least 0.80 a year"; empty when it is not judged."""
     if not figure.judged:
         return ""
     wanted = "at least" if figure.sense == ">=" else "at most"
-    return f"{wanted} {_with_unit(name, figure.limit, figure.unit)}"
+    return f"{wanted} {_with_unit(gate, name, figure.limit, figure.unit)}"
 
 
-def _with_unit(name: str, value: float, unit: str) -> str:
+def _with_unit(gate: str, name: str, value: float, unit: str) -> str:
+    """Return a value with its unit, which is left out where the label says it already."""
     shown = number(name, value)
-    return f"{shown} {unit}" if unit and math.isfinite(value) else shown
+    needed = unit and math.isfinite(value) and unit.lower() not in label(gate, name).lower().split()
+    return f"{shown} {unit}" if needed else shown
 
 
 def sentence(gate: str, name: str, figure: Figure, why: str) -> str:
-    """Return why a figure does not pass, with the policy's reason where there is one."""
+    """Return in words how a measured figure misses its limit, with the policy's reason where there is one."""
     what = _capital(label(gate, name))
-    if not math.isfinite(figure.value):
-        return f"{what}: {number(name, figure.value)}, and what was not measured never passes."
-    reason = f": {why}." if why else "."
-    return f"{what}: {measured(name, figure)}; wanted {limit(name, figure)}{reason}"
+    reason = f" {_capital(why)}." if why else ""
+    return f"{what}: {measured(gate, name, figure)}; wanted {limit(gate, name, figure)}.{reason}"
 
 
 def reasons(verdict: Verdict, evidence: Evidence | None, whys: Mapping[str, str]) -> list[str]:
-    """Return in sentences why a gate did not pass: what was found first, then each limit not met.
+    """Return in sentences why a gate did not pass: findings, limits not met, what was not measured.
 
     Parameters
     ----------
@@ -217,13 +219,17 @@ def reasons(verdict: Verdict, evidence: Evidence | None, whys: Mapping[str, str]
     """
     if verdict.outcome is Outcome.PASS:
         return []
-    told = [r for r in verdict.reasons if not any(_is_about(r, name) for name in verdict.figures)]
-    silent = evidence is not None and evidence.insufficient != ""
-    return [_capital(reason) for reason in told] + [
+    told = [_capital(r) for r in verdict.reasons if not any(_is_about(r, name) for name in verdict.figures)]
+    unmet = {name: figure for name, figure in verdict.figures.items() if not figure.met}
+    told += [
         sentence(verdict.gate, name, figure, whys.get(name, ""))
-        for name, figure in verdict.figures.items()
-        if not figure.met and (math.isfinite(figure.value) or not silent)
+        for name, figure in unmet.items()
+        if math.isfinite(figure.value)
     ]
+    missing = [label(verdict.gate, name) for name, figure in unmet.items() if not math.isfinite(figure.value)]
+    if missing and not (evidence is not None and evidence.insufficient):
+        told.append(f"Not measured, and so not passed: {', '.join(missing)}.")
+    return told
 
 
 def _is_about(reason: str, name: str) -> bool:
@@ -302,7 +308,7 @@ def changes(
         found = evidence[gate].figures if gate in evidence else {}
         for name, figure in verdict.figures.items():
             if verdict.outcome is not Outcome.PASS and not figure.met and math.isfinite(figure.value):
-                lines += [f"{title(gate)}: {line}" for line in _gap(name, figure, found, holdout_share)]
+                lines += [f"{title(gate)}: {line}" for line in _gap(gate, name, figure, found, holdout_share)]
     if any(verdict.outcome is Outcome.FAIL for verdict in verdicts.values()):
         lines.append(
             "A refusal stands for these data. Tuning on until it passes spends further looks, and each look makes "
@@ -311,7 +317,9 @@ def changes(
     return lines
 
 
-def _gap(name: str, figure: Figure, found: Mapping[str, float], holdout_share: float) -> Iterator[str]:
+def _gap(
+    gate: str, name: str, figure: Figure, found: Mapping[str, float], holdout_share: float
+) -> Iterator[str]:
     """Yield how far a figure is from its limit, and how long that would take where a pace is known."""
     gap = abs(figure.limit - figure.value)
     if name == "n_trades":
@@ -332,7 +340,8 @@ def _gap(name: str, figure: Figure, found: Mapping[str, float], holdout_share: f
         )
     elif figure.limit != 0.0:
         way = "higher" if figure.sense == ">=" else "lower"
-        yield f"{label('', name)} would have to be {_with_unit(name, gap, figure.unit)} {way}."
+        far = f"{100.0 * gap:.3g} points" if name in _PERCENT else _with_unit(gate, name, gap, figure.unit)
+        yield f"{label(gate, name)} would have to be {far} {way}."
 
 
 def _at_pace(figure: Figure, found: Mapping[str, float]) -> str:

@@ -114,7 +114,8 @@ def signals_equity(
 
     Parameters
     ----------
-    enter, leave : (n,) true where the condition is definitely true at that bar's close.
+    enter, leave : (n,) true where the condition is definitely true at that bar's close, never both: what
+        we do then depends on the position, and what vectorbt does is fixed.
     terms : fee and slippage; without leverage, lots or smallest notional.
     short : sell to enter; perpetuals only.
 
@@ -124,10 +125,13 @@ def signals_equity(
 
     Raises
     ------
-    UsageError : for terms that vectorbt cannot express.
+    UsageError : for terms or conditions that vectorbt cannot express.
     """
     _check_cash(cash)
     _check_expressible(bars, terms, short=short)
+    if np.any(enter & leave):
+        n_both = np.count_nonzero(enter & leave)
+        raise UsageError(f"entry and exit at once on {n_both} bars", "vectorbt's signals", "replay the fills")
     scale = _scale(cash)
     entries, exits = (np.concatenate([[False], condition[:-1]]) for condition in (enter, leave))
     with _quiet_vectorbt() as vbt:
@@ -140,8 +144,6 @@ def signals_equity(
             slippage=terms.slippage,
             min_size=0.0,
             direction="shortonly" if short else "longonly",
-            upon_long_conflict="opposite",
-            upon_short_conflict="opposite",
             init_cash=cash * scale,
             engine="numba",
         )
@@ -229,7 +231,8 @@ def _vectorbt() -> Any:
     """Import vectorbt, with a numba cache of its own version.
 
     The engine names numba's cache folder by a hash of its sources. What vectorbt compiles does not depend
-    on them, and takes longer than anything of ours.
+    on them, and takes longer than anything of ours. Its longest function, that of signals, is not cached by
+    itself.
     """
     from numba import config
 
@@ -238,6 +241,8 @@ def _vectorbt() -> Any:
         config.CACHE_DIR = str(Path(ours).parent / f"vectorbt-{version('vectorbt')}")
     try:
         import vectorbt
+
+        vectorbt.portfolio.nb.simulate_from_signals_nb.enable_caching()
     finally:
         config.CACHE_DIR = ours
     return vectorbt

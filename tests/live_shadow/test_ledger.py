@@ -54,9 +54,7 @@ def perpetual_run(path: Path, n: int = 3_000, blocks: int = 250) -> tuple[Execut
             ledger.slot_id(s.entry.candidate, s.entry.market, s.entry.name, s.entry.timeframe, 1, "")
             for s in slots
         ]
-        layout = [
-            SlotRecord(k, s.entry.model_dump_json(), 0, False) for k, s in zip(ids, slots, strict=True)
-        ]
+        layout = [SlotRecord(k, s.entry.model_dump_json(), 0, False) for k, s in zip(ids, slots, strict=True)]
         ledger.begin({"capital": "1000000000000"}, "hash", "{}", layout, run.state)
         books = Books(slots, ids)
         for first in range(0, n, blocks):

@@ -97,9 +97,7 @@ def test_a_bar_in_the_ledger_is_not_taken_again(desk: Desk) -> None:
 def test_a_revised_and_a_late_bar_are_logged_once_and_ignored(desk: Desk) -> None:
     gap = np.delete(np.arange(N), 250)
     bars = desk.bars
-    without = Bars(
-        bars.market, bars.step_ms, bars.time[gap], bars.inputs[:, gap], bars.funding_due[gap]
-    )
+    without = Bars(bars.market, bars.step_ms, bars.time[gap], bars.inputs[:, gap], bars.funding_due[gap])
     desk.replay(bars=without)
     before = contents(desk)
     revised = Bars(bars.market, bars.step_ms, bars.time, bars.inputs.copy(), bars.funding_due)
@@ -184,9 +182,7 @@ def test_a_new_slot_is_warmed_on_the_bars_before(desk: Desk, tmp_path: Path) -> 
         path.write_text(fresh.canonical())
         write_map(made.places, [entry(green, since=desk.since, risk_share=0.5), added], version=2)
         made.replay()
-        found = made.query(
-            f"SELECT sum(slot_reason = {reasons.WARMING}) FROM decisions WHERE slot = 2"
-        )
+        found = made.query(f"SELECT sum(slot_reason = {reasons.WARMING}) FROM decisions WHERE slot = 2")
         assert found == [(0 if first == 0 else 29,)]
 
 

@@ -150,6 +150,8 @@ def test_starts_lie_where_a_bar_of_the_timeframe_begins() -> None:
 def test_a_start_after_a_missing_bar_is_left_out() -> None:
     bars = noise(2, 100).bars
     present = np.delete(np.arange(100), 47)  # the last hour of the second day
-    gappy = Bars(bars.market, bars.step_ms, bars.time[present], bars.inputs[:, present], bars.funding_due[present])
+    gappy = Bars(
+        bars.market, bars.step_ms, bars.time[present], bars.inputs[:, present], bars.funding_due[present]
+    )
     begins = warmup._beginnings(gappy, 86_400_000)
     assert gappy.time[begins].tolist() == bars.time[[24, 72, 96]].tolist()
