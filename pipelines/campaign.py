@@ -75,12 +75,10 @@ class Examination:
 
     @property
     def outcome(self) -> Outcome:
-        """FAIL if a gate failed, else INSUFFICIENT if one could not answer, else PASS."""
-        found = {verdict.outcome for verdict in self.verdicts.values()}
-        for outcome in (Outcome.FAIL, Outcome.INSUFFICIENT):
-            if outcome in found:
-                return outcome
-        return Outcome.PASS
+        """FAIL if a gate failed; PASS if all passed; INSUFFICIENT if one could not answer or was not reached."""
+        if any(verdict.outcome is Outcome.FAIL for verdict in self.verdicts.values()):
+            return Outcome.FAIL
+        return Outcome.PASS if self.passed(GATES) else Outcome.INSUFFICIENT
 
 
 @dataclass(frozen=True, eq=False)

@@ -231,7 +231,8 @@ def _tiles(verdicts: Mapping[str, Verdict]) -> list[dict[str, str]]:
             continue
         kind = "open" if not figure.judged else "pass" if figure.met else "fail"
         limit = words.limit(gate, name, figure).removesuffix(" a year")
-        tiles.append({"title": title, "value": words.number(name, figure.value), "limit": limit, "kind": kind})
+        value = words.number(name, figure.value)
+        tiles.append({"title": title, "value": value, "limit": limit, "kind": kind})
     return tiles
 
 
@@ -243,10 +244,10 @@ def _bindings(verdicts: Mapping[str, Verdict], evidence: Mapping[str, Evidence])
             if digest:
                 groups.setdefault((name, digest), []).append(gate)
     names = [name for name, _ in groups]
-    bound = [
-        (f"{name} ({', '.join(words.title(g).lower() for g in gates)})" if names.count(name) > 1 else name, digest)
-        for (name, digest), gates in groups.items()
-    ]
+    bound = []
+    for (name, digest), gates in groups.items():
+        of = f" ({', '.join(words.title(gate).lower() for gate in gates)})" if names.count(name) > 1 else ""
+        bound.append((name + of, digest))
     judged = [
         (f"evidence of {words.title(gate).lower()}", verdicts[gate].evidence_hash)
         for gate in words.in_order(verdicts)
@@ -258,16 +259,16 @@ def _campaign_zones(result: CampaignResult, policy: Policy) -> list[tuple[str, s
     """Return each zone of the data, and from when to when it was run."""
     rules = policy.zones
     shares = {
-        "research": f"{1.0 - rules.holdout_share:.0%} of the data before the forward zone",
-        "holdout": f"{rules.holdout_share:.0%} of the data before the forward zone, sealed",
-        "shadow": f"the last {rules.forward_days} days",
+        "research": f"{words.percent(1.0 - rules.holdout_share)} of what comes before the forward bars",
+        "holdout": f"{words.percent(rules.holdout_share)} of what comes before the forward bars, sealed",
+        "shadow": f"out of the {rules.forward_days} days of forward bars",
     }
     seen: dict[str, str] = {}
     for examination in result.examinations:
         for run in stretches(examination.evidence):
-            by = "" if run.zone == "research" else f", opened for {examination.template.name}"
+            by = "" if run.zone == "research" else f", run for {examination.template.name}"
             seen[run.zone] = f"{day(run.time[0])} to {day(run.time[-1])}{by}"
-    return [(zone, f"{shares[zone]}: {seen.get(zone, 'not opened')}") for _, zone in ZONES]
+    return [(zone, f"{seen.get(zone, 'not opened')} ({shares[zone]})") for _, zone in ZONES]
 
 
 def _render(template: str, **values: object) -> str:
@@ -282,5 +283,3 @@ def _render(template: str, **values: object) -> str:
     )
     page = environment.get_template(template).render(**values)
     return page.encode("utf-8", "replace").decode("utf-8")
-
-

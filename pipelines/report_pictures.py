@@ -1,4 +1,4 @@
-"""Which pictures a report shows, out of the series that the gates stored; a picture without data is left out."""
+"""Which pictures a report shows, out of the series that gates stored; without data there is no picture."""
 
 from __future__ import annotations
 
@@ -102,14 +102,16 @@ def _equity(runs: Sequence[Stretch]) -> Picture | None:
     note = "Multiples of the capital at the start; equal distances are equal ratios. "
     note += " ".join(_told(run, before) for run, before in zip(runs, [None, *runs[:-1]], strict=True))
     note += f" Not opened: {' and '.join(unseen)}." if unseen else ""
-    alt = f"Equity from {day(runs[0].time[0])} to {day(runs[-1].time[-1])}: " + "; ".join(w for _, w in legend)
+    alt = f"Equity from {day(runs[0].time[0])} to {day(runs[-1].time[-1])}: "
+    alt += "; ".join(told for _, told in legend)
     drawing = charts.line_chart(alt, curves, time, growth, zones=_zones(runs))
     return Picture("What it would have made of 1", drawing, tuple(legend), note)
 
 
 def _told(run: Stretch, before: Stretch | None) -> str:
     gain = float(run.equity[-1]) / (float(before.equity[-1]) if before else 1.0) - 1.0
-    return f"{run.zone.capitalize()}, {day(run.time[0])} to {day(run.time[-1])}: {percent(gain, signed=True)}."
+    begin, end = day(run.time[0]), day(run.time[-1])
+    return f"{run.zone.capitalize()}, {begin} to {end}: {percent(gain, signed=True)}."
 
 
 def _zones(runs: Sequence[Stretch]) -> list[Zone]:
@@ -153,9 +155,10 @@ def _folds(series: Mapping[str, Any], limit: float) -> Picture | None:
     inside = [float(fold["inside_sharpe"]) for fold in folds]
     outside = [float(fold["outside_sharpe"]) for fold in folds]
     bars: list[Bar] = []
+    named = len(folds) <= 8
     for k, (before, after) in enumerate(zip(inside, outside, strict=True)):
-        bars.append(Bar("inside", k + 0.16, k + 0.49, before, number("", before)))
-        bars.append(Bar("outside", k + 0.51, k + 0.84, after, number("", after)))
+        bars.append(Bar("inside", k + 0.16, k + 0.49, before, number("", before) if named else ""))
+        bars.append(Bar("outside", k + 0.51, k + 0.84, after, number("", after) if named else ""))
     finite = [value for value in [*inside, *outside] if math.isfinite(value)] or [0.0]
     top = max(*finite, limit if math.isfinite(limit) else 0.0, 0.0)
     bottom = min(*finite, 0.0)
@@ -169,14 +172,17 @@ def _folds(series: Mapping[str, Any], limit: float) -> Picture | None:
     alt = "Sharpe ratio by fold, in-sample then out-of-sample: " + "; ".join(
         f"{number('', before)}, {number('', after)}" for before, after in zip(inside, outside, strict=True)
     )
-    note = "Sharpe ratio of each fold. Orange much below grey means that tuning found what did not last."
+    note = (
+        "Sharpe ratio of each fold, by when its out-of-sample days begin. Orange much below grey means that "
+    )
+    note += "tuning found what did not last."
     drawing = charts.bar_chart(alt, bars, charts.Axis(0.0, float(len(folds)), ticks), y, limit=limit)
     return Picture("Tuned on the past, judged on what followed", drawing, tuple(legend), note)
 
 
 def _months(fold: Mapping[str, Any], first_day: int) -> str:
     begin = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=first_day + int(fold["outside_days"][0]))
-    return f"from {begin:%b %Y}"
+    return f"{begin:%b %Y}"
 
 
 def _stitched(series: Mapping[str, Any]) -> Picture | None:
@@ -212,8 +218,8 @@ def _parameters(series: Mapping[str, Any]) -> Picture | None:
     values = ", ".join(f"{name} {value:g}" for name, value in chosen.items())
     others = ", median over the other parameters" if len(chosen) > 2 else ""
     note = (
-        f"Sharpe ratio by parameter{others}; {len(points)} sets were scored. The frame marks what was chosen: "
-        f"{values}. It should stand on a plateau, not on a lonely peak. A dot was not tried."
+        f"Sharpe ratio by parameter{others}; {len(points)} sets were scored. The frame marks what was "
+        f"chosen: {values}. It should stand on a plateau, not on a lonely peak. A dot was not tried."
     )
     return Picture("The neighbourhood of its parameters", drawing, (), note)
 
@@ -238,10 +244,10 @@ def _trades(series: Mapping[str, Any]) -> Picture | None:
 
     x = charts.Axis(float(edges[0]), float(edges[-1]), tuple((v, show(v)) for v, _ in marks))
     won, middle = float((values > 0).mean()), float(np.median(values))
-    what = f"{values.size} trades, {percent(won)} won; median {show(middle)}, mean {show(float(values.mean()))}"
-    note = f"{what}.{_concentration(values)} What lies far out is counted in the outermost bars. " + (
-        "1 R is what a trade risked at its stop." if unit == "R" else "In per cent of the capital at the start."
-    )
+    what = f"{values.size} trades, {percent(won)} won; "
+    what += f"median {show(middle)}, mean {show(float(values.mean()))}"
+    meaning = "1 R is what a trade risked at its stop." if unit == "R" else "Per cent of the first capital."
+    note = f"{what}.{_concentration(values)} What lies far out is counted in the outermost bars. {meaning}"
     drawing = charts.bar_chart(f"Histogram of {what}", bars, x, charts.value_axis(0.0, float(counts.max())))
     return Picture("What single trades brought", drawing, (("gain", "won"), ("loss", "lost")), note)
 
@@ -286,5 +292,3 @@ def _array(series: Mapping[str, Any], name: str) -> FloatArray:
     if not isinstance(values, (list, tuple)) or not all(isinstance(v, (int, float)) for v in values):
         return np.empty(0)
     return np.array(values, np.float64)
-
-

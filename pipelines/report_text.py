@@ -60,7 +60,7 @@ GATES: Mapping[str, GateText] = {
         8,
         "Shadow",
         "shadow",
-        "On bars newer still, does the executor decide bit for bit as the backtest, within the expected band?",
+        "On bars newer still, does the executor decide bit for bit as the backtest, within its band?",
     ),
     "canary": GateText(9, "Canary", "canary", "With a small share of the risk, are its fills as modelled?"),
     "promote": GateText(
@@ -311,8 +311,9 @@ def changes(
                 lines += [f"{title(gate)}: {line}" for line in _gap(gate, name, figure, found, holdout_share)]
     if any(verdict.outcome is Outcome.FAIL for verdict in verdicts.values()):
         lines.append(
-            "A refusal stands for these data. Tuning on until it passes spends further looks, and each look makes "
-            "the overfitting gate harder; a new idea, or bars that do not exist yet, are the honest ways on."
+            "A refusal stands for these data. Tuning on until it passes spends further looks, and each look "
+            "makes the overfitting gate harder; a new idea, or bars that do not exist yet, are the honest "
+            "ways on."
         )
     return lines
 
@@ -327,8 +328,8 @@ def _gap(
     elif name == "research_days":
         days = math.ceil(gap / (1.0 - holdout_share))
         yield (
-            f"{math.ceil(gap):,} more days of research data are missing, which is about {days:,} more days of "
-            f"candles, since {holdout_share:.0%} are set aside for the holdout."
+            f"{math.ceil(gap):,} more days of research data are missing, which is about {days:,} more days "
+            f"of candles, since {holdout_share:.0%} are set aside for the holdout."
         )
     elif name in ("strategy_bars", "n_bars"):
         yield f"{math.ceil(gap):,} more bars are missing."

@@ -45,5 +45,6 @@ def measure(spec: Spec, world: World, research_p: float) -> Evidence:
     series = {
         "time": [int(t) for t in thinned(opened.bars.time[part].astype(np.float64))],
         "equity": thinned(result.equity[part]),
+        "close": thinned(opened.bars.close[part]),
     }
     return Evidence("holdout", figures, bound, insufficient, series=series)

@@ -45,11 +45,13 @@ def measure(spec: Spec, world: World) -> Evidence:
         "n_bars": float(bars.n - start),
         "n_trades": batch.metrics["n_trades"],
         "return": batch.metrics["return"],
+        "max_drawdown": batch.metrics["max_drawdown"],
         "band_probability": _band(spec, world, forward),
     }
     series = {
         "time": [int(t) for t in thinned(bars.time[start:].astype(np.float64))],
         "equity": thinned(batch.equity[start:]),
+        "close": thinned(bars.close[start:]),
     }
     return Evidence("shadow", figures, bound, series=series)
 

@@ -32,6 +32,8 @@ Runner = Callable[[Bars], Recording]
 
 N_TESTED: Final = 4_000  # strategy bars, besides the warm-up
 N_SIGNALS_WANTED: Final = 8  # with fewer, more bars are tested, up to all there are
+N_AFFORDABLE: Final = 32_000  # strategy bars that every cut may rerun; with more there are fewer cuts
+LEAST_CUTS: Final = 6
 
 AT_OPEN: Final = (
     reasons.ENTRY,
@@ -111,7 +113,8 @@ def check_lookahead(
         eight entry signals.
     regimes : needed where the strategy declares regimes, else left out.
     seed : of noise and of the choice of cuts.
-    n_cuts : cuts, and bars whose own close is moved. Each cut costs five runs, each own close two.
+    n_cuts : cuts, and bars whose own close is moved. Each cut costs five runs, each own close two, so
+        there are fewer, down to six, when rare signals ask for more than 32,000 strategy bars.
     runner : how a strategy runs over bars, from the first one; None for the engine.
 
     Returns
@@ -128,6 +131,9 @@ def check_lookahead(
     random = np.random.default_rng(seed)
     if (fault := _again(tested)) is not None:
         return _report(tested, 0, 0, [fault], [])
+    n_rerun = tested.whole.decided_at.shape[0]
+    if n_rerun > N_AFFORDABLE:
+        n_cuts = min(n_cuts, max(LEAST_CUTS, n_cuts * N_AFFORDABLE // n_rerun))
     cuts = _choose_cuts(tested, n_cuts, random)
     faults = [fault for cut in cuts for fault in _faults_of_cut(tested, int(cut), seed)]
     moved = _choose_own_closes(tested, n_cuts, random)

@@ -78,7 +78,9 @@ class WalkForward:
 
     @property
     def share_profitable(self) -> float:
-        """Share of folds with a positive out-of-sample return."""
+        """Share of folds with a positive out-of-sample return; NaN when no position was ever held."""
+        if not self.daily.any():
+            return math.nan
         return float(np.mean([fold.outside_return > 0 for fold in self.folds]))
 
 

@@ -5,9 +5,9 @@ of its first value is left. Here the strategy is started at several bars, and it
 with those of a run from the first bar: from the derived number of bars on, all must agree.
 
 What depends on an event, such as `bars_since`, is not known before that event has happened once, however
-long that takes. A start is therefore compared from the bar on which every such value agrees, and the
-report says how long that took. Starts lie where a bar of the timeframe begins, since half a first bar is
-another bar.
+long that takes. A start is therefore compared from a warm-up after the bar on which every such value
+agrees, since windows may lie over them, and the report says how long that took. Starts lie where a bar of
+the timeframe begins, since half a first bar is another bar.
 """
 
 from __future__ import annotations
@@ -174,7 +174,8 @@ def _compare(strategy: Compiled, bars: Bars, terms: Terms, whole: Recording, at:
     acts = _acts(whole)[:, first : first + m] != _acts(later)[:, :m]
     waited = _event_bars(strategy, whole, later, first, m, derived)
     counted = np.flatnonzero(acts.any(axis=0))
-    counted = counted[(counted + 1 < derived) | (counted >= waited + derived)] if waited else counted
+    if waited:
+        counted = counted[(counted + 1 < derived) | (counted >= waited + derived)]
     needed = int(counted[-1]) + 2 if counted.shape[0] else 1
     late = counted[counted + 1 >= derived]
     fault = None
@@ -195,17 +196,22 @@ def _acts(run: Recording) -> BoolArray:
 def _event_bars(
     strategy: Compiled, whole: Recording, later: Recording, first: int, m: int, derived: int
 ) -> int:
-    """Return the strategy bars from a later start until event-dependent values agree; 0 when none waited."""
+    """Return the strategy bars from a later start until event-dependent values agree; 0 when none waited.
+
+    Values that part again after the warm-up are not waiting any more, but wrong.
+    """
     events = _events(strategy)
     if not events.shape[0]:
         return 0
     kept = np.unique(np.concatenate([_conditions(strategy), events]))
     rows = np.searchsorted(kept, events)
     a, b = whole.registers[rows, first : first + m], later.registers[rows, :m]
-    agree = np.all((a == b) | (np.isnan(a) & np.isnan(b)), axis=0)
-    agree[: derived - 1] = False
-    settled = int(np.argmax(agree)) if agree.any() else m
-    return settled if settled > derived - 1 else 0
+    apart = ~np.all((a == b) | (np.isnan(a) & np.isnan(b)), axis=0)
+    early = np.flatnonzero(apart[:derived])
+    settled = int(early[-1]) + 1 if early.shape[0] else 0
+    while settled >= derived and settled < m and apart[settled]:
+        settled += 1
+    return settled
 
 
 def _regime_faults(known: CompiledRegimes, bars: Bars, starts: IntArray) -> Iterator[tuple[int, Fault]]:

@@ -31,7 +31,7 @@ from tests.live_shadow.made_up import (
     colours,
     executor,
     green,
-    packaged_regimes,
+    quick,
     slot,
     strategy,
 )
@@ -70,7 +70,7 @@ def two_slots() -> Executor:
         slot(strategy("breakout_4h"), risk_share=0.4, regimes=("trend_up", "range_lowvol")),
     ]
     limits = replace(UNLIMITED, risk_per_trade=0.02, daily_loss=0.01, drawdown=0.03, cooldown_bars=5)
-    return executor(slots, limits=limits, terms=Terms(), regimes=packaged_regimes())
+    return executor(slots, limits=limits, terms=Terms(), regimes=quick())
 
 
 @settings(max_examples=10)
@@ -361,5 +361,5 @@ def test_the_own_books_use_the_raw_regime_and_the_account_the_confirmed_one() ->
     bars = candles(9, 6_000)
     run = two_slots()
     events = run.advance(bars)
-    assert events.regime.tolist() == regime_codes(packaged_regimes().compiled, bars).tolist()
+    assert events.regime.tolist() == regime_codes(quick().compiled, bars).tolist()
     assert (events.regime != events.account[:, core.CONFIRMED]).any()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from research_lab.bars import Bars, read_candles
 from research_lab.dsl.regimes import RegimeSet
@@ -18,6 +19,7 @@ from research_lab.validation.difference import differing, first_difference
 from research_lab.validation.lookahead import AGAIN, OWN_CLOSE, LookaheadReport, check_lookahead
 from research_lab.validation.poison import BEYOND_OPEN, CUT_OFF, MISSING, poisoned
 from research_lab.validation.recording import Recording, record
+from tests.strategies_of_specs import specs
 
 LIBRARY = Path(__file__).parents[3] / "research_lab" / "strategies"
 NAMES = sorted(path.stem for path in LIBRARY.glob("*.yaml") if path.stem != "regimes")
@@ -85,6 +87,15 @@ def test_no_strategy_of_the_library_looks_ahead(name: str, regimes: RegimeSet) -
     assert report.outcome == "PASS", report.sentence
     assert report.n_cuts == report.n_own_closes == 24
     assert report.n_signals > 0
+
+
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
+@given(specs("1h"))
+def test_no_strategy_of_the_language_looks_ahead(spec: Spec) -> None:
+    report = check_lookahead(
+        spec, hourly(800), TERMS, load_regimes(LIBRARY / "regimes.yaml"), seed=1, n_cuts=4
+    )
+    assert report.outcome != "FAIL", report.sentence
 
 
 def test_strategies_do_not_look_ahead_on_real_bars(

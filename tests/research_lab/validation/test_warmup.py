@@ -107,6 +107,12 @@ def test_waiting_for_an_event_is_no_fault_and_is_told() -> None:
     assert "event" in report.sentence
 
 
+def test_a_window_over_an_event_waits_with_it() -> None:
+    report = checked(simple("highest(bars_since(close > open), 12) < 100"))
+    assert report.passed, report.sentence
+    assert 0 < report.event_bars < report.derived_bars
+
+
 def test_without_events_nothing_waits() -> None:
     assert checked(simple("close > sma(close, 30)")).event_bars == 0
 
