@@ -20,7 +20,7 @@ from research_lab.dsl.tree import CHAINS, Node
 from research_lab.engine import program as engine
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.program import N_INPUTS, Program, Union
-from research_lab.errors import LimitError
+from research_lab.errors import LimitError, SpecError
 
 _INPUT_ROW = {name: row for row, name in enumerate(INPUTS)}
 
@@ -66,7 +66,7 @@ class Linker:
         window, share, reads = 0, 0.0, []
         for argument, arg in zip(function.arguments, node.args, strict=True):
             if argument.kind == "window":
-                window = int(float(arg.value or 0))
+                window = _whole_bars(node, arg)
             elif argument.kind == "share":
                 share = float(arg.value or 0)
             else:
@@ -109,6 +109,13 @@ class Linker:
         return sorted(found)
 
 
+def _whole_bars(node: Node, arg: Node) -> int:
+    bars = float(arg.value or 0)
+    if not bars.is_integer():
+        raise SpecError(f"{node.text[:60]} has a window of {bars:g} bars", remedy="bind whole bars")
+    return int(bars)
+
+
 @dataclass(frozen=True)
 class _Template:
     """A derived function's body, with arguments as parameters."""
@@ -131,7 +138,7 @@ def _substitute(node: Node, args: dict[str, Node]) -> Node:
 def _written_out(name: str) -> _Template:
     """Return a derived function's body, parsed once; its arguments' names stand for windows too."""
     function = FUNCTIONS[name]
-    windows = {a.name: (2.0,) for a in function.arguments if a.kind in ("window", "share")}
+    windows = {a.name: (2.0, 2.0, 1.0) for a in function.arguments if a.kind in ("window", "share")}
     series = {
         a.name: Node("param", (), ZERO, a.name)
         for a in function.arguments
@@ -150,6 +157,10 @@ def program_of(roots: Sequence[Node | None]) -> tuple[Program, int]:
     linker = Linker()
     numbers = [-1 if root is None else linker.number(root) for root in roots]
     code, values, n_state = _table(linker, linker.needed(numbers), {})
+    if n_state > limits.STATE_CELLS:
+        raise LimitError(
+            f"needs {n_state} cells of memory, more than {limits.STATE_CELLS}", remedy="use shorter windows"
+        )
     warmup = max((linker.warmup[k] for k in numbers if k >= 0), default=0)
     n_registers = N_INPUTS + len(linker.instructions)
     return Program(code, values, np.array(numbers, np.int64), n_registers, n_state), warmup
@@ -214,8 +225,4 @@ def _table(
         code[row, engine.WINDOW] = instruction.window
         values[row] = instruction.value
         place += engine.state_size(instruction.op, instruction.window)
-    if place > limits.STATE_CELLS:
-        raise LimitError(
-            f"needs {place} cells of memory, more than {limits.STATE_CELLS}", remedy="use shorter windows"
-        )
     return code, values, place

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import difflib
 import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,12 +49,12 @@ class Scope:
 
     Parameters
     ----------
-    params : every value that a parameter may take, by name: enough to check windows.
+    params : low end, high end and step of each parameter, by name: enough to check windows.
     definitions : trees by the names of `define`.
     where, line, column : of the text's first character, for errors.
     """
 
-    params: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    params: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     definitions: Mapping[str, Node] = field(default_factory=dict)
     where: str = "expression"
     line: int = 1
@@ -175,7 +176,7 @@ class _Parser:
         if name in FUNCTIONS:
             self._fail(f"{name} is a function", item.col_offset, f"write {FUNCTIONS[name].signature}")
         known = [*self.scope.definitions, *self.scope.params, *INPUTS]
-        self._fail(f"{name} is not known", item.col_offset, _did_you_mean(name, known))
+        self._fail(f"{name[:40]} is not known", item.col_offset, _did_you_mean(name, known))
 
     def _arithmetic(self, item: ast.BinOp, depth: int) -> Node:
         op = _BINARY[type(item.op)]
@@ -252,7 +253,7 @@ class _Parser:
     def _call(self, item: ast.Call, name: str, depth: int) -> Node:
         function = FUNCTIONS.get(name)
         if function is None:
-            self._fail(f"{name}() is not known", item.col_offset, _did_you_mean(name, list(FUNCTIONS)))
+            self._fail(f"{name[:40]}() is not known", item.col_offset, _did_you_mean(name, list(FUNCTIONS)))
         if item.keywords or any(isinstance(arg, ast.Starred) for arg in item.args):
             self._fail("arguments are given by place", item.col_offset, f"write {function.signature}")
         args = self._with_defaults(item, function, [self._node(arg, depth) for arg in item.args])
@@ -297,7 +298,7 @@ class _Parser:
                 place,
                 "write a number or a parameter",
             )
-        for value in self._values(node):
+        for value in self._values(node, whole=argument.kind == "window"):
             if argument.kind == "share" and not 0.0 <= value <= 1.0:
                 self._fail(f"share of {function.name}() is {value:g}", place, "write a number from 0 to 1")
             if argument.kind == "window" and value != int(value):
@@ -310,13 +311,26 @@ class _Parser:
                     LimitError if value > MAX_WINDOW else SpecError,
                 )
 
-    def _values(self, node: Node) -> list[float]:
-        """Return what a fixed expression may come to, at the extremes of its parameters."""
+    def _values(self, node: Node, *, whole: bool) -> list[float]:
+        """Return what a fixed expression may come to: at the extremes of its parameters where that is enough.
+
+        It is for sums and products with each parameter once, and for bars if all numbers are whole as well;
+        otherwise every combination is looked at.
+        """
         names = sorted(node.params)
         if len(names) > 3:
             self._fail("a window of more than three parameters", remedy="use fewer", error=LimitError)
+        ranges = [self.scope.params[name] for name in names]
+        plain = _is_multilinear(node) and not (whole and not _is_whole(node, ranges))
+        choices = [(low, high) if plain else _steps(low, high, step) for low, high, step in ranges]
+        if math.prod(len(choice) for choice in choices) > limits.WINDOWS:
+            self._fail(
+                f"{_short(node)} takes more than {limits.WINDOWS} values",
+                remedy="use larger steps",
+                error=LimitError,
+            )
         found = []
-        for corner in itertools.product(*(self.scope.params[name] for name in names)):
+        for corner in itertools.product(*choices):
             bound = node.bind(dict(zip(names, corner, strict=True)))
             if bound.op != "constant" or bound.value is None:
                 self._fail(f"{_short(node)} has no value", remedy="write a number or a parameter")
@@ -325,8 +339,33 @@ class _Parser:
 
 
 def _chain(op: str, parts: tuple[Node, ...]) -> Node:
-    node = Node(op, parts, CONDITION)
-    return node.args[0] if len(node.args) == 1 else node
+    return folded(Node(op, parts, CONDITION))
+
+
+def _steps(low: float, high: float, step: float) -> Sequence[float]:
+    """Return the values from low to high, at most one more than can be looked at."""
+    n = min(math.floor((high - low) / step + 1e-9) + 1, limits.WINDOWS + 1)
+    return [round(low + k * step, 12) for k in range(n)]
+
+
+def _leaves(node: Node) -> list[Node]:
+    return [leaf for arg in node.args for leaf in _leaves(arg)] if node.args else [node]
+
+
+def _is_multilinear(node: Node) -> bool:
+    """Whether a fixed expression adds and multiplies, each parameter once: extremes at the corners."""
+    names = [leaf.value for leaf in _leaves(node) if leaf.op == "param"]
+
+    def adds_or_multiplies(part: Node) -> bool:
+        plain = part.op in ("add", "subtract", "multiply", "negate") or not part.args
+        return plain and all(map(adds_or_multiplies, part.args))
+
+    return len(set(names)) == len(names) and adds_or_multiplies(node)
+
+
+def _is_whole(node: Node, ranges: Sequence[tuple[float, float, float]]) -> bool:
+    numbers = [float(leaf.value or 0.0) for leaf in _leaves(node) if leaf.op == "constant"]
+    return all(n.is_integer() for n in [*numbers, *(n for low, _, step in ranges for n in (low, step))])
 
 
 def _short(node: Node) -> str:

@@ -37,11 +37,14 @@ class Param:
     step: float
     default: float
 
+    @property
+    def n_values(self) -> int:
+        return math.floor((self.high - self.low) / self.step + 1e-9) + 1
+
     @cached_property
     def values(self) -> tuple[float, ...]:
         """Every value that tuning may take, ascending."""
-        n = math.floor((self.high - self.low) / self.step + 1e-9) + 1
-        return tuple(round(self.low + k * self.step, 12) for k in range(n))
+        return tuple(round(self.low + k * self.step, 12) for k in range(self.n_values))
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +91,7 @@ class Spec:
 
     @property
     def n_combinations(self) -> int:
-        return math.prod(len(param.values) for param in self.params.values())
+        return math.prod(param.n_values for param in self.params.values())
 
     @property
     def n_nodes(self) -> int:

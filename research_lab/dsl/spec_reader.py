@@ -26,7 +26,6 @@ from research_lab.errors import DimensionError, GauntletError, LimitError, SpecE
 from research_lab.strict_yaml import Document, Place, load_text
 from research_lab.timeframe import timeframe_ms
 
-_IN_R = re.compile(r"\s*(?P<multiple>.+?)\s*\*?\s*R\s*")
 _MAX_COMBINATIONS = 10_000_000
 _VOLATILITY_WINDOW = 64
 _YEAR_MS = 365 * 86_400_000
@@ -84,10 +83,20 @@ def _document(text: str | bytes, where: str) -> Document:
         plain = raw.decode("utf-8")
     except UnicodeDecodeError as fault:
         raise SpecError(f"byte {fault.start} is not UTF-8", where, remedy="save it as UTF-8 text") from None
+    _count_brackets(plain, where)
     try:
         return load_text(plain, where, SpecError)
     except RecursionError:
         raise LimitError("nested too deeply", where) from None
+
+
+def _count_brackets(text: str, where: str) -> None:
+    """Refuse deep nesting before it is parsed: PyYAML's time grows with the square of the depth."""
+    depth = 0
+    for match in re.finditer(r"[\[\]{}]", text):
+        depth = depth + 1 if match.group() in "[{" else max(depth - 1, 0)
+        if depth > limits.YAML_DEPTH:
+            raise LimitError(f"more than {limits.YAML_DEPTH} brackets [ or {{ are open at once", where)
 
 
 def _fit(form: type[Form], document: Document, where: str) -> Form:
@@ -143,7 +152,7 @@ class _Reader:
         if isinstance(text, (int, float)):
             return constant(float(text))
         line, column = self.document.mark(place)
-        ranges = {name: (param.low, param.high) for name, param in self.params.items()}
+        ranges = {name: (param.low, param.high, param.step) for name, param in self.params.items()}
         return parse_expression(text, Scope(ranges, self.definitions, self.where, line, column))
 
     def expression(self, place: Place, text: str | int | float, wanted: Dimension) -> Node:
@@ -164,7 +173,7 @@ class _SpecReader(_Reader):
         self.check_timeframe(form.timeframe)
         for name, param in form.params.items():
             self.params[name] = self._param(name, param)
-        if math.prod(len(param.values) for param in self.params.values()) > _MAX_COMBINATIONS:
+        if math.prod(param.n_values for param in self.params.values()) > _MAX_COMBINATIONS:
             self.fail(("params",), f"more than {_MAX_COMBINATIONS} combinations", "use larger steps", LimitError)
         self.define(form.define)
         conditions = self._conditions()
@@ -188,7 +197,7 @@ class _SpecReader(_Reader):
             self.fail(place, f"{name} is taken", "choose another name")
         if not low <= high:
             self.fail(place, f"range [{low:g}, {high:g}] is upside down", "write the lower end first")
-        if not form.step > 0 or (high - low) / form.step > 100_000:
+        if not form.step > 0 or (high - low) / form.step > limits.PARAM_VALUES:
             self.fail(place, f"step {form.step:g} does not fit the range", "write a step above zero")
         if not low <= form.default <= high:
             self.fail(place, f"default {form.default:g} lies outside {low:g} to {high:g}", "move one of them")
@@ -222,11 +231,11 @@ class _SpecReader(_Reader):
         return node
 
     def _multiple_of_r(self, place: Place, text: str, least: float) -> Node:
-        match = _IN_R.fullmatch(text)
-        if match is None:
+        multiple = text.strip().removesuffix("R").rstrip()
+        if not multiple or multiple == text.strip():
             self.fail(place, f"{text[:40]!r} is not in R", "write a multiple of the stop's distance: 1R, 1.5R")
         allowed = f"write {'0R or more' if least == 0 else 'more than 0R'}"
-        return self._fixed(place, match["multiple"], lambda v: v > 0 or (least == 0 and v == 0), allowed)
+        return self._fixed(place, multiple.removesuffix("*"), lambda v: v > 0 or (least == 0 and v == 0), allowed)
 
     def _takes(self) -> tuple[tuple[Node, Node], ...]:
         takes = []

@@ -7,6 +7,7 @@ when the node is made, so what is computed does not depend on how it was written
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
 
@@ -143,13 +144,19 @@ def number_text(value: float | str | None) -> str:
 
 
 def folded(node: Node) -> Node:
-    """Return arithmetic on numbers as its number; other nodes as they are."""
+    """Return arithmetic on numbers as its number, a chain of one as its member; other nodes as they are.
+
+    What has no finite value is left to the engine, where it is unknown.
+    """
+    if node.op in CHAINS and len(node.args) == 1:
+        return node.args[0]
     if node.op not in _ARITHMETIC or any(arg.op != "constant" for arg in node.args):
         return node
     numbers = [float(arg.value) for arg in node.args if arg.value is not None]
     if node.op == "divide" and numbers[1] == 0.0:
         return node
-    return constant(_ARITHMETIC[node.op](*numbers))
+    result = _ARITHMETIC[node.op](*numbers)
+    return constant(result) if math.isfinite(result) else node
 
 
 _ARITHMETIC: dict[str, Callable[..., float]] = {
