@@ -22,33 +22,33 @@ app = typer.Typer(
 
 INTERRUPTED = 130
 
-Workspace = Annotated[
+WorkspaceOption = Annotated[
     Optional[Path],  # noqa: UP045 -- typer reads the annotation at run time
     typer.Option("--workspace", "-w", help="Folder of the workspace. [env: GAUNTLET_WORKSPACE]"),
 ]
 
 
 @app.command(epilog="Example: live-shadow init --workspace ws")
-def init(workspace: Workspace = None) -> None:
+def init(workspace: WorkspaceOption = None) -> None:
     """Give a workspace its pinned limits, an empty enable_map and the symbols' rules.
 
     What exists is left alone: running it again changes nothing.
     """
     from live_shadow import governance, symbols
     from live_shadow.enable_map import EnableMap, dump_map, read_map
-    from live_shadow.places import Places
     from research_lab.durable import atomic_write
+    from research_lab.workspace import Workspace
 
-    places = Places.find(workspace)
-    places.executor.mkdir(parents=True, exist_ok=True)
-    limits = governance.init(places.root)
-    if not places.enable_map.exists():
-        atomic_write(places.enable_map, dump_map(EnableMap()))
-    rules = places.root / symbols.FILE
+    place = Workspace.find(workspace)
+    place.executor.mkdir(parents=True, exist_ok=True)
+    limits = governance.init(place.root)
+    if not place.enable_map.exists():
+        atomic_write(place.enable_map, dump_map(EnableMap()))
+    rules = place.root / symbols.FILE
     if not rules.exists():
         atomic_write(rules, symbols.DEFAULTS.read_bytes())
-    enabled = read_map(places.enable_map)
-    print(f"workspace  {places.root}")
+    enabled = read_map(place.enable_map)
+    print(f"workspace  {place.root}")
     print(f"limits     pinned {limits.hash[:12]}: {limits.risk_per_trade:.2%} risk per trade, "
           f"{limits.daily_loss:.2%} daily loss, {limits.drawdown_72h:.2%} drawdown, leverage "
           f"{limits.leverage:g}, {limits.max_slots} slots")  # fmt: skip
@@ -70,17 +70,17 @@ def replay(
         Optional[float],  # noqa: UP045
         typer.Option("--capital", help="Capital of a new account, quote currency. [default: 10000]"),
     ] = None,
-    workspace: Workspace = None,
+    workspace: WorkspaceOption = None,
 ) -> None:
     """Replay a candle file through the enable_map, and go on where the ledger ends.
 
     Ctrl-C stops between two bars; the next start continues with the bar after.
     """
     from live_shadow import replay as runner
-    from live_shadow.places import Places
+    from research_lab.workspace import Workspace
 
     feed = runner.Feed(data, funding, spot, capital)
-    outcome = runner.replay(Places.find(workspace), feed, _say)
+    outcome = runner.replay(Workspace.find(workspace), feed, _say)
     print(
         f"{outcome.n_taken:,} bars taken, {outcome.n_warm:,} to warm up, {outcome.n_known:,} known before, "
         f"{outcome.n_refused:,} refused"
@@ -100,18 +100,18 @@ def why(
         Optional[str],  # noqa: UP045
         typer.Option("--since", help="Count the reasons of all bars opened from this time on instead."),
     ] = None,
-    workspace: Workspace = None,
+    workspace: WorkspaceOption = None,
 ) -> None:
     """Say why it is trading or not: each slot's decision, what stands in the way, what must happen next."""
     from live_shadow import why as answers
     from live_shadow.ledger import Ledger
-    from live_shadow.places import Places
+    from research_lab.workspace import Workspace
 
     if at is not None and since is not None:
         raise UsageError("--at and --since together", "why", "give one of them")
     moment = _time(at, "--at")
     first = _time(since, "--since")
-    with Ledger.open(Places.find(workspace).ledger) as ledger:
+    with Ledger.open(Workspace.find(workspace).ledger) as ledger:
         if first is None:
             print(answers.describe(answers.standing(ledger, moment)))
         else:
@@ -119,13 +119,13 @@ def why(
 
 
 @app.command(epilog="Example: live-shadow status --workspace ws")
-def status(workspace: Workspace = None) -> None:
+def status(workspace: WorkspaceOption = None) -> None:
     """Print equity, profit, positions and the last bar."""
     from live_shadow import why as answers
     from live_shadow.ledger import Ledger
-    from live_shadow.places import Places
+    from research_lab.workspace import Workspace
 
-    with Ledger.open(Places.find(workspace).ledger) as ledger:
+    with Ledger.open(Workspace.find(workspace).ledger) as ledger:
         print(answers.describe_status(ledger))
 
 

@@ -14,23 +14,21 @@ from pathlib import Path
 
 import numpy as np
 
-import research_lab
 from live_shadow import core, governance
 from live_shadow.bookkeeping import Books, all_bar_bytes
 from live_shadow.enable_map import EnableMap, Entry, read_map
 from live_shadow.executor import BLOCK, Desk, Executor, quanta
 from live_shadow.instance_lock import instance_lock
 from live_shadow.ledger import Ledger, Rows, SlotRecord, Snapshot
-from live_shadow.places import Places
 from live_shadow.slots import Slot, limits_of, load_slots, read_slot, refuse_other_grid
-from live_shadow.symbols import rules_of
-from research_lab.bars import Bars, Market, read_candles
+from live_shadow.symbols import read_symbols
+from research_lab.bars import Bars, read_candles
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec_reader import load_regimes
 from research_lab.engine import broker, source_hash
-from research_lab.engine.broker import Terms
 from research_lab.errors import UsageError, WorkspaceError
 from research_lab.timeframe import timeframe_ms, timeframe_name, utc
+from research_lab.workspace import Workspace
 
 CAPITAL = 10_000.0
 
@@ -68,7 +66,7 @@ class Feed:
     capital: float | None = None
 
 
-def replay(places: Places, feed: Feed, say: Say) -> Outcome:
+def replay(workspace: Workspace, feed: Feed, say: Say) -> Outcome:
     """Replay a file of candles through the workspace's map.
 
     Parameters
@@ -86,46 +84,27 @@ def replay(places: Places, feed: Feed, say: Say) -> Outcome:
     WorkspaceError
         The ledger belongs to another market, grid, capital or engine.
     """
-    limits = governance.load(places.root)
-    enable_map = read_map(places.enable_map)
+    limits = governance.load(workspace.root)
+    enable_map = read_map(workspace.enable_map)
     governance.check_map(limits, enable_map)
     bars = read_candles(feed.data, funding=feed.funding, spot=feed.spot)
-    regimes = regimes_for(bars.step_ms)
+    regimes = regimes_for(workspace.regimes, bars.step_ms)
+    symbols = read_symbols(workspace.symbols)
     desk = Desk(
-        bars.step_ms, regimes, research_terms(bars.market), account_terms(bars.market, places.root),
+        bars.step_ms, regimes, symbols.research_terms(bars.market), symbols.account_terms(bars.market),
         limits_of(limits, enable_map),
     )  # fmt: skip
-    with instance_lock(places.lock), Ledger.open(places.ledger, write=True) as ledger:
-        session = _Session(places, ledger, desk, enable_map, bars, say)
+    with instance_lock(workspace.lock), Ledger.open(workspace.ledger, write=True) as ledger:
+        session = _Session(workspace, ledger, desk, enable_map, bars, say)
         if not session.start(feed.capital):
             return Outcome()
         with _stop_requests() as stopped:
             return session.run(stopped)
 
 
-def research_terms(market: Market) -> Terms:
-    """Return the terms of a slot's own book: those of the gates' policy, which a test compares."""
-    if market.perpetual:
-        return Terms(
-            fee=0.0005,
-            slippage=0.0005,
-            leverage=3.0,
-            maintenance=0.005,
-            liquidation_fee=0.005,
-            perpetual=True,
-        )
-    return Terms(fee=0.001, slippage=0.0005, maintenance=0.0, liquidation_fee=0.0)
-
-
-def account_terms(market: Market, root: Path | None = None) -> Terms:
-    """Return the account's terms: the same costs, with the symbol's steps and minima."""
-    rules = rules_of(market.name, root)
-    return replace(research_terms(market), lot=rules.lot, tick=rules.tick, min_notional=rules.min_notional)
-
-
-def regimes_for(base_ms: int) -> RegimeSet | None:
-    """Return the packaged regimes, None when bars of this grid cannot make theirs."""
-    regimes = load_regimes(Path(research_lab.__file__).parent / "strategies" / "regimes.yaml")
+def regimes_for(path: Path, base_ms: int) -> RegimeSet | None:
+    """Return a file's regimes, None when bars of this grid cannot make theirs."""
+    regimes = load_regimes(path)
     step_ms = timeframe_ms(regimes.timeframe)
     return regimes if base_ms <= step_ms and step_ms % base_ms == 0 else None
 
@@ -143,9 +122,9 @@ class _Session:
     """One run of the executor on a ledger: from the snapshot to the end of the feed."""
 
     def __init__(
-        self, places: Places, ledger: Ledger, desk: Desk, enable_map: EnableMap, bars: Bars, say: Say
+        self, workspace: Workspace, ledger: Ledger, desk: Desk, enable_map: EnableMap, bars: Bars, say: Say
     ) -> None:
-        self.places, self.ledger, self.desk = places, ledger, desk
+        self.workspace, self.ledger, self.desk = workspace, ledger, desk
         self.enable_map, self.bars, self.say = enable_map, bars, say
         self.limits = json.dumps({**asdict(desk.limits), "account": asdict(desk.account)}, sort_keys=True)
         self.last: int | None = None
@@ -154,7 +133,7 @@ class _Session:
 
     def start(self, capital: float | None) -> bool:
         """Load the snapshot or begin; return whether there is any slot to step."""
-        enabled, others = load_slots(self.enable_map, self.bars.market.name, self.places.spec)
+        enabled, others = load_slots(self.enable_map, self.bars.market.name, self.workspace.spec)
         refuse_other_grid(enabled, self.desk.base_ms)
         for entry in others:
             self.say(f"not served: {entry.name} on {entry.market}; this feed is {self.bars.market.name}")

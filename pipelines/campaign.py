@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from live_shadow.symbols import read_symbols
 from pipelines import candidates
 from pipelines.candidates import Candidate, Facts
 from pipelines.gates import (
@@ -28,7 +29,6 @@ from pipelines.gates.evidence import Evidence, Outcome, Verdict
 from pipelines.gates.policy import Policy, judge
 from pipelines.gates.world import World
 from pipelines.tracking import Tracker
-from pipelines.workspace import Workspace
 from research_lab.bars import DAY_MS, Bars
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, load_spec
@@ -39,6 +39,7 @@ from research_lab.scoring.scorer import Scorer
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.validation.walk_forward import choose_on_plateau
 from research_lab.validation.walk_forward import walk_forward as run_walk_forward
+from research_lab.workspace import Workspace
 
 GATES = (
     "static", "data", "lookahead", "backtest", "walk_forward", "overfitting", "holdout", "shadow",
@@ -152,7 +153,7 @@ def open_world(workspace: Workspace, bars: Bars, regimes: RegimeSet, policy: Pol
         divide(bars, policy.zones.holdout_share, policy.zones.forward_days * DAY_MS),
     )
     research = lake.research(bars)
-    terms = policy.terms(bars.market)
+    terms = read_symbols(workspace.symbols).research_terms(bars.market)
     scorer = Scorer(TrialLedger(workspace.trials), research, terms, regimes, campaign)
     return World(bars, research, lake, terms, regimes, policy, scorer)
 

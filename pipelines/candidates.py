@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 from pipelines.evidence_json import evidence_from_json, verdicts_from_json, verdicts_to_json
 from pipelines.gates.evidence import Evidence, Verdict
-from pipelines.workspace import Workspace
 from research_lab.durable import atomic_write, sync_folder
 from research_lab.errors import UsageError, WorkspaceError
+from research_lab.workspace import Workspace
 
 FORMAT = 1
 MIN_PREFIX = 4

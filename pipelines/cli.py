@@ -16,7 +16,7 @@ from research_lab.errors import GauntletError
 if TYPE_CHECKING:
     from pipelines.gates.evidence import Outcome
     from pipelines.lifecycle import Promoted
-    from pipelines.workspace import Workspace
+    from research_lab.workspace import Workspace
 
 REFUSED, INSUFFICIENT, INTERRUPTED = 3, 4, 130
 
@@ -37,9 +37,6 @@ WorkspaceOption = Annotated[
 PolicyOption = Annotated[
     Path | None,
     typer.Option("--policy", help="Limits to judge by.", show_default="the program's policy.yaml"),
-]
-RegimesOption = Annotated[
-    Path | None, typer.Option("--regimes", help="Market regimes.", show_default="the program's regimes.yaml")
 ]
 CandidateArgument = Annotated[str, typer.Argument(help="Name, or the first digits of the hash.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the difference, write nothing.")]
@@ -65,7 +62,6 @@ def run(
     spot: Annotated[Path | None, typer.Option("--spot", help="Spot candles, for the premium.")] = None,
     workspace: WorkspaceOption = "",
     policy: PolicyOption = None,
-    regimes: RegimesOption = None,
     promote_best: Annotated[bool, typer.Option("--promote", help="Promote what passes all gates.")] = False,
 ) -> None:
     """Run every strategy through gates 1 to 8.
@@ -75,21 +71,20 @@ def run(
     from pipelines.campaign import load_templates, run_campaign
     from pipelines.console import CampaignProgress, show_campaign
     from pipelines.gates.policy import DEFAULT, load_policy
-    from pipelines.lifecycle import regimes_path
     from research_lab.bars import read_candles
     from research_lab.dsl.spec_reader import load_regimes
 
     place = _workspace(workspace)
     templates = load_templates(strategies)
     limits = load_policy(policy or DEFAULT)
-    market_regimes = load_regimes(regimes or regimes_path())
+    market_regimes = load_regimes(place.regimes)
     bars = read_candles(data, funding=funding, spot=spot)
     typer.echo(f"{bars.market.name}: {bars.n:,} bars of {bars.timeframe}, {len(templates)} strategies")
     with CampaignProgress() as progress:
         result = run_campaign(place.create(), bars, templates, market_regimes, limits, progress)
     show_campaign(place, result, limits)
     for candidate in result.passed if promote_best else []:
-        _promote(place, candidate.hash, limits_path=policy, regimes_path_=regimes, dry_run=False, why="")
+        _promote(place, candidate.hash, limits_path=policy, dry_run=False, why="")
     _leave(result.outcome)
 
 
@@ -98,7 +93,6 @@ def promote(
     candidate: CandidateArgument,
     workspace: WorkspaceOption = "",
     policy: PolicyOption = None,
-    regimes: RegimesOption = None,
     dry_run: DryRunOption = False,
     why: Annotated[str, typer.Option("--why", help="The reason, for the audit log.")] = "",
 ) -> None:
@@ -106,9 +100,7 @@ def promote(
 
     Example: pipeline promote ema_atr --dry-run
     """
-    outcome = _promote(
-        _workspace(workspace), candidate, limits_path=policy, regimes_path_=regimes, dry_run=dry_run, why=why
-    )
+    outcome = _promote(_workspace(workspace), candidate, limits_path=policy, dry_run=dry_run, why=why)
     _leave(outcome)
 
 
@@ -184,7 +176,7 @@ def demo(
 
 
 def _workspace(option: str) -> Workspace:
-    from pipelines.workspace import Workspace
+    from research_lab.workspace import Workspace
 
     return Workspace.find(option)
 
@@ -194,20 +186,19 @@ def _promote(
     wanted: str,
     *,
     limits_path: Path | None,
-    regimes_path_: Path | None,
     dry_run: bool,
     why: str,
 ) -> Outcome:
     from pipelines.candidates import resolve
     from pipelines.gates.policy import DEFAULT, load_policy
-    from pipelines.lifecycle import promote_candidate, regimes_path
+    from pipelines.lifecycle import promote_candidate
     from research_lab.dsl.spec_reader import load_regimes
 
     candidate = resolve(workspace, wanted)
     done = promote_candidate(
         workspace,
         candidate,
-        load_regimes(regimes_path_ or regimes_path()),
+        load_regimes(workspace.regimes),
         load_policy(limits_path or DEFAULT),
         dry_run=dry_run,
         why=why,

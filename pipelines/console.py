@@ -11,7 +11,7 @@ from pipelines.campaign import GATES, CampaignResult
 from pipelines.gates.evidence import Outcome
 from pipelines.gates.policy import Policy
 from pipelines.map_history import status
-from pipelines.workspace import Workspace
+from research_lab.workspace import Workspace
 
 
 class CampaignProgress:

@@ -6,27 +6,29 @@ follow; in the second nothing should be promoted.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
 
+import research_lab
+from live_shadow.symbols import read_symbols
 from pipelines.campaign import CampaignResult, load_templates, run_campaign
 from pipelines.console import CampaignProgress, show_campaign
 from pipelines.gates.policy import Policy, load_policy
-from pipelines.lifecycle import promote_candidate, regimes_path
-from pipelines.workspace import Workspace
+from pipelines.lifecycle import promote_candidate
 from research_lab.bars import Bars, Market, write_candles
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.dsl.spec_reader import load_regimes
 from research_lab.engine.backtest import backtest
 from research_lab.market_data import worlds
+from research_lab.workspace import Workspace
 
 HOURS_A_YEAR = 365 * 24
 YEARS = 6
 SHARPE = 3.0
+STRATEGIES = Path(research_lab.__file__).parent / "strategies"
 EDGE = Market("synthetic", "EDGE/USDT")
 NOISE = Market("synthetic", "NOISE/USDT")
 
@@ -46,9 +48,7 @@ def run_demo(workspace: Workspace, seed: int) -> int:
     from live_shadow.governance import init
 
     init(workspace.root)
-    stage = Stage(
-        workspace, load_templates(regimes_path().parent), load_regimes(regimes_path()), load_policy()
-    )
+    stage = Stage(workspace, load_templates(STRATEGIES), load_regimes(workspace.regimes), load_policy())
     typer.echo(
         f"1. A world with a planted momentum edge: Sharpe {SHARPE:g} after costs over {YEARS} years of hours"
     )
@@ -80,9 +80,10 @@ def planted_world(stage: Stage, seed: int) -> Bars:
     """
     oracle = next(spec for spec in stage.templates if spec.name == "ema_atr")
     compiled = compile_spec(oracle)
+    terms = read_symbols(stage.workspace.symbols).research_terms(EDGE)
 
     def sharpe_of(bars: Bars) -> float:
-        return backtest(compiled, bars, stage.policy.terms(bars.market)).metrics["sharpe"]
+        return backtest(compiled, bars, terms).metrics["sharpe"]
 
     n = n_bars(stage.policy)
     return worlds.planted_with_sharpe(seed, n, SHARPE, sharpe_of, YEARS * HOURS_A_YEAR).bars
@@ -106,8 +107,9 @@ def _campaign(stage: Stage, bars: Bars, market: Market) -> tuple[Path, CampaignR
 
 def _promote_and_trade(stage: Stage, result: CampaignResult, data: Path) -> bool:
     """Promote what passed, show the map, and replay the forward bars through the executor."""
-    from live_shadow.places import Places
+    from live_shadow.ledger import Ledger
     from live_shadow.replay import Feed, replay
+    from live_shadow.why import describe_status
 
     if not result.passed:
         typer.echo("nothing passed all gates on the planted world: the power of one campaign is not 100 %")
@@ -121,7 +123,9 @@ def _promote_and_trade(stage: Stage, result: CampaignResult, data: Path) -> bool
     typer.echo(f"promoted {candidate}; enable_map.yaml:")
     typer.echo(stage.workspace.enable_map.read_text(encoding="utf-8"))
     typer.echo("Paper trading over the forward bars that no gate has seen:")
-    replay(Places(stage.workspace.root), Feed(data), lambda line: typer.echo(f"  {line}"))
+    replay(stage.workspace, Feed(data), lambda line: typer.echo(f"  {line}"))
+    with Ledger.open(stage.workspace.ledger) as ledger:
+        typer.echo(describe_status(ledger))
     return True
 
 
@@ -131,10 +135,3 @@ def _show_end(workspace: Workspace, result: CampaignResult) -> None:
         typer.echo(f"report:  {best.report_path}")
     typer.echo(f"why:     live-shadow why --workspace {workspace.root}")
     typer.echo(f"MLflow:  pipeline ui --workspace {workspace.root}")
-
-
-def fresh(workspace: Workspace) -> None:
-    """Remove what an earlier demo left; only a folder that a demo made is touched."""
-    marker = workspace.root / "data" / "synthetic_EDGE-USDT_1h.parquet"
-    if marker.exists():
-        shutil.rmtree(workspace.root)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from live_shadow.enable_map import Entry
 from pipelines import candidates, promotion
@@ -19,11 +18,11 @@ from pipelines.gates.world import World
 from pipelines.map_file import Promotion
 from pipelines.map_history import rollback, status
 from pipelines.tracking import Tracker, model_name
-from pipelines.workspace import Workspace
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.market_data.lake import Lake
+from research_lab.workspace import Workspace
 
 REQUIRED = (*GATES, "promote")
 CHAMPION = "champion"
@@ -147,10 +146,3 @@ def _champions(workspace: Workspace, candidate: Candidate, entries: Sequence[Ent
 def _end_of_evidence(world: World) -> datetime:
     bars, _ = shadow_bars(world)
     return datetime.fromtimestamp(bars.interval[1] / 1000, UTC)
-
-
-def regimes_path() -> Path:
-    """Return the regimes that come with the program."""
-    import research_lab
-
-    return Path(research_lab.__file__).parent / "strategies" / "regimes.yaml"

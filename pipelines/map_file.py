@@ -22,9 +22,9 @@ from live_shadow.enable_map import EnableMap, Entry, dump_map, parse_map, utc_te
 from pipelines import candidates
 from pipelines.audit import Audit, Change, close_intent, read_audit, write_intent
 from pipelines.gates.evidence import Outcome
-from pipelines.workspace import Workspace
 from research_lab.durable import atomic_write, remove_leftovers
 from research_lab.errors import GauntletError, GovernanceError, LockedError, MapError, WorkspaceError
+from research_lab.workspace import Workspace
 
 LOCK_TIMEOUT_S = 60.0
 LOCK_POLL_S = 0.005

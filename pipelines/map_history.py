@@ -10,9 +10,9 @@ from live_shadow.enable_map import EnableMap, dump_map, parse_map
 from pipelines.audit import Audit, Change
 from pipelines.gates.evidence import Outcome
 from pipelines.map_file import OpenMap, Promotion, Request, opened_map, renewed, unchanged, write
-from pipelines.workspace import Workspace
 from research_lab.durable import GENESIS
 from research_lab.errors import MapError, UsageError
+from research_lab.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from pipelines.candidates import Candidate
 from pipelines.gates.evidence import Outcome, Verdict
 from pipelines.map_file import Promotion, Request, opened_map, renewed, unchanged, write
 from pipelines.map_history import Status, adopt, retire, rollback, status
-from pipelines.workspace import Workspace
 from research_lab.errors import MapError, UsageError
+from research_lab.workspace import Workspace
 
 __all__ = [
     "REQUIRED",

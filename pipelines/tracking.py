@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock, Timeout
 
-from pipelines.workspace import Workspace
 from research_lab.errors import LockedError, TrackingError, UsageError
+from research_lab.workspace import Workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

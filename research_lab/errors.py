@@ -49,9 +49,7 @@ class GauntletError(Exception):
 class SpecError(GauntletError):
     """A strategy text is wrong at a known line and column, both counted from 1."""
 
-    def __init__(
-        self, what: str, where: str = "", line: int = 0, column: int = 0, remedy: str = ""
-    ) -> None:
+    def __init__(self, what: str, where: str = "", line: int = 0, column: int = 0, remedy: str = "") -> None:
         super().__init__(what, where, remedy)
         self.args = (what, where, line, column, remedy)
         self.line = line

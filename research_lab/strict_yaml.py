@@ -142,7 +142,7 @@ def load_file(path: Path, error: type[GauntletError]) -> Document:
 def read_text(path: Path, error: type[GauntletError]) -> str:
     """Return a file's text, refusing what is missing, too large or not UTF-8."""
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise error("the file does not exist", str(path)) from None

@@ -31,8 +31,7 @@ PARAMS = {"fast": (2, 6, 2), "slow": (8, 20, 4)}
 SHARES = ("0.1", "0.5", "0.85")
 
 _INPUTS = {
-    dimension: [name for name, (of, _) in INPUTS.items() if of == dimension]
-    for dimension in (*NUMBERS, BARS)
+    dimension: [name for name, (of, _) in INPUTS.items() if of == dimension] for dimension in (*NUMBERS, BARS)
 }
 
 
@@ -47,7 +46,9 @@ def expressions(dimension: Dimension, depth: int = 3) -> st.SearchStrategy[str]:
 @cache
 def _leaves(dimension: Dimension) -> st.SearchStrategy[str]:
     if dimension == CONDITION:
-        return st.sampled_from(["close > open", "volume >= prev(volume)", "premium < 0", "high == prev(high)"])
+        return st.sampled_from(
+            ["close > open", "volume >= prev(volume)", "premium < 0", "high == prev(high)"]
+        )
     if dimension == BARS:
         return st.just("bars_since(close > open)")
     if dimension == RATIO:
@@ -61,7 +62,9 @@ def _leaves(dimension: Dimension) -> st.SearchStrategy[str]:
 def _operators(dimension: Dimension, depth: int) -> st.SearchStrategy[str]:
     if dimension == CONDITION:
         part = expressions(CONDITION, depth - 1)
-        logic = st.tuples(part, st.sampled_from(["and", "or"]), part).map(lambda p: f"({p[0]}) {p[1]} ({p[2]})")
+        logic = st.tuples(part, st.sampled_from(["and", "or"]), part).map(
+            lambda p: f"({p[0]}) {p[1]} ({p[2]})"
+        )
         return st.one_of(logic, part.map(lambda text: f"not ({text})"), _comparisons(depth - 1))
     part = expressions(dimension, depth - 1)
     ratio = expressions(RATIO, depth - 1)
@@ -128,7 +131,14 @@ def spec_texts(draw: st.DrawFn, timeframe: str = "4h", depth: int = 3) -> str:
     side = draw(st.sampled_from(["long", "short", "both"]))
     sides = ("long", "short") if side == "both" else (side,)
     condition, distance = expressions(CONDITION, depth), _distances(depth - 1)
-    lines = ["spec: 1", "name: drawn", "hypothesis: chance", f"timeframe: {timeframe}", f"side: {side}", "params:"]
+    lines = [
+        "spec: 1",
+        "name: drawn",
+        "hypothesis: chance",
+        f"timeframe: {timeframe}",
+        f"side: {side}",
+        "params:",
+    ]
     lines += [f"  {n}: {{range: [{a}, {b}], step: {s}, default: {a}}}" for n, (a, b, s) in PARAMS.items()]
     lines += [f"define:\n  part: {draw(condition)}"]
     for one in sides:
@@ -156,7 +166,8 @@ REGIME_LINE = f"regimes: [{', '.join(REGIMES[2:])}]"
 def _distances(depth: int) -> st.SearchStrategy[str]:
     """Return distances in price that are above zero as a rule, and unknown or below at times."""
     return st.one_of(
-        st.sampled_from([1, 2, 3]).map(lambda k: f"{k} * atr(5)"), expressions(PRICE, depth).map(lambda x: f"0.02 * ({x})")
+        st.sampled_from([1, 2, 3]).map(lambda k: f"{k} * atr(5)"),
+        expressions(PRICE, depth).map(lambda x: f"0.02 * ({x})"),
     )
 
 

@@ -5,6 +5,7 @@ The fills are replayed through an independent portfolio engine, which must get t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from pipelines.gates.evidence import Evidence
 from pipelines.gates.world import World, thinned
 from research_lab.dsl.spec import Spec
 from research_lab.engine.backtest import Backtest
-from research_lab.engine.jit import FloatArray
+from research_lab.errors import DataError
 from research_lab.scoring.scorer import Score
 
 
@@ -32,12 +33,13 @@ def measure(spec: Spec, world: World, plateau: float, tried: Sequence[Score] = (
     stressed = world.run(spec, bars, terms=costly)
     optimistic = world.run(spec, bars, terms=replace(terms, optimistic=True))
     sharpe = result.metrics["sharpe"]
+    difference, faults = _difference(world, result)
     figures = {
         **result.metrics,
         "sharpe_at_double_costs": stressed.metrics["sharpe"],
         "fill_interval": optimistic.metrics["sharpe"] - sharpe,
         "plateau": plateau,
-        "vectorbt_difference": _difference(world, result),
+        "vectorbt_difference": difference,
     }
     if abs(figures["fill_interval"]) < 1e-12:
         figures["fill_interval"] = 0.0
@@ -52,12 +54,15 @@ def measure(spec: Spec, world: World, plateau: float, tried: Sequence[Score] = (
         "chosen": spec.values,
         "trade_pnl": thinned(result.trades["pnl"]),
     }
-    return Evidence("backtest", figures, world.bound_to(spec), series=series)
+    return Evidence("backtest", figures, world.bound_to(spec), faults=faults, series=series)
 
 
-def _difference(world: World, result: Backtest) -> float:
-    """Return the largest relative difference of equity to vectorbt's, over all bars."""
-    from research_lab.backtests.vectorbt_bridge import replay_equity
+def _difference(world: World, result: Backtest) -> tuple[float, tuple[str, ...]]:
+    """Return the largest difference of equity to vectorbt's, and what vectorbt refused to fill."""
+    from research_lab.backtests.vectorbt_bridge import deviation, replay_equity
 
-    other: FloatArray = replay_equity(world.research, result.fills, world.terms)
-    return float(np.max(np.abs(other - result.equity) / np.maximum(np.abs(result.equity), 1e-12)))
+    try:
+        other = replay_equity(world.research, result.fills, world.terms)
+    except DataError as fault:
+        return math.nan, (f"the independent engine does not take the fills: {fault.what}",)
+    return deviation(result.equity, other, 1.0), ()

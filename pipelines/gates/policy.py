@@ -14,16 +14,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipelines.gates.evidence import Evidence, Figure, Outcome, Verdict
-from research_lab.bars import Market
-from research_lab.engine.broker import Terms
 from research_lab.errors import GauntletError, WorkspaceError
 from research_lab.strict_yaml import fit, load_file
 from research_lab.validation.family_wise import holdout_level
 from research_lab.validation.walk_forward import Protocol
 
 DEFAULT = Path(__file__).with_name("policy.yaml")
-
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class PolicyError(WorkspaceError):
@@ -60,23 +56,6 @@ class Limit(_Form):
         return Figure(value, at_most, "<=", self.unit)
 
 
-class Costs(_Form):
-    """Costs of one kind of market, as fractions."""
-
-    fee: Share
-    slippage: Share
-    leverage: Annotated[float, Field(ge=1.0)] = 1.0
-    maintenance: Share = 0.0
-    liquidation_fee: Share = 0.0
-
-
-class MarketCosts(_Form):
-    """Costs by kind of market."""
-
-    spot: Costs
-    perpetual: Costs
-
-
 class ZoneRule(_Form):
     """How the data are divided."""
 
@@ -107,7 +86,6 @@ class Policy(_Form):
     """All limits and protocols of one campaign."""
 
     policy: Literal[1]
-    costs: MarketCosts
     zones: ZoneRule
     tuning: Tuning
     bootstrap: Bootstrap
@@ -121,17 +99,12 @@ class Policy(_Form):
 
     @cached_property
     def protocol_hash(self) -> str:
-        """SHA-256 over what decides evidence: costs, zones, tuning, bootstraps; limits do not."""
+        """SHA-256 over what decides evidence: zones, tuning, bootstraps; limits do not."""
         return hashlib.sha256(self.model_dump_json(exclude={"gates"}).encode()).hexdigest()
 
     @property
     def walk_forward(self) -> Protocol:
         return Protocol(**self.tuning.model_dump())
-
-    def terms(self, market: Market, **rules: float | bool) -> Terms:
-        """Return the costs and rules of a market."""
-        costs = self.costs.perpetual if market.perpetual else self.costs.spot
-        return Terms(perpetual=market.perpetual, **{**costs.model_dump(), **rules})
 
 
 def load_policy(path: Path = DEFAULT) -> Policy:

@@ -93,7 +93,7 @@ class Linker:
         if known is None:
             known = N_INPUTS + len(self.instructions)
             self.instructions.append(instruction)
-            self.warmup.append(lookback + max((self.warmup[k] for k in reads), default=0))
+            self.warmup.append(lookback + max((self.warmup[k] for k in reads), default=1))
             self._numbers[instruction] = known
         return known
 

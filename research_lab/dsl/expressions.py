@@ -86,13 +86,13 @@ class _Parser:
             self._fail("cannot be read", 0, "write it in smaller definitions", LimitError)
         return self._node(body, 0)
 
-    def _fail(
-        self, what: str, at: int = 0, remedy: str = "", error: type[SpecError] = SpecError
-    ) -> NoReturn:
+    def _fail(self, what: str, at: int = 0, remedy: str = "", error: type[SpecError] = SpecError) -> NoReturn:
         """Raise an error at a character of the text."""
         before = self.text[: self._indent() + at]
         line = self.scope.line + before.count("\n")
-        column = len(before) - (before.rfind("\n") + 1) + (self.scope.column if line == self.scope.line else 1)
+        column = (
+            len(before) - (before.rfind("\n") + 1) + (self.scope.column if line == self.scope.line else 1)
+        )
         raise error(what, self.scope.where, line, column, remedy)
 
     def _indent(self) -> int:
@@ -118,7 +118,9 @@ class _Parser:
             n_tokens += match.lastgroup is not None
             depth += {"(": 1, ")": -1}.get(match.group(), 0)
             if n_tokens > limits.TOKENS:
-                self._fail(f"more than {limits.TOKENS} words and signs", at, "split it with define", LimitError)
+                self._fail(
+                    f"more than {limits.TOKENS} words and signs", at, "split it with define", LimitError
+                )
             if depth > limits.DEPTH:
                 self._fail(f"brackets deeper than {limits.DEPTH}", at, "split it with define", LimitError)
             place = match.end()

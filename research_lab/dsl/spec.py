@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from research_lab.dsl import compiler, limits
-
-from research_lab.dsl.tree import Node, number_text
+from research_lab.dsl.tree import Node, constant, number_text
 from research_lab.engine import broker
 from research_lab.engine.jit import FloatArray
 from research_lab.engine.program import Union
@@ -115,9 +114,7 @@ class Spec:
             if param is None:
                 raise UsageError(f"{name} is no parameter", self.name, f"it has {', '.join(self.params)}")
             if not param.low <= value <= param.high:
-                raise UsageError(
-                    f"{name}={value:g} lies outside {param.low:g} to {param.high:g}", self.name
-                )
+                raise UsageError(f"{name}={value:g} lies outside {param.low:g} to {param.high:g}", self.name)
         params = {
             name: replace(param, default=float(values.get(name, param.default)))
             for name, param in self.params.items()
@@ -141,10 +138,10 @@ class Spec:
     def identity(self) -> str:
         """What is traded, parameters replaced by their values: the text that is hashed."""
         values = self.values
+        return self._said(lambda node: "" if node is None else node.bind(values).text)
 
-        def bound(node: Node | None) -> str:
-            return "" if node is None else node.bind(values).text
-
+    def _said(self, bound: Callable[[Node | None], str]) -> str:
+        """Return everything that is traded, line by line, each tree as the text that `bound` gives."""
         lines = [f"timeframe {self.step_ms}", f"side {self.side}"]
         lines += [f"{name} {bound(self.conditions.get(name))}" for name in CONDITIONS]
         lines += [f"stop {bound(self.stop)}", f"trail {bound(self.trail)} after {bound(self.trail_after)}"]
@@ -161,10 +158,20 @@ class Spec:
 
     @cached_property
     def template_hash(self) -> str:
-        """SHA-256 over the canonical text with every parameter at the low end: the family's identity."""
-        lowest = {name: param.low for name, param in self.params.items()}
-        ranges = [f"{p.low!r} {p.high!r} {p.step!r}" for p in self.params.values()]
-        return hashlib.sha256("\n".join([self.bind(lowest).identity, *ranges]).encode()).hexdigest()
+        """The family's identity: SHA-256 over what is traded, each parameter told by its range.
+
+        Neither names nor order of the parameters count, nor their values now.
+        """
+        ranges = {name: f"[{p.low!r}, {p.high!r}, {p.step!r}]" for name, p in self.params.items()}
+        trees = [
+            *self._roots(),
+            self.trail_after,
+            self.time_stop,
+            *(node for take in self.takes for node in take),
+        ]
+        used = frozenset().union(*(tree.params for tree in trees if tree is not None))
+        text = self._said(lambda node: "" if node is None else node.renamed(ranges).text)
+        return hashlib.sha256("\n".join([text, *sorted(ranges[name] for name in used)]).encode()).hexdigest()
 
     def canonical(self) -> str:
         """Return the strategy as canonical YAML, which parses back to the same strategy."""
@@ -187,8 +194,9 @@ class Spec:
             lines.append("take:")
         lines += [f"  - {{at: {scalar(f'{a.text} R')}, close: {scalar(c.text)}}}" for a, c in self.takes]
         if self.trail is not None:
-            after = scalar(f"{self.trail_after.text} R")
-            lines.append(f"trail: {{distance: {scalar(self.trail.text)}, after: {after}}}")
+            at_once = self.trail_after == constant(0.0)
+            after = "" if at_once else f", after: {scalar(f'{self.trail_after.text} R')}"
+            lines.append(f"trail: {{distance: {scalar(self.trail.text)}{after}}}")
         if self.breakeven:
             lines.append("breakeven: true")
         if self.time_stop is not None:
@@ -220,7 +228,9 @@ class Spec:
     def _number(self, node: Node) -> float:
         bound = node.bind(self.values)
         if bound.op != "constant" or bound.value is None:
-            raise SpecError(f"{node.text} has no fixed value", self.name, remedy="write a number or a parameter")
+            raise SpecError(
+                f"{node.text} has no fixed value", self.name, remedy="write a number or a parameter"
+            )
         return float(bound.value)
 
 
@@ -228,9 +238,7 @@ def compile_spec(spec: Spec) -> Compiled:
     """Return a strategy ready for the engine, at its parameters' values."""
     program, warmup = compiler.program_of(spec.bound_roots())
     if program.code.shape[0] > limits.INSTRUCTIONS:
-        raise LimitError(
-            f"{program.code.shape[0]} instructions, more than {limits.INSTRUCTIONS}", spec.name
-        )
+        raise LimitError(f"{program.code.shape[0]} instructions, more than {limits.INSTRUCTIONS}", spec.name)
     return Compiled(program, spec.plan(warmup), spec.step_ms)
 
 
@@ -253,4 +261,3 @@ def load_spec(path: Path) -> Spec:
     from research_lab.dsl.spec_reader import parse_spec, read_bytes
 
     return parse_spec(read_bytes(path), str(path))
-

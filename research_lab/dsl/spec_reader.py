@@ -18,6 +18,7 @@ from research_lab.dsl import limits
 from research_lab.dsl.dimensions import CONDITION, PRICE, RATIO, Dimension
 from research_lab.dsl.expressions import Scope, is_dimension, parse_expression
 from research_lab.dsl.regimes import RegimeSet
+from research_lab.dsl.registry import FUNCTIONS, INPUTS
 from research_lab.dsl.spec import CONDITIONS, REGIMES, Param, Spec, compile_spec
 from research_lab.dsl.spec_text import ParamForm, RegimeForm, SpecForm
 from research_lab.dsl.tree import Node, constant
@@ -29,7 +30,7 @@ from research_lab.timeframe import timeframe_ms
 _MAX_COMBINATIONS = 10_000_000
 _VOLATILITY_WINDOW = 64
 _YEAR_MS = 365 * 86_400_000
-_RESERVED = frozenset({"and", "or", "not", "if", "else", "in", "is", "lambda", "r"})
+_RESERVED = frozenset({"and", "or", "not", "if", "else", "in", "is", "lambda", "r", *INPUTS, *FUNCTIONS})
 
 Form = TypeVar("Form", bound=BaseModel)
 
@@ -78,7 +79,9 @@ def load_regimes(path: Path) -> RegimeSet:
 def _document(text: str | bytes, where: str) -> Document:
     raw = text.encode("utf-8", errors="surrogatepass") if isinstance(text, str) else text
     if len(raw) > limits.BYTES:
-        raise LimitError(f"larger than {limits.BYTES} bytes", where, remedy="a strategy is a page, not a book")
+        raise LimitError(
+            f"larger than {limits.BYTES} bytes", where, remedy="a strategy is a page, not a book"
+        )
     try:
         plain = raw.decode("utf-8")
     except UnicodeDecodeError as fault:
@@ -130,9 +133,7 @@ class _Reader:
         self.params: dict[str, Param] = {}
         self.definitions: dict[str, Node] = {}
 
-    def fail(
-        self, place: Place, what: str, remedy: str = "", error: type[SpecError] = SpecError
-    ) -> NoReturn:
+    def fail(self, place: Place, what: str, remedy: str = "", error: type[SpecError] = SpecError) -> NoReturn:
         line, column = self.document.mark(place)
         raise error(what, self.where, line, column, remedy)
 
@@ -174,7 +175,9 @@ class _SpecReader(_Reader):
         for name, param in form.params.items():
             self.params[name] = self._param(name, param)
         if math.prod(param.n_values for param in self.params.values()) > _MAX_COMBINATIONS:
-            self.fail(("params",), f"more than {_MAX_COMBINATIONS} combinations", "use larger steps", LimitError)
+            self.fail(
+                ("params",), f"more than {_MAX_COMBINATIONS} combinations", "use larger steps", LimitError
+            )
         self.define(form.define)
         conditions = self._conditions()
         stop = None if form.stop is None else self.expression(("stop",), form.stop, PRICE)
@@ -198,7 +201,11 @@ class _SpecReader(_Reader):
         if not low <= high:
             self.fail(place, f"range [{low:g}, {high:g}] is upside down", "write the lower end first")
         if not form.step > 0 or (high - low) / form.step > limits.PARAM_VALUES:
-            self.fail(place, f"step {form.step:g} does not fit the range", "write a step above zero")
+            self.fail(
+                place,
+                f"step {form.step:g} does not fit the range",
+                f"write a step above zero, at most {limits.PARAM_VALUES} values",
+            )
         if not low <= form.default <= high:
             self.fail(place, f"default {form.default:g} lies outside {low:g} to {high:g}", "move one of them")
         return Param(low, high, float(form.step), float(form.default))
@@ -233,9 +240,13 @@ class _SpecReader(_Reader):
     def _multiple_of_r(self, place: Place, text: str, least: float) -> Node:
         multiple = text.strip().removesuffix("R").rstrip()
         if not multiple or multiple == text.strip():
-            self.fail(place, f"{text[:40]!r} is not in R", "write a multiple of the stop's distance: 1R, 1.5R")
+            self.fail(
+                place, f"{text[:40]!r} is not in R", "write a multiple of the stop's distance: 1R, 1.5R"
+            )
         allowed = f"write {'0R or more' if least == 0 else 'more than 0R'}"
-        return self._fixed(place, multiple.removesuffix("*"), lambda v: v > 0 or (least == 0 and v == 0), allowed)
+        return self._fixed(
+            place, multiple.removesuffix("*"), lambda v: v > 0 or (least == 0 and v == 0), allowed
+        )
 
     def _takes(self) -> tuple[tuple[Node, Node], ...]:
         takes = []
@@ -256,7 +267,10 @@ class _SpecReader(_Reader):
         if self.form.time_stop is None:
             return None
         return self._fixed(
-            ("time_stop",), self.form.time_stop, lambda v: v >= 1 and v == int(v), "write whole bars, 1 or more"
+            ("time_stop",),
+            self.form.time_stop,
+            lambda v: v >= 1 and v == int(v),
+            "write whole bars, 1 or more",
         )
 
     def _size(self) -> tuple[int, Node]:
@@ -283,7 +297,9 @@ class _SpecReader(_Reader):
                 (self.form.trail is not None and self.form.trail.after is not None, ("trail", "after")),
             ):
                 if needed:
-                    self.fail(place, f"{place[0]} needs R, and there is no stop", "add stop: ..., e.g. 2 * atr(14)")
+                    self.fail(
+                        place, f"{place[0]} needs R, and there is no stop", "add stop: ..., e.g. 2 * atr(14)"
+                    )
         exits = [spec.conditions.get("exit_long"), spec.conditions.get("exit_short"), spec.stop, spec.trail]
         if not any(exits) and spec.time_stop is None:
             self.fail((), "it never exits", "add an exit condition, a stop, a trail or a time stop")

@@ -11,6 +11,7 @@ from research_lab.dsl import limits
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 Expression = Annotated[str, StringConstraints(max_length=limits.EXPRESSION_CHARACTERS)] | int | float
 Number = int | float
+Version = Annotated[int, Field(ge=1, le=1)]
 
 
 class _Form(BaseModel):
@@ -51,7 +52,7 @@ class SizeForm(_Form):
 class SpecForm(_Form):
     """A strategy file."""
 
-    spec: Literal[1]
+    spec: Version
     name: Name
     hypothesis: Annotated[str, StringConstraints(min_length=1, max_length=2_000)]
     timeframe: str
@@ -75,7 +76,7 @@ class SpecForm(_Form):
 class RegimeForm(_Form):
     """The regimes file: conditions in order of precedence, on one timeframe."""
 
-    spec: Literal[1]
+    spec: Version
     timeframe: str
     define: Annotated[dict[Name, Expression], Field(max_length=limits.DEFINITIONS)] = {}
     regimes: dict[str, Expression]

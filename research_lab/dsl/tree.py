@@ -121,6 +121,15 @@ class Node:
         args = self.args[1:] if self.op == "coalesce" else self.args
         return frozenset().union(*(arg.needs for arg in args))
 
+    def renamed(self, names: Mapping[str, str]) -> Node:
+        """Return the tree with parameters called otherwise, commutative arguments in their new order."""
+        if not self.params:
+            return self
+        if self.op == "param":
+            return Node("param", (), self.dimension, names[str(self.value)])
+        args = tuple(arg.renamed(names) for arg in self.args)
+        return Node(self.op, args, self.dimension, self.value)
+
     def bind(self, values: Mapping[str, float]) -> Node:
         """Return the tree with parameters replaced by numbers, and arithmetic on numbers done."""
         if not self.params:

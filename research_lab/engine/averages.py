@@ -38,9 +38,7 @@ def rma(state: FloatArray, x: FloatArray, out: FloatArray, n: int) -> None:
 
 
 @kernel
-def _recursive_average(
-    state: FloatArray, x: FloatArray, out: FloatArray, weight: float, ready: int
-) -> None:
+def _recursive_average(state: FloatArray, x: FloatArray, out: FloatArray, weight: float, ready: int) -> None:
     seen = state[0]
     y = state[1]
     for t in range(x.shape[0]):

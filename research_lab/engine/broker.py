@@ -367,11 +367,11 @@ def _step_bar(
     """Step one bar in the full order; return rows of fills, the next strategy bar, the decision."""
     high, low, close = inputs[1, t], inputs[2, t], inputs[3, t]
     trailing = outputs[TRAIL_DISTANCE] >= 0
-    if book[QUANTITY] != 0.0 or book[PENDING_SIDE] != 0.0:
-        if _something_happens(book, high, low, funding_due):
-            n_fills = _at_open(book, terms, plan, inputs[0, t], funding_due, bar, fills, n_fills)
-            n_fills = _inside(book, terms, plan, inputs[0, t], high, low, bar, fills, n_fills)
-            _watch(book, terms, plan)
+    busy = book[QUANTITY] != 0.0 or book[PENDING_SIDE] != 0.0
+    if busy and _something_happens(book, high, low, funding_due):
+        n_fills = _at_open(book, terms, plan, inputs[0, t], funding_due, bar, fills, n_fills)
+        n_fills = _inside(book, terms, plan, inputs[0, t], high, low, bar, fills, n_fills)
+        _watch(book, terms, plan)
     book[EQUITY] = money(book, terms) + book[QUANTITY] * close
     first = s
     while s < m and emitted_at[s] == t:
@@ -465,9 +465,7 @@ def _gap(
     """Close at an open beyond stop or liquidation; fill takes that the open has reached."""
     liquidation = _liquidation_level(book, terms)
     stop = book[STOP]
-    stop_first = not math.isnan(stop) and (
-        math.isnan(liquidation) or (stop - liquidation) * side >= 0.0
-    )
+    stop_first = not math.isnan(stop) and (math.isnan(liquidation) or (stop - liquidation) * side >= 0.0)
     level = stop if stop_first else liquidation
     if not math.isnan(level) and (price - level) * side <= 0.0:
         market = price * (1.0 - terms[SLIPPAGE] * side)
@@ -500,9 +498,7 @@ def _enter(
     book[HELD] = 0.0
     book[PENDING_EXIT] = 0.0
     book[TRADE_CASH] = 0.0
-    return _fill(
-        book, terms, side * quantity, market, terms[FEE], reasons.ENTRY, bar, fills, n_fills
-    )
+    return _fill(book, terms, side * quantity, market, terms[FEE], reasons.ENTRY, bar, fills, n_fills)
 
 
 @kernel
@@ -581,9 +577,7 @@ def _take(
         quantity = _whole_lots(share * remaining, terms)
         book[TAKES_DONE] += 1.0
         if share >= 1.0 or remaining - quantity < terms[LOT] * (1.0 - LOT_TOLERANCE):
-            n_fills = _close_all(
-                book, terms, price, terms[FEE], reasons.TAKE, bar, fills, n_fills
-            )
+            n_fills = _close_all(book, terms, price, terms[FEE], reasons.TAKE, bar, fills, n_fills)
         elif quantity > 0.0:
             n_fills = _fill(
                 book, terms, -side * quantity, price, terms[FEE], reasons.TAKE, bar, fills, n_fills

@@ -66,7 +66,7 @@ def quantile(state: FloatArray, x: FloatArray, out: FloatArray, n: int, share: f
     seen = int(state[0])
     place = int(state[1])
     rank = share * (n - 1)
-    below = int(math.floor(rank))
+    below = int(rank)
     above = below + 1 if below + 1 < n else below
     weight = rank - below
     ordered = state[2 + n :]

@@ -27,5 +27,7 @@ def kernel(function: Kernel) -> Kernel:
 
 def inlined_kernel(function: Kernel) -> Kernel:
     """Compile `function` like `kernel`, and always into its caller: for what runs on every bar."""
-    compiled: Kernel = njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)(function)
+    compiled: Kernel = njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)(
+        function
+    )
     return compiled

@@ -99,9 +99,7 @@ def accumulate(
 
 
 @kernel
-def daily(
-    time: IntArray, equity: FloatArray, first: int, n: int, first_day: int, out: FloatArray
-) -> None:
+def daily(time: IntArray, equity: FloatArray, first: int, n: int, first_day: int, out: FloatArray) -> None:
     """Write the equity at the last close of each UTC day; a bar belongs to the day it opens in.
 
     Parameters

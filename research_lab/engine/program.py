@@ -107,9 +107,7 @@ def state_size(op: int, window: int) -> int:
 
 
 @kernel
-def advance(
-    code: IntArray, values: FloatArray, state: FloatArray, registers: FloatArray, n: int
-) -> None:
+def advance(code: IntArray, values: FloatArray, state: FloatArray, registers: FloatArray, n: int) -> None:
     """Advance every instruction over the first n bars of the registers, in order.
 
     Parameters

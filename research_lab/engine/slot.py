@@ -80,9 +80,7 @@ def advance_slot(
     Parameters are those of `resampling.resample`, `program.advance` and `broker.step`; `registers`
     and `emitted_at` are scratch of width n + 1, `state` is the slot's memory, in place.
     """
-    m = resampling.resample(
-        state[:BOOK_AT], time, inputs, base_ms, step_ms, registers, emitted_at
-    )
+    m = resampling.resample(state[:BOOK_AT], time, inputs, base_ms, step_ms, registers, emitted_at)
     program.advance(code, values, state[PROGRAM_AT:], registers, m)
     return broker.step(
         state[BOOK_AT:PROGRAM_AT],
@@ -122,9 +120,7 @@ def advance_regimes(
     regime: FloatArray,
 ) -> None:
     """Write the regime's code after each base bar: the first condition that is true; 0 for none."""
-    m = resampling.resample(
-        state[:CODE_AT], time, inputs, base_ms, step_ms, registers, emitted_at
-    )
+    m = resampling.resample(state[:CODE_AT], time, inputs, base_ms, step_ms, registers, emitted_at)
     program.advance(code, values, state[REGIME_PROGRAM_AT:], registers, m)
     for s in range(m):
         found = 0.0
@@ -150,4 +146,3 @@ def blockwise(inputs: FloatArray) -> FloatArray:
     wide = np.empty((inputs.shape[0], inputs.shape[1] + 1))
     wide[:, :-1] = inputs
     return wide[:, :-1]
-

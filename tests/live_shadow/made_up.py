@@ -11,13 +11,13 @@ import numpy as np
 from live_shadow import governance
 from live_shadow.enable_map import EnableMap, Entry, Stage, dump_map, parse_map
 from live_shadow.executor import Desk, Executor, quanta
-from live_shadow.places import Places
 from live_shadow.slots import Limits, Slot, milliseconds
 from research_lab.bars import Bars, Market
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, load_spec
 from research_lab.dsl.spec_reader import load_regimes, parse_regimes, parse_spec
 from research_lab.engine.broker import Terms
+from research_lab.workspace import Workspace
 
 STRATEGIES = Path(__file__).resolve().parents[2] / "research_lab" / "strategies"
 SPOT = Market("synthetic", "BTC/USDT")
@@ -149,11 +149,11 @@ def executor(
     return Executor(Desk(base_ms, regimes, terms, terms, limits), slots, quanta(capital))
 
 
-def workspace(root: Path, entries: Sequence[tuple[Spec, Entry]] = (), **fields: object) -> Places:
+def workspace(root: Path, entries: Sequence[tuple[Spec, Entry]] = (), **fields: object) -> Workspace:
     """Return a workspace with pinned limits and a map of some strategies."""
     root.mkdir(parents=True, exist_ok=True)
     governance.init(root)
-    places = Places(root)
+    places = Workspace(root)
     for spec, _ in entries:
         path = places.spec(spec.hash)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -162,7 +162,7 @@ def workspace(root: Path, entries: Sequence[tuple[Spec, Entry]] = (), **fields: 
     return places
 
 
-def write_map(places: Places, entries: Sequence[Entry], **fields: object) -> None:
+def write_map(places: Workspace, entries: Sequence[Entry], **fields: object) -> None:
     made = EnableMap.model_validate(
         {"version": 1, "updated": datetime(2026, 1, 1, tzinfo=UTC), **fields, "entries": tuple(entries)}
     )

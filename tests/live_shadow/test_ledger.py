@@ -18,14 +18,15 @@ from live_shadow.bookkeeping import Books, client_order_id, units
 from live_shadow.enable_map import Stage, utc_time
 from live_shadow.executor import Executor, quanta, shadow_run
 from live_shadow.ledger import Ledger, Rows, SlotRecord
-from live_shadow.places import Places
-from live_shadow.replay import Feed, replay, research_terms
+from live_shadow.replay import Feed, replay
+from live_shadow.symbols import read_symbols
 from research_lab.bars import Bars, utc, write_candles
 from research_lab.engine import reasons
 from research_lab.engine.backtest import to_fills
 from research_lab.engine.broker import Terms
 from research_lab.engine.jit import FloatArray
 from research_lab.errors import LedgerError
+from research_lab.workspace import Workspace
 from tests.conftest import WHOLE
 from tests.live_shadow.made_up import (
     candles,
@@ -218,7 +219,7 @@ def test_a_ledger_of_another_format_is_refused(tmp_path: Path) -> None:
         pass
 
 
-def killed_workspace(root: Path, bars: Bars) -> tuple[Places, Path]:
+def killed_workspace(root: Path, bars: Bars) -> tuple[Workspace, Path]:
     since = utc_time(utc(int(bars.time[1_200])))
     entries = [
         (strategy("ema_atr"), entry(strategy("ema_atr"), since=since, risk_share=0.6)),
@@ -237,12 +238,21 @@ def contents(path: Path) -> dict[str, list[tuple[object, ...]]]:
         return {table: ledger.query(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables}
 
 
-def kill_at(places: Places, data: Path, goal: int) -> bool:
+def kill_at(workspace: Workspace, data: Path, goal: int) -> bool:
     """Start a replay in a process of its own, kill it after `goal` bars; return whether it was alive then."""
-    command = [sys.executable, "-m", "live_shadow.cli", "replay", "--data", str(data), "-w", str(places.root)]
+    command = [
+        sys.executable,
+        "-m",
+        "live_shadow.cli",
+        "replay",
+        "--data",
+        str(data),
+        "-w",
+        str(workspace.root),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        while process.poll() is None and n_taken(places.ledger) < goal:
+        while process.poll() is None and n_taken(workspace.ledger) < goal:
             os.sched_yield()
     finally:
         alive = process.poll() is None
@@ -285,7 +295,7 @@ def test_a_bar_written_in_two_transactions_would_be_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bars = candles(23, 1_230)
-    places, data = killed_workspace(tmp_path, bars)
+    workspace, data = killed_workspace(tmp_path, bars)
     real = Ledger._put_state
 
     def die_before_the_snapshot(self: Ledger, bar_time: int | None, state: FloatArray) -> None:
@@ -297,17 +307,19 @@ def test_a_bar_written_in_two_transactions_would_be_found(
         planted.setattr(Ledger, "_transaction", lambda _: nullcontext())
         planted.setattr(Ledger, "_put_state", die_before_the_snapshot)
         with pytest.raises(KeyboardInterrupt):
-            replay(places, Feed(data), lambda _: None)
+            replay(workspace, Feed(data), lambda _: None)
     with pytest.raises(LedgerError, match="UNIQUE"):
-        replay(places, Feed(data), lambda _: None)
+        replay(workspace, Feed(data), lambda _: None)
 
 
 def test_the_slots_of_the_ledger_are_the_shadow_run(tmp_path: Path) -> None:
     bars = candles(23, 1_300)
-    places, data = killed_workspace(tmp_path, bars)
-    replay(places, Feed(data), lambda _: None)
-    live = shadow_run(strategy("ema_atr"), bars, research_terms(bars.market), packaged_regimes(), 1_200)
-    with Ledger.open(places.ledger) as ledger:
+    workspace, data = killed_workspace(tmp_path, bars)
+    replay(workspace, Feed(data), lambda _: None)
+    live = shadow_run(
+        strategy("ema_atr"), bars, read_symbols().research_terms(bars.market), packaged_regimes(), 1_200
+    )
+    with Ledger.open(workspace.ledger) as ledger:
         rows = ledger.query(
             "SELECT slot_equity, slot_position, slot_reason FROM decisions WHERE slot = 1 ORDER BY time"
         )

@@ -15,11 +15,9 @@ from live_shadow import replay as replaying
 from live_shadow.enable_map import Entry, Stage, utc_time
 from live_shadow.instance_lock import instance_lock
 from live_shadow.ledger import Ledger
-from live_shadow.places import Places
-from live_shadow.replay import Feed, Outcome, account_terms, regimes_for, replay, research_terms
+from live_shadow.replay import Feed, Outcome, regimes_for, replay
 from live_shadow.slots import read_slot
 from live_shadow.why import describe, standing
-from pipelines.gates.policy import load_policy
 from research_lab.bars import Bars, Market, utc, write_candles
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
@@ -32,6 +30,7 @@ from research_lab.errors import (
     UsageError,
     WorkspaceError,
 )
+from research_lab.workspace import Workspace
 from tests.live_shadow.made_up import GREEN, candles, entry, strategy, workspace, write_map
 
 N, WARM = 300, 240
@@ -45,7 +44,7 @@ class Desk:
         self.since = utc_time(utc(int(bars.time[min(WARM, bars.n - 1)])))
         green = parse_spec(GREEN)
         told = entries or [(green, entry(green, since=self.since, risk_share=0.5))]
-        self.places: Places = workspace(root / "ws", told)
+        self.workspace: Workspace = workspace(root / "ws", told)
         self.data = root / "candles.parquet"
         self.said: list[str] = []
 
@@ -53,10 +52,10 @@ class Desk:
         given = self.bars if bars is None else bars
         write_candles(given.window(0, given.n if stop is None else stop), self.data)
         self.said.clear()
-        return replay(self.places, replace(Feed(self.data), **feed), self.said.append)  # type: ignore[arg-type]
+        return replay(self.workspace, replace(Feed(self.data), **feed), self.said.append)  # type: ignore[arg-type]
 
     def query(self, sql: str) -> list[tuple[object, ...]]:
-        with Ledger.open(self.places.ledger) as ledger:
+        with Ledger.open(self.workspace.ledger) as ledger:
             return ledger.query(sql)
 
 
@@ -157,10 +156,10 @@ def test_a_slot_that_stays_keeps_its_memory_when_the_map_changes(desk: Desk, tmp
     green = parse_spec(GREEN)
     kept = entry(green, since=desk.since, risk_share=0.5)
     new = entry(strategy("ema_atr"), since=desk.since, risk_share=0.0, stage=Stage.SHADOW)
-    path = desk.places.spec(new.candidate)
+    path = desk.workspace.spec(new.candidate)
     path.parent.mkdir(parents=True)
     path.write_text(strategy("ema_atr").canonical())
-    write_map(desk.places, [new, kept], version=2)
+    write_map(desk.workspace, [new, kept], version=2)
     desk.replay()
     same = "SELECT time, slot_equity, account_position, account_reason FROM decisions WHERE slot = 1"
     assert desk.query(same) == calm.query(same)
@@ -174,13 +173,13 @@ def test_a_new_slot_is_warmed_on_the_bars_before(desk: Desk, tmp_path: Path) -> 
         made = Desk(tmp_path / root, desk.bars.window(first, N))
         made.since = desk.since
         green = parse_spec(GREEN)
-        write_map(made.places, [entry(green, since=desk.since, risk_share=0.5)], version=1)
+        write_map(made.workspace, [entry(green, since=desk.since, risk_share=0.5)], version=1)
         made.replay(270 - first)
         added = entry(fresh, since=desk.since, risk_share=0.5)
-        path = made.places.spec(added.candidate)
+        path = made.workspace.spec(added.candidate)
         path.parent.mkdir(parents=True)
         path.write_text(fresh.canonical())
-        write_map(made.places, [entry(green, since=desk.since, risk_share=0.5), added], version=2)
+        write_map(made.workspace, [entry(green, since=desk.since, risk_share=0.5), added], version=2)
         made.replay()
         found = made.query(f"SELECT sum(slot_reason = {reasons.WARMING}) FROM decisions WHERE slot = 2")
         assert found == [(0 if first == 0 else 29,)]
@@ -194,7 +193,7 @@ def test_a_slot_that_left_the_map_stays_until_its_position_is_closed(tmp_path: P
     desk.replay(60)
     held = desk.query("SELECT account_position FROM decisions WHERE slot = 1 ORDER BY time")[-1][0]
     assert held
-    write_map(desk.places, [entry(other, risk_share=0.2)], version=2)
+    write_map(desk.workspace, [entry(other, risk_share=0.2)], version=2)
     desk.replay()
     rows = desk.query("SELECT account_position, account_reason FROM decisions WHERE slot = 1 ORDER BY time")
     assert 60 < len(rows) <= 81
@@ -209,7 +208,7 @@ def test_a_stage_reached_later_does_not_stop_the_own_book(tmp_path: Path) -> Non
     desk = Desk(tmp_path, candles(43, 120), [(green, entry(green, stage=Stage.SHADOW, risk_share=0.0))])
     desk.replay(60)
     later = utc_time(utc(int(desk.bars.time[90])))
-    write_map(desk.places, [entry(green, stage=Stage.CANARY, risk_share=0.2, since=later)], version=2)
+    write_map(desk.workspace, [entry(green, stage=Stage.CANARY, risk_share=0.2, since=later)], version=2)
     desk.replay()
     calm = Desk(tmp_path / "calm", desk.bars, [(green, entry(green, stage=Stage.SHADOW, risk_share=0.0))])
     calm.replay()
@@ -243,21 +242,21 @@ def test_another_market_and_another_capital_are_refused(desk: Desk) -> None:
 
 
 def test_a_second_executor_is_told_who_runs(desk: Desk) -> None:
-    with instance_lock(desk.places.lock), pytest.raises(LockedError, match=f"process {os.getpid()}"):
+    with instance_lock(desk.workspace.lock), pytest.raises(LockedError, match=f"process {os.getpid()}"):
         desk.replay()
     assert desk.replay(50).n_warm == 50
 
 
 def test_a_strategy_that_is_not_the_one_promoted_enables_nothing(desk: Desk) -> None:
     candidate = parse_spec(GREEN).hash
-    path = desk.places.spec(candidate)
+    path = desk.workspace.spec(candidate)
     path.write_text(GREEN.replace("0.5 * close", "0.4 * close"))
     with pytest.raises(MapError, match="the map names"):
         desk.replay()
     path.unlink()
     with pytest.raises(MapError, match="cannot be read"):
         desk.replay()
-    assert not desk.query("SELECT 1 FROM bars") if desk.places.ledger.exists() else True
+    assert not desk.query("SELECT 1 FROM bars") if desk.workspace.ledger.exists() else True
 
 
 def test_a_timeframe_that_the_map_invents_is_refused() -> None:
@@ -268,29 +267,22 @@ def test_a_timeframe_that_the_map_invents_is_refused() -> None:
 
 def test_a_map_that_asks_for_more_than_the_limits_is_refused(desk: Desk) -> None:
     green = parse_spec(GREEN)
-    write_map(desk.places, [entry(green, risk_share=1.5)])
+    write_map(desk.workspace, [entry(green, risk_share=1.5)])
     with pytest.raises(GovernanceError, match="risk_share"):
         desk.replay()
-    (desk.places.root / "governance.yaml").write_text("risk_per_trade: 1\n")
+    (desk.workspace.root / "governance.yaml").write_text("risk_per_trade: 1\n")
     with pytest.raises(GovernanceError, match="pinned"):
         desk.replay()
 
 
-@pytest.mark.parametrize("perpetual", [False, True])
-def test_the_own_books_pay_what_the_gates_policy_says(perpetual: bool) -> None:
-    market = Market("binanceusdm" if perpetual else "binance", "BTC/USDT", perpetual)
-    assert research_terms(market) == load_policy().terms(market)
-    assert account_terms(market).lot > 0.0
-
-
-def test_regimes_need_bars_that_make_theirs() -> None:
-    assert regimes_for(3_600_000) is not None
-    assert regimes_for(86_400_000) is None
+def test_regimes_need_bars_that_make_theirs(desk: Desk) -> None:
+    assert regimes_for(desk.workspace.regimes, 3_600_000) is not None
+    assert regimes_for(desk.workspace.regimes, 86_400_000) is None
 
 
 def test_why_names_the_account_limits_and_the_next_step(desk: Desk) -> None:
     desk.replay()
-    with Ledger.open(desk.places.ledger) as ledger:
+    with Ledger.open(desk.workspace.ledger) as ledger:
         text = describe(standing(ledger))
         now = standing(ledger)
     assert "next " in text and "daily" not in text and "loss today" in text
@@ -298,7 +290,7 @@ def test_why_names_the_account_limits_and_the_next_step(desk: Desk) -> None:
 
 
 def desk_equity(desk: Desk) -> float:
-    with Ledger.open(desk.places.ledger) as ledger:
+    with Ledger.open(desk.workspace.ledger) as ledger:
         snapshot = ledger.snapshot()
     assert snapshot is not None
     return float(snapshot.state[core.EQUITY])

@@ -16,7 +16,7 @@ from live_shadow.enable_map import Stage
 from pipelines import candidates, map_file, promotion
 from pipelines.candidates import Candidate, Facts
 from pipelines.gates.evidence import Evidence, Figure, Outcome, Verdict
-from pipelines.workspace import Workspace
+from research_lab.workspace import Workspace
 
 NOW = datetime(2026, 11, 20, 10, tzinfo=UTC)
 ALL_GATES = promotion.REQUIRED[Stage.CHAMPION]

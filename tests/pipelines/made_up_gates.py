@@ -12,9 +12,9 @@ from pipelines import candidates
 from pipelines.candidates import Candidate, Facts
 from pipelines.gates.evidence import Evidence, Verdict
 from pipelines.gates.policy import Policy, judge
-from pipelines.workspace import Workspace
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
+from research_lab.workspace import Workspace
 from tests.pipelines.made_up import digest
 
 DAY = 86_400_000

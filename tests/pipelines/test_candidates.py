@@ -12,8 +12,8 @@ import pytest
 from pipelines import candidates
 from pipelines.candidates import Candidate, load, resolve, save, save_evidence, save_verdicts
 from pipelines.gates.evidence import Evidence, Figure, Outcome, Verdict
-from pipelines.workspace import Workspace
 from research_lab.errors import UsageError, WorkspaceError
+from research_lab.workspace import Workspace
 from tests.pipelines.made_up import NOW, candidate, digest, facts
 
 

@@ -15,10 +15,10 @@ from pipelines import demo
 from pipelines.campaign import load_templates, run_campaign
 from pipelines.gates.evidence import Outcome
 from pipelines.gates.policy import load_policy
-from pipelines.lifecycle import promote_candidate, regimes_path
-from pipelines.workspace import Workspace
+from pipelines.lifecycle import promote_candidate
 from research_lab.bars import Bars
 from research_lab.dsl.spec_reader import load_regimes
+from research_lab.workspace import Workspace
 
 FIRST_SEED = 1001
 N_SEEDS = 20
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.proof
 def stage(tmp_path: Path) -> demo.Stage:
     workspace = Workspace.find(tmp_path).create()
     return demo.Stage(
-        workspace, load_templates(regimes_path().parent), load_regimes(regimes_path()), load_policy()
+        workspace, load_templates(demo.STRATEGIES), load_regimes(workspace.regimes), load_policy()
     )
 
 

@@ -18,7 +18,6 @@ from pipelines import candidates, map_file, promotion
 from pipelines.audit import read_audit
 from pipelines.gates.evidence import Figure, Outcome
 from pipelines.promotion import add, promote, retire, rollback, status
-from pipelines.workspace import Workspace
 from research_lab import durable
 from research_lab.errors import (
     GovernanceError,
@@ -28,6 +27,7 @@ from research_lab.errors import (
     UsageError,
     WorkspaceError,
 )
+from research_lab.workspace import Workspace
 from tests.pipelines import made_up
 from tests.pipelines.made_up import NOW, candidate, digest, passed, verdict
 

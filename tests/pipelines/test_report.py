@@ -16,8 +16,8 @@ from pipelines import campaign, candidates, report, report_charts, report_pictur
 from pipelines.campaign import CampaignResult, Examination
 from pipelines.gates.evidence import Evidence, Figure, Outcome
 from pipelines.gates.policy import Policy, judge, load_policy
-from pipelines.workspace import Workspace
 from research_lab.errors import WorkspaceError
+from research_lab.workspace import Workspace
 from tests.pipelines import made_up_gates as made_up
 
 POLICY = load_policy()

@@ -15,9 +15,9 @@ import pytest
 
 from pipelines import tracking
 from pipelines.tracking import Tracker, model_name
-from pipelines.workspace import Workspace
 from research_lab import durable
 from research_lab.errors import TrackingError, UsageError
+from research_lab.workspace import Workspace
 
 ROOT = Path(durable.__file__).parents[1]
 DIGEST = "ab" * 32
@@ -210,7 +210,7 @@ def test_a_broken_database_is_told_at_once(tmp_path: Path) -> None:
 
 def test_a_fresh_store_is_made_once_in_silence_by_processes_that_start_together(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from pipelines.workspace import Workspace\n"
+        "import sys; from pathlib import Path; from research_lab.workspace import Workspace\n"
         "from pipelines.tracking import Tracker\n"
         "assert 'mlflow' not in sys.modules\n"
         "t = Tracker(Workspace(Path(sys.argv[1])))\n"

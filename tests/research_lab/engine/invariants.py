@@ -5,6 +5,7 @@ The same checks judge the compiled engine and, in `test_planted_faults`, machine
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -47,9 +48,7 @@ class Machine(Protocol):
     def start(self) -> FloatArray:
         """Return the state before the first bar."""
 
-    def advance(
-        self, state: FloatArray, tape: Tape, first: int, last: int
-    ) -> tuple[FloatArray, FloatArray]:
+    def advance(self, state: FloatArray, tape: Tape, first: int, last: int) -> tuple[FloatArray, FloatArray]:
         """Advance over the bars from `first` to before `last`; return their rows and records."""
 
 
@@ -59,11 +58,13 @@ def block_cuts(n: int) -> st.SearchStrategy[list[int]]:
     return st.one_of(some, st.just(list(range(1, n))))
 
 
-def run(machine: Machine, tape: Tape, cuts: Cuts = (), state: FloatArray | None = None, first: int = 0) -> Answer:
+def run(
+    machine: Machine, tape: Tape, cuts: Cuts = (), state: FloatArray | None = None, first: int = 0
+) -> Answer:
     """Return what a machine says of the bars from `first` on, cut into blocks."""
     memory = machine.start() if state is None else state
     borders = [first, *(cut for cut in cuts if first < cut < tape.n), tape.n]
-    parts = [machine.advance(memory, tape, a, b) for a, b in zip(borders, borders[1:], strict=False)]
+    parts = [machine.advance(memory, tape, a, b) for a, b in itertools.pairwise(borders)]
     return Answer(
         np.concatenate([rows for rows, _ in parts], axis=1),
         np.concatenate([records for _, records in parts]),
@@ -148,9 +149,7 @@ class ProgramMachine:
     def start(self) -> FloatArray:
         return self.program.new_state()
 
-    def advance(
-        self, state: FloatArray, tape: Tape, first: int, last: int
-    ) -> tuple[FloatArray, FloatArray]:
+    def advance(self, state: FloatArray, tape: Tape, first: int, last: int) -> tuple[FloatArray, FloatArray]:
         registers = self.program.new_registers(last - first)
         registers[: program.N_INPUTS] = tape.inputs[:, first:last]
         program.advance(self.program.code, self.program.values, state, registers, last - first)
@@ -173,9 +172,7 @@ class SlotMachine:
         regime = np.empty(0) if self.regimes is None else self.regimes.new_state()
         return np.concatenate([self.strategy.new_state(), regime])
 
-    def advance(
-        self, state: FloatArray, tape: Tape, first: int, last: int
-    ) -> tuple[FloatArray, FloatArray]:
+    def advance(self, state: FloatArray, tape: Tape, first: int, last: int) -> tuple[FloatArray, FloatArray]:
         block, n = tape.window(first, last), last - first
         regime = np.zeros(n)
         emitted_at = np.zeros(n + 1, np.int64)

@@ -75,7 +75,9 @@ def test_the_broker_agrees_with_the_slow_one(campaign_share: float) -> None:
             slow, fast = asked.run(), play(asked, cuts)
             assert not (found := difference(slow, fast)), f"case {k}, optimistic {optimistic}: {found}"
             seen.update(fill.reason for fill in slow.fills)
-    assert set(seen) == set(REASON_NAMES.values()), f"never happened: {set(REASON_NAMES.values()) - set(seen)}"
+    assert set(seen) == set(REASON_NAMES.values()), (
+        f"never happened: {set(REASON_NAMES.values()) - set(seen)}"
+    )
 
 
 @pytest.mark.proof

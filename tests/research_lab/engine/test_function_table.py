@@ -228,7 +228,9 @@ def test_each_row_uses_what_it_stands_for() -> None:
 def test_a_function_equals_its_oracle(name: str, shape: str) -> None:
     tape = shaped(shape, N_BARS)
     for row in TABLE[name]:
-        assert_close(outputs(row.text, tape), row.meaning(tape), f"{shape}: {row.text}"[len(shape) + 2 :], tape)
+        assert_close(
+            outputs(row.text, tape), row.meaning(tape), f"{shape}: {row.text}"[len(shape) + 2 :], tape
+        )
 
 
 @pytest.mark.parametrize("text", DERIVED)
@@ -262,6 +264,9 @@ def test_a_value_never_comes_before_the_derived_warm_up_of_a_window() -> None:
     for row in ROWS:
         node = tree(row.text)
         _, warmup = compiler.program_of([node])
-        if node.op in ("sma", "sum", "std", "slope", "highest", "lowest", "quantile", "prev") and "premium" not in row.text:
+        if (
+            node.op in ("sma", "sum", "std", "slope", "highest", "lowest", "quantile", "prev")
+            and "premium" not in row.text
+        ):
             known = np.flatnonzero(np.isfinite(outputs(row.text, tape)))
             assert known[0] == warmup - 1, row.text

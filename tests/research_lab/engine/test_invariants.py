@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,7 @@ from tests.research_lab.engine.tapes import HOUR_MS, SHAPES, Tape, shaped, walk,
 from tests.strategies_of_specs import specs
 
 STRATEGIES = Path(research_lab.__file__).parent / "strategies"
-LIBRARY = {
-    path.stem: load_spec(path) for path in sorted(STRATEGIES.glob("*.yaml")) if path.stem != "regimes"
-}
+LIBRARY = {path.stem: load_spec(path) for path in sorted(STRATEGIES.glob("*.yaml")) if path.stem != "regimes"}
 REGIMES = load_regimes(STRATEGIES / "regimes.yaml")
 SPOT = Terms()
 PERPETUAL = Terms(perpetual=True, leverage=5.0, lot=1e-5, tick=0.05, min_notional=0.001)
@@ -78,7 +77,9 @@ def test_a_strategy_of_the_library_keeps_the_invariants(name: str, terms: Terms)
 
 def lively(spec: Spec) -> Spec:
     """Return a strategy at the short end of its windows, and without a regime that seldom comes."""
-    text = spec.canonical().replace("regimes: [range_lowvol]", "regimes: [range_lowvol, range_highvol, trend_up]")
+    text = spec.canonical().replace(
+        "regimes: [range_lowvol]", "regimes: [range_lowvol, range_highvol, trend_up]"
+    )
     loose = parse_spec(text.replace("rsi(close, 14) < oversold", "rsi(close, 14) < 1.4 * oversold"))
     return loose.bind({name: param.low for name, param in loose.params.items()})
 
@@ -112,7 +113,9 @@ def _all_outputs(spec: Spec) -> Program:
 def test_a_random_strategy_keeps_the_invariants(timeframe: str, data: st.DataObject) -> None:
     spec = data.draw(specs(timeframe))
     seed = data.draw(st.integers(0, 50))
-    terms = data.draw(st.sampled_from([SPOT, PERPETUAL, Terms(perpetual=True, leverage=20.0, optimistic=True)]))
+    terms = data.draw(
+        st.sampled_from([SPOT, PERPETUAL, Terms(perpetual=True, leverage=20.0, optimistic=True)])
+    )
     base_ms = {"1d": 4 * HOUR_MS, "1w": 24 * HOUR_MS}.get(timeframe, HOUR_MS)
     tape = tape_for(spec, 600, seed=seed, base_ms=base_ms)
     regimes = _read_regimes(data.draw(st.sampled_from(["1h", "2h", "4h"]))) if spec.regimes else None
@@ -134,7 +137,7 @@ def test_the_backtest_gives_what_its_blocks_give(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, 80))
     codes = regime_codes(_read_regimes("2h"), tape, block=data.draw(st.integers(1, 70)))
     cuts = [0, *data.draw(block_cuts(tape.n)), tape.n]
-    blocks = list(zip(cuts, cuts[1:], strict=False))
+    blocks = list(itertools.pairwise(cuts))
     whole = backtest(compile_spec(spec), tape, PERPETUAL, regime=codes, start=start)
     pieces = backtest(compile_spec(spec), tape, PERPETUAL, regime=codes, start=start, blocks=blocks)
     for name in ("equity", "position", "reason", "fills", "trades", "state"):

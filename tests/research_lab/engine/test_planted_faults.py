@@ -19,7 +19,11 @@ from tests.research_lab.engine import invariants
 from tests.research_lab.engine.differential import Step, difference, play
 from tests.research_lab.engine.invariants import ProgramMachine, SlotMachine
 from tests.research_lab.engine.tapes import Tape, walk
-from tests.research_lab.engine.test_broker_differential import case_number, same_but_watch, step_without_quiet_bars
+from tests.research_lab.engine.test_broker_differential import (
+    case_number,
+    same_but_watch,
+    step_without_quiet_bars,
+)
 from tests.research_lab.engine.test_function_table import compiled
 
 TAPE = walk(np.random.default_rng(4), 300)
@@ -41,9 +45,7 @@ class ColumnMachine:
     def start(self) -> FloatArray:
         return np.zeros(self.n_state)
 
-    def advance(
-        self, state: FloatArray, tape: Tape, first: int, last: int
-    ) -> tuple[FloatArray, FloatArray]:
+    def advance(self, state: FloatArray, tape: Tape, first: int, last: int) -> tuple[FloatArray, FloatArray]:
         rows = self.advance_column(state, tape.named("close")[first:last])[None, :]
         return rows, np.empty((0, broker.FILL_SIZE))
 
@@ -118,9 +120,7 @@ def test_memory_outside_the_state_is_found_when_restored() -> None:
 class HurriedMachine(SlotMachine):
     """Fills what was decided at a close at that same close, as careless backtests do."""
 
-    def advance(
-        self, state: FloatArray, tape: Tape, first: int, last: int
-    ) -> tuple[FloatArray, FloatArray]:
+    def advance(self, state: FloatArray, tape: Tape, first: int, last: int) -> tuple[FloatArray, FloatArray]:
         rows, fills = super().advance(state, tape, first, last)
         entries = fills[:, broker.FILL_REASON] == broker.reasons.ENTRY
         fills[entries, broker.FILL_BAR] -= 1
@@ -132,9 +132,7 @@ class HurriedMachine(SlotMachine):
 class PeekingMachine(SlotMachine):
     """Trades the next bar's close as if it were this one's: a label that is shifted the wrong way."""
 
-    def advance(
-        self, state: FloatArray, tape: Tape, first: int, last: int
-    ) -> tuple[FloatArray, FloatArray]:
+    def advance(self, state: FloatArray, tape: Tape, first: int, last: int) -> tuple[FloatArray, FloatArray]:
         shifted = tape.inputs.copy()
         shifted[3, :-1] = np.clip(tape.inputs[3, 1:], tape.inputs[2, :-1], tape.inputs[1, :-1])
         seen = Tape(tape.step_ms, tape.time, shifted, tape.funding_due)
@@ -177,7 +175,9 @@ def faulty_broker(old: str, new: str, folder: Path) -> Step:
     """Return `step` of a broker in plain Python, its source changed in one place."""
     source = Path(broker.__file__).read_text(encoding="utf-8")
     compiled_by = "from research_lab.engine.jit import FloatArray, IntArray, inlined_kernel, kernel"
-    in_python = "from research_lab.engine.jit import FloatArray, IntArray\nkernel = inlined_kernel = lambda f: f"
+    in_python = (
+        "from research_lab.engine.jit import FloatArray, IntArray\nkernel = inlined_kernel = lambda f: f"
+    )
     for wanted, instead in ((compiled_by, in_python), (old, new)):
         assert wanted in source, f"the broker no longer says {wanted!r}"
         source = source.replace(wanted, instead)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def test_folds_are_ordered_apart_and_end_with_the_last_day(
     for inside, outside in folds:
         assert inside[0] == 0
         assert outside[0] - inside[1] == purge + embargo
-    for (_, before), (_, after) in zip(folds[:-1], folds[1:], strict=True):
+    for (_, before), (_, after) in itertools.pairwise(folds):
         assert before[1] + embargo == after[0]
 
 

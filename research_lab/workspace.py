@@ -134,6 +134,34 @@ class Workspace:
         """Reports that do not belong to one candidate."""
         return self.root / "reports"
 
+    @property
+    def ledger(self) -> Path:
+        """The executor's inputs, events and snapshot."""
+        return self.executor / "ledger.sqlite"
+
+    @property
+    def lock(self) -> Path:
+        """Held while an executor runs."""
+        return self.executor / "executor.lock"
+
+    @property
+    def symbols(self) -> Path:
+        """Costs and rules of markets: the workspace's own, else those that come with the program."""
+        return self._own_or("symbols.yaml", "live_shadow/config/symbols.yaml")
+
+    @property
+    def regimes(self) -> Path:
+        """Market regimes: the workspace's own, else those that come with the program."""
+        return self._own_or("regimes.yaml", "research_lab/strategies/regimes.yaml")
+
+    def _own_or(self, name: str, packaged: str) -> Path:
+        own = self.root / name
+        return own if own.exists() else Path(__file__).resolve().parents[1] / packaged
+
+    def spec(self, candidate: str) -> Path:
+        """Return the path of a candidate's text by its full hash."""
+        return self.candidate_folder(candidate) / "spec.yaml"
+
     def candidate_folder(self, candidate: str) -> Path:
         """Return the folder of a candidate by its full hash.
 

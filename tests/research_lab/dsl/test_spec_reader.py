@@ -1,0 +1,380 @@
+"""Reading strategies from anybody: every wrong text is told where it is wrong, and nothing else happens."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from research_lab.dsl import limits
+from research_lab.dsl.spec import Spec, compile_spec
+from research_lab.dsl.spec_reader import parse_spec
+from research_lab.errors import DimensionError, LimitError, SpecError
+from tests.strategies_of_specs import spec_texts, specs
+
+TEXT = """\
+spec: 1
+name: trend
+hypothesis: none
+timeframe: 1h
+side: both
+params:
+  n: {range: [10, 20], step: 5, default: 10}
+  k: {range: [1, 3], step: 0.5, default: 2}
+define:
+  level: ema(close, n)
+enter_long: close > level and volume > sma(volume, 20)
+exit_long: close < level
+enter_short: close < level
+exit_short: close > level
+stop: k * atr(14)
+take: [{at: 1R, close: 0.5}]
+trail: {distance: 3 * atr(14), after: 1R}
+breakeven: true
+time_stop: 48
+size: {risk: 0.01}
+regimes: [trend_up, panic]
+regime_exit: true
+"""
+LONG = "close > level and volume > sma(volume, 20)"
+MOST_SECONDS = 0.1
+
+
+def changed(old: str, new: str) -> str:
+    assert TEXT.count(old) == 1, old
+    return TEXT.replace(old, new)
+
+
+def long_when(condition: str) -> str:
+    return changed(LONG, condition)
+
+
+def refusal(text: str | bytes, error: type[SpecError] = SpecError) -> SpecError:
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text, "s.yaml")
+    assert isinstance(caught.value, error), repr(caught.value)
+    return caught.value
+
+
+def seconds(text: str | bytes) -> float:
+    """Return the time of the quickest of three readings: a busy machine is not a slow reader."""
+    spent = []
+    for _ in range(3):
+        began = time.perf_counter()
+        with pytest.raises(SpecError):
+            parse_spec(text)
+        spent.append(time.perf_counter() - began)
+    return min(spent)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "said"),
+    [
+        (long_when("close > rsi(14)"), DimensionError,
+         "s.yaml:11:13: close > rsi(14) compares price with ratio; compare close with a price, e.g. sma(close, 14)"),
+        (long_when("close >"), SpecError, "s.yaml:11:"),
+        (long_when("close > smaa(close, 5)"), SpecError, "s.yaml:11:21: smaa() is not known; did you mean sma"),
+        (long_when("clsoe > level"), SpecError, "s.yaml:11:13: clsoe is not known; did you mean close"),
+        (long_when("close = level"), SpecError, "compare with =="),
+        (long_when("close > level & close > open"), SpecError, "join conditions with and, or, not"),
+        (long_when("close > close[1]"), SpecError, "the value n bars ago is prev(x, n)"),
+        (long_when("close > prev(close, -1)"), SpecError, "write 1 to 5000 bars"),
+        (long_when("close > prev(close, 0)"), SpecError, "write 1 to 5000 bars"),
+        (long_when("close > sma(close, 5001)"), LimitError, "write 1 to 5000 bars"),
+        (long_when("close > sma(close, 2.5)"), SpecError, "write whole bars"),
+        (long_when("close > sma(close, n / 4)"), SpecError, "write whole bars"),
+        (long_when("close > sma(close, k)"), SpecError, "n of sma() is 1.5; write whole bars"),
+        (long_when("close > sma(close, volume)"), SpecError, "must be fixed before the run"),
+        (long_when("close > sma(close)"), SpecError, "write sma(x, n)"),
+        (long_when("close > sma(close, n=5)"), SpecError, "'=' is not part of the language"),
+        (long_when("close > quantile(close, 9, 1.5)"), SpecError, "write a number from 0 to 1"),
+        (long_when("close"), DimensionError, "enter_long must be a condition, but close is a price"),
+        (long_when("close > open and volume"), DimensionError, "volume is a volume, not a condition"),
+        (long_when("(close > open) + 1 > 0"), DimensionError, "is a condition, not a number"),
+        (long_when("log(close) > 0"), DimensionError, "take the logarithm of a ratio"),
+        (long_when("close ** 2 > close"), SpecError, "this form is not part of the language"),
+        (long_when("close if volume else open"), SpecError, "this form is not part of the language"),
+        (long_when("close > sma"), SpecError, "sma is a function; write sma(x, n)"),
+        (long_when("close > 1e301 * close"), LimitError, "a number beyond 1e300"),
+        (long_when("close > sma(close, 1e200 * 1e200)"), SpecError, "has no value"),
+        (changed("stop: k * atr(14)", "stop: 5"), DimensionError, "s.yaml:15:7: stop must be a price"),
+        (changed("stop: k * atr(14)\n", ""), SpecError, "needs R, and there is no stop; add stop: ..."),
+        (changed("at: 1R", "at: 0R"), SpecError, "write more than 0R"),
+        (changed("at: 1R", "at: 1"), SpecError, "s.yaml:16:13: take.0.at"),
+        (changed("at: 1R", "at: one"), SpecError, "write a multiple of the stop's distance: 1R, 1.5R"),
+        (changed("close: 0.5", "close: 1.5"), SpecError, "write a share above 0, up to 1"),
+        (changed("time_stop: 48", "time_stop: 0.5"), SpecError, "s.yaml:19:12: 0.5 does not fit; write whole bars"),
+        (changed("time_stop: 48", "time_stop: close > open"), SpecError, "is not a fixed number"),
+        (changed("{risk: 0.01}", "{risk: 0.01, fraction: 1}"), SpecError, "give one of risk, fraction, target_vol"),
+        (changed("{risk: 0.01}", "{}"), SpecError, "size has nothing"),
+        (changed("[trend_up, panic]", "[bull]"), SpecError, "s.yaml:21:11: bull is no regime; known: trend_up"),
+        (changed("[trend_up, panic]", "[panic, panic]"), SpecError, "a regime stands twice"),
+        (changed("side: both", "side: long"), SpecError, "enter_short with side: long"),
+        (changed("enter_short: close < level\n", ""), SpecError, "enter_short is missing"),
+        (changed("timeframe: 1h", "timeframe: 1:30"), SpecError, "s.yaml:4:12: '1:30' is no timeframe"),
+        (changed("side: both", "side: no"), SpecError, "s.yaml:5:7: side: Input should be 'long', 'short' or 'both'"),
+        (changed("spec: 1", "spec: 2"), SpecError, "s.yaml:1:7: spec"),
+        (changed("spec: 1", "spec: true"), SpecError, "s.yaml:1:7: spec"),
+        (changed("name: trend", "name: Trend!"), SpecError, "s.yaml:2:7: name"),
+        (changed("hypothesis: none\n", ""), SpecError, "hypothesis: this field is missing; add hypothesis"),
+        (TEXT + "leverage: 3\n", SpecError, "s.yaml:23:11: leverage: this field is not known; known: spec, name"),
+        (changed("default: 10", "default: 30"), SpecError, "s.yaml:7:6: default 30 lies outside 10 to 20"),
+        (changed("[10, 20]", "[20, 10]"), SpecError, "is upside down"),
+        (changed("step: 5", "step: 0"), SpecError, "write a step above zero"),
+        (changed("step: 5", "step: 2.5"), SpecError, "n of ema() is 12.5; write whole bars"),
+        (changed("  n: {", "  close: {"), SpecError, "s.yaml:7:10: close is taken"),
+        (changed("  level: ema", "  volume: ema"), SpecError, "volume is taken"),
+        (changed("  level: ema", "  n: ema"), SpecError, "n is taken"),
+        (changed("breakeven: true", "breakeven: yes"), SpecError, "breakeven: Input should be a valid boolean"),
+    ],
+)  # fmt: skip
+def test_an_error_says_where_what_and_what_to_do(text: str, error: type[SpecError], said: str) -> None:
+    assert said in str(refusal(text, error))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (changed("risk: 0.01", "risk: *x"), "s.yaml:20:14: aliases (*) are not taken"),
+        (changed("name: trend", "name: &x trend"), "anchors (&) are not taken"),
+        (changed("name: trend", "name: !!python/object:os.system x"), "tags (!) are not taken"),
+        (TEXT + "name: other\n", "the key 'name' stands twice"),
+        (changed("k: {range", "n: {range"), "the key 'n' stands twice"),
+        (TEXT + "---\n" + TEXT, "another document"),
+        ("<<: {spec: 1}\n" + TEXT, "this field is not known"),
+        ("? [a]\n: b\n", "a key must be a word"),
+        ("", "no fields found"),
+        ("- spec", "no fields found"),
+        (changed("risk: 0.01", "risk: 1e999"), "not finite"),
+        (changed("risk: 0.01", "risk: .inf"), "'.' is not part of the language"),
+        (changed("risk: 0.01", "risk: " + "9" * 4000), "a number of more than 40 characters"),
+        (changed("[10, 20]", "[1, 1.7e308]"), "step 5 does not fit the range"),
+        (changed("name: trend", "name: a\0"), "#x0000"),
+        (TEXT.encode() + b"\xff", "is not UTF-8"),
+        (TEXT.encode("utf-16"), "is not UTF-8"),
+        (changed("name: trend", "name: \ud800"), "is not UTF-8"),
+        (long_when("сlose > open"), "'с' is not part of the language"),  # noqa: RUF001
+        (long_when("close > sma(close, ٣)"), "'٣' is not part of the language"),
+        (changed("name: trend", "name: trеnd"), "name: String should match pattern"),  # noqa: RUF001
+        (long_when("__import__('os').system('true') > 0"), "is not part of the language"),
+        (long_when("(lambda x= 1) > 0"), "is not part of the language"),
+        (long_when("close.real > open"), "is not part of the language"),
+    ],
+)
+def test_untrusted_text_is_refused(text: str | bytes, said: str) -> None:
+    assert said in str(refusal(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TEXT + "#" * limits.BYTES,
+        "a: " + "[" * 8000 + "]" * 8000,
+        "{a: " * 4000,
+        "".join(" " * i + "a:\n" for i in range(150)),
+        "a: " + "- " * 8000,
+        long_when("(" * 1900 + "close" + ")" * 1900 + " > open"),
+        long_when("not " * 900 + "close > open"),
+        long_when("-" * 3000 + "close > open"),
+        long_when("close > " + "*".join(["close"] * 499)),
+        long_when("close > " + "+".join(["close"] * 999)),
+        changed("  level: ema(close, n)\n", "  level: close + open\n" + "".join(
+            f"  d{i}: {'level' if not i else f'd{i - 1}'} + {'level' if not i else f'd{i - 1}'}\n" for i in range(31)
+        )),
+        changed("  level: ema(close, n)\n", "  level: close\n" + "".join(f"  d{i}: close\n" for i in range(40))),
+        long_when(" and ".join(f"close > quantile(close, {i}, 0.5)" for i in range(4900, 4960))),
+        long_when("close > sma(close, n * n * n * n)"),
+        changed("params:\n", "params:\n" + "".join(
+            f"  p{i}: {{range: [1, 10000], step: 1, default: 1}}\n" for i in range(14))),
+        changed("params:\n", "params:\n" + "".join(
+            f"  p{i}: {{range: [1, 2], step: 1, default: 1}}\n" for i in range(15))),
+        changed("[10, 20]", "[1, 20000]"),
+        changed("at: 1R", "at: '" + " " * 12_000 + "x'"),
+        changed("at: 1R", "at: '" + "1 * " * 3000 + "x'"),
+        changed("hypothesis: none", "hypothesis: " + "long " * 1000),
+    ],
+    ids=lambda text: text[:12].strip() + "..." + str(len(text)),
+)  # fmt: skip
+def test_what_is_too_large_or_too_deep_is_refused_in_time(text: str) -> None:
+    refusal(text)
+    assert seconds(text) < MOST_SECONDS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TEXT + "#" * (limits.BYTES - len(TEXT.encode())),
+        changed("hypothesis: none", "hypothesis: 'what: [a] {b} \\0 \"c\" — ok'"),
+        "\ufeff" + TEXT,
+        TEXT.replace("\n", "\r\n"),
+        long_when("|\n  close\n   > level\n"),
+        long_when("close > 1e200 * 1e200 * close"),
+        long_when("close > 1 / 0 * close"),
+    ],
+)
+def test_what_is_allowed_is_read_and_round_trips(text: str) -> None:
+    spec = parse_spec(text)
+    assert parse_spec(spec.canonical()).hash == spec.hash
+
+
+@settings(max_examples=max(60, settings().max_examples), suppress_health_check=list(HealthCheck))
+@given(spec=specs(depth=3))
+def test_the_canonical_text_reads_back_as_the_same_strategy(spec: Spec) -> None:
+    text = spec.canonical()
+    again = parse_spec(text)
+    assert (again.canonical(), again.hash, again.template_hash) == (text, spec.hash, spec.template_hash)
+    one, other = compile_spec(spec), compile_spec(again)
+    for a, b in zip(one.program[:3], other.program[:3], strict=True):
+        assert a.tobytes() == b.tobytes()
+    assert one.plan.tobytes() == other.plan.tobytes()
+
+
+@given(spec=specs(depth=3), data=st.data())
+def test_a_bound_strategy_is_the_one_written_with_its_numbers(spec: Spec, data: st.DataObject) -> None:
+    bound = spec.bind(data.draw(st.sampled_from(spec.grid())))
+    lines = [
+        line for line in bound.canonical().splitlines() if not line.startswith(("params", "  fast", "  slow"))
+    ]
+    text = "\n".join(lines)
+    for name in spec.params:
+        text = _replace_word(text, name, f"{bound.values[name]:g}")
+    assert parse_spec(text).hash == bound.hash
+
+
+def _replace_word(text: str, word: str, instead: str) -> str:
+    return re.sub(rf"\b{word}\b", instead, text)
+
+
+SAME: dict[str, Callable[[], str]] = {
+    "key order": lambda: yaml.safe_dump(yaml.safe_load(TEXT), sort_keys=True),
+    "white space": lambda: changed(LONG, "close>level   and\n    volume  >sma( volume,20 )"),
+    "a comment": lambda: "# said\n" + changed("side: both", "side: both  # ways"),
+    "the order of and": lambda: long_when("volume > sma(volume, 20) and close > level"),
+    "a comparison turned": lambda: long_when("level < close and sma(volume, 20) < volume"),
+    "brackets": lambda: long_when("((close) > (level)) and (volume > sma(volume, 20))"),
+    "said twice": lambda: long_when(f"{LONG} and close > level"),
+    "a definition written out": lambda: long_when("close > ema(close, n) and volume > sma(volume, 20)"),
+    "names of definitions": lambda: TEXT.replace("level", "line"),
+    "names of parameters": lambda: changed("  n: {", "  span: {").replace(
+        "ema(close, n)", "ema(close, span)"
+    ),
+    "order of parameters": lambda: "\n".join(_swapped(TEXT.split("\n"), 6, 7)),
+    "a default argument": lambda: changed("stop: k * atr(14)", "stop: atr(14) * k"),
+    "name and hypothesis": lambda: changed("name: trend", "name: other").replace("none", "some"),
+    "a number's text": lambda: changed("risk: 0.01", "risk: 1.0e-2"),
+    "order of regimes": lambda: changed("[trend_up, panic]", "[panic, trend_up]"),
+}
+
+
+def _swapped(lines: list[str], a: int, b: int) -> list[str]:
+    lines[a], lines[b] = lines[b], lines[a]
+    return lines
+
+
+@pytest.mark.parametrize("what", SAME)
+def test_the_hash_does_not_move_with(what: str) -> None:
+    spec, same = parse_spec(TEXT), parse_spec(SAME[what]())
+    assert (same.hash, same.template_hash) == (spec.hash, spec.template_hash)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("timeframe: 1h", "timeframe: 2h"),
+        ("default: 10", "default: 15"),
+        ("default: 2}", "default: 2.5}"),
+        (LONG, "close > level and volume > sma(volume, 21)"),
+        (LONG, "close > level or volume > sma(volume, 20)"),
+        (LONG, "close >= level and volume > sma(volume, 20)"),
+        ("exit_long: close < level", "exit_long: close < open"),
+        ("exit_long: close < level\n", ""),
+        ("enter_short: close < level", "enter_short: close < open"),
+        ("exit_short: close > level", "exit_short: close > open"),
+        ("stop: k * atr(14)", "stop: k * atr(15)"),
+        ("at: 1R", "at: 2R"),
+        ("close: 0.5", "close: 0.6"),
+        ("[{at: 1R, close: 0.5}]", "[{at: 1R, close: 0.5}, {at: 2R, close: 1}]"),
+        ("distance: 3 * atr(14)", "distance: 4 * atr(14)"),
+        ("after: 1R", "after: 0R"),
+        ("breakeven: true", "breakeven: false"),
+        ("time_stop: 48", "time_stop: 49"),
+        ("time_stop: 48\n", ""),
+        ("risk: 0.01", "risk: 0.011"),
+        ("{risk: 0.01}", "{fraction: 0.01}"),
+        ("{risk: 0.01}", "{target_vol: 0.01}"),
+        ("[trend_up, panic]", "[trend_up]"),
+        ("regime_exit: true", "regime_exit: false"),
+    ],
+)
+def test_the_hash_moves_with_whatever_is_traded(old: str, new: str) -> None:
+    assert parse_spec(changed(old, new)).hash != parse_spec(TEXT).hash
+
+
+def test_a_family_is_told_by_its_ranges_and_not_by_its_values_now() -> None:
+    spec = parse_spec(TEXT)
+    assert spec.bind({"n": 15, "k": 1}).template_hash == spec.template_hash
+    for old, new in (("[10, 20]", "[10, 25]"), ("step: 0.5", "step: 1"), ("step: 5", "step: 10")):
+        assert parse_spec(changed(old, new)).template_hash != spec.template_hash
+    exchanged = TEXT.replace("[10, 20], step: 5, default: 10", "[10, 30], step: 5, default: 10")
+    assert parse_spec(exchanged).template_hash != spec.template_hash
+
+
+@settings(max_examples=3 * settings().max_examples)
+@given(st.one_of(st.text(max_size=300), st.binary(max_size=300)))
+def test_any_text_is_read_or_refused_with_our_error(text: str | bytes) -> None:
+    only_our_error(text)
+
+
+@settings(max_examples=3 * settings().max_examples, suppress_health_check=list(HealthCheck))
+@given(data=st.data(), text=st.one_of(st.just(TEXT), spec_texts(depth=2)))
+def test_any_mutation_is_read_or_refused_with_our_error(data: st.DataObject, text: str) -> None:
+    pieces = [
+        "(",
+        ")",
+        "[",
+        "{",
+        "}",
+        "\n",
+        "- ",
+        ": ",
+        "'",
+        '"',
+        "0",
+        "1e308",
+        "close",
+        "n",
+        "not ",
+        " and ",
+        ",",
+        "\t",
+        "R",
+        "*",
+        "/",
+        "\x85",
+        "é",
+    ]
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(text)))
+        gone = data.draw(st.integers(0, 8))
+        text = text[:at] + data.draw(st.sampled_from(pieces)) + text[at + gone :]
+    only_our_error(text)
+
+
+@settings(max_examples=3 * settings().max_examples)
+@given(st.text(alphabet="closenprvat()+-*/<>=., 0159en_", max_size=80))
+def test_any_expression_is_read_or_refused_with_our_error(expression: str) -> None:
+    only_our_error(TEXT.replace(LONG, "'" + expression.replace("'", "") + "'"))
+
+
+def only_our_error(text: str | bytes) -> None:
+    try:
+        spec = parse_spec(text)
+    except SpecError as error:
+        assert str(error)
+    else:
+        assert parse_spec(spec.canonical()).hash == spec.hash
