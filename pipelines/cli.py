@@ -157,8 +157,9 @@ def ui(
     """
     from pipelines.tracking import Tracker
 
-    typer.echo(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)")
-    raise typer.Exit(Tracker(_workspace(workspace)).serve_ui(port))
+    tracker = Tracker(_workspace(workspace))
+    typer.echo(f"{tracker.ui_address(port)}\nCtrl-C ends it")
+    raise typer.Exit(tracker.serve_ui(port))
 
 
 @app.command()

@@ -234,6 +234,11 @@ class Tracker:
             *("--artifacts-destination", self.workspace.mlartifacts.as_uri()),
         ]
 
+    def ui_address(self, port: int = 5000) -> str:
+        """Return where the campaigns are shown; without the last part the UI opens on chat traces."""
+        with self._calling():
+            return f"http://{HOST}:{port}/#/experiments/{self._experiment}/runs?workflowType=machine_learning"
+
     def serve_ui(self, port: int = 5000) -> int:
         """Run `ui_command` until it ends or is interrupted, and return its exit code."""
         command = self.ui_command(port)

@@ -204,7 +204,7 @@ class _SpecReader(_Reader):
             self.fail(
                 place,
                 f"step {form.step:g} does not fit the range",
-                f"write a step above zero, at most {limits.PARAM_VALUES} values",
+                f"write a step above zero, for {limits.PARAM_VALUES} values at most",
             )
         if not low <= form.default <= high:
             self.fail(place, f"default {form.default:g} lies outside {low:g} to {high:g}", "move one of them")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,7 @@ def summary(equity: FloatArray, position: FloatArray, cuts: tuple[int, ...] = ()
     accumulators, book, out = np.zeros(metrics.SIZE), np.zeros(broker.BOOK_SIZE), np.empty(len(metrics.NAMES))
     metrics.begin(accumulators, 1.0)
     borders = [0, *cuts, len(equity)]
-    for a, b in zip(borders[:-1], borders[1:], strict=True):
+    for a, b in pairwise(borders):
         metrics.accumulate(accumulators, equity[a:b], position[a:b], 0, b - a)
     metrics.summarise(accumulators, book, HOUR_MS, out)
     return dict(zip(metrics.NAMES, out.tolist(), strict=True))
