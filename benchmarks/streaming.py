@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 import research_lab
-from research_lab.dsl.spec import compile_spec, load_spec
+from research_lab.dsl.spec import compile_spec
+from research_lab.dsl.spec_reader import load_spec
 from research_lab.engine.backtest import backtest
 from research_lab.engine.broker import Terms
 from research_lab.market_data import worlds

@@ -31,7 +31,8 @@ from pipelines.gates.world import World
 from pipelines.tracking import Tracker
 from research_lab.bars import DAY_MS, Bars
 from research_lab.dsl.regimes import RegimeSet
-from research_lab.dsl.spec import Spec, load_spec
+from research_lab.dsl.spec import Spec
+from research_lab.dsl.spec_reader import load_spec
 from research_lab.errors import InsufficientError, UsageError
 from research_lab.market_data.lake import Lake, divide
 from research_lab.market_data.quality import QualityReport, check

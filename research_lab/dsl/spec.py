@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
@@ -254,10 +253,3 @@ def compile_union(specs: Sequence[Spec]) -> tuple[Union, FloatArray, int]:
 def warmup_bars(spec: Spec) -> int:
     """Return how many bars of its timeframe the strategy must have seen before it may decide."""
     return compiler.program_of(spec.bound_roots())[1]
-
-
-def load_spec(path: Path) -> Spec:
-    """Read a strategy file; see `spec_reader.parse_spec`."""
-    from research_lab.dsl.spec_reader import parse_spec, read_bytes
-
-    return parse_spec(read_bytes(path), str(path))

@@ -44,6 +44,11 @@ def read_bytes(path: Path) -> bytes:
         raise SpecError(f"cannot be read: {fault.strerror}", str(path), remedy="give a YAML file") from None
 
 
+def load_spec(path: Path) -> Spec:
+    """Read a strategy file; see `parse_spec`."""
+    return parse_spec(read_bytes(path), str(path))
+
+
 def parse_spec(text: str | bytes, where: str = "spec") -> Spec:
     """Return the strategy that a YAML text describes.
 

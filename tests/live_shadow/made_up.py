@@ -14,8 +14,8 @@ from live_shadow.executor import Desk, Executor, quanta
 from live_shadow.slots import Limits, Slot, milliseconds
 from research_lab.bars import Bars, Market
 from research_lab.dsl.regimes import RegimeSet
-from research_lab.dsl.spec import Spec, load_spec
-from research_lab.dsl.spec_reader import load_regimes, parse_regimes, parse_spec
+from research_lab.dsl.spec import Spec
+from research_lab.dsl.spec_reader import load_regimes, load_spec, parse_regimes, parse_spec
 from research_lab.engine.broker import Terms
 from research_lab.workspace import Workspace
 

@@ -13,8 +13,8 @@ import pytest
 
 from research_lab.backtests.vectorbt_bridge import deviation, funding_flow, replay_equity, signals_equity
 from research_lab.bars import Bars, Market, read_candles
-from research_lab.dsl.spec import Spec, compile_spec, load_spec
-from research_lab.dsl.spec_reader import load_regimes, parse_spec
+from research_lab.dsl.spec import Spec, compile_spec
+from research_lab.dsl.spec_reader import load_regimes, load_spec, parse_spec
 from research_lab.engine import reasons
 from research_lab.engine.backtest import FILL, Backtest, backtest, regime_codes
 from research_lab.engine.broker import ENTER_LONG, ENTER_SHORT, WARMUP, Terms

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import research_lab
-from research_lab.dsl.spec import Spec, compile_spec, compile_union, load_spec
-from research_lab.dsl.spec_reader import load_regimes, parse_regimes, parse_spec
+from research_lab.dsl.spec import Spec, compile_spec, compile_union
+from research_lab.dsl.spec_reader import load_regimes, load_spec, parse_regimes, parse_spec
 from research_lab.engine.backtest import backtest, daily_returns, regime_codes
 from research_lab.engine.broker import Terms
 from research_lab.engine.metrics import NAMES

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import research_lab
-from research_lab.dsl.spec import compile_spec, load_spec
+from research_lab.dsl.spec import compile_spec
+from research_lab.dsl.spec_reader import load_spec
 from research_lab.engine import broker, metrics
 from research_lab.engine.backtest import Backtest, backtest, daily_returns, trades_of
 from research_lab.engine.broker import Terms

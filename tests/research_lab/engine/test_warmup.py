@@ -10,7 +10,8 @@ import pytest
 import research_lab
 from research_lab.dsl import compiler
 from research_lab.dsl.expressions import Scope, parse_expression
-from research_lab.dsl.spec import compile_spec, load_spec, warmup_bars
+from research_lab.dsl.spec import compile_spec, warmup_bars
+from research_lab.dsl.spec_reader import load_spec
 from research_lab.engine import reasons
 from research_lab.engine.backtest import backtest
 from research_lab.engine.broker import Terms

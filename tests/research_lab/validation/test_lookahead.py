@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 
 from research_lab.bars import Bars, read_candles
 from research_lab.dsl.regimes import RegimeSet
-from research_lab.dsl.spec import Spec, compile_spec, load_spec
-from research_lab.dsl.spec_reader import load_regimes, parse_spec
+from research_lab.dsl.spec import Spec, compile_spec
+from research_lab.dsl.spec_reader import load_regimes, load_spec, parse_spec
 from research_lab.engine.backtest import backtest
 from research_lab.engine.broker import Terms
 from research_lab.market_data.worlds import noise
