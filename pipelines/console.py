@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from types import TracebackType
 
-from pipelines import candidates
+from pipelines import candidates, report_text
 from pipelines.campaign import GATES, CampaignResult
-from pipelines.gates.evidence import Outcome
+from pipelines.gates.evidence import Outcome, Verdict
 from pipelines.gates.policy import Policy
 from pipelines.map_history import status
 from research_lab.workspace import Workspace
@@ -47,23 +48,37 @@ def show_campaign(workspace: Workspace, result: CampaignResult, policy: Policy) 
     from pipelines.report import verdict_table, write_campaign_report, write_report
 
     _print(verdict_table(result))
-    for examination in result.examinations:
-        reasons = [
-            f"    {verdict.gate}: {reason}"
-            for verdict in examination.verdicts.values()
-            if verdict.outcome is not Outcome.PASS
-            for reason in verdict.reasons
-        ]
-        if reasons:
-            _print(f"{examination.template.name} {examination.outcome}")
-            for reason in reasons:
-                _print(reason)
+    for candidate, examination in zip(result.saved, result.examinations, strict=True):
+        _print(f"\n{candidate}: {examination.outcome}")
+        for verdict in examination.verdicts.values():
+            _show_verdict(verdict, policy)
     for candidate in result.saved:
         write_report(candidate, policy)
     path = workspace.reports / f"{result.name}.html"
     write_campaign_report(result, policy, path)
     _print(f"looks charged to this market and time: {result.n_looks}")
     _print(f"report: {path}")
+
+
+def _show_verdict(verdict: Verdict, policy: Policy) -> None:
+    """Print a gate's outcome, its judged figures beside their limits, and why what failed did."""
+    _print(f"  {report_text.title(verdict.gate)}: {verdict.outcome}")
+    for name, figure in verdict.figures.items():
+        if figure.judged and math.isfinite(figure.value):
+            what = report_text.label(verdict.gate, name)
+            value = report_text.measured(verdict.gate, name, figure)
+            limit = report_text.limit(verdict.gate, name, figure)
+            why = "" if figure.met else f"NOT MET: {policy.gates[verdict.gate][name].why}"
+            _print(f"    {what:46} {value:>14}  {limit:24} {why}".rstrip())
+    for reason in verdict.reasons:
+        if reason.partition(" ")[0] not in verdict.figures:
+            _print(f"    {reason}")
+    missing = [
+        n for n, figure in verdict.figures.items() if figure.judged and not math.isfinite(figure.value)
+    ]
+    if missing and verdict.outcome is not Outcome.PASS:
+        names = ", ".join(report_text.label(verdict.gate, name) for name in missing)
+        _print(f"    not measured, and so not passed: {names}")
 
 
 def show_status(workspace: Workspace) -> None:

@@ -222,6 +222,7 @@ def test_what_is_allowed_is_read_and_round_trips(text: str) -> None:
     assert parse_spec(spec.canonical()).hash == spec.hash
 
 
+@pytest.mark.proof
 @settings(max_examples=max(60, settings().max_examples), suppress_health_check=list(HealthCheck))
 @given(spec=specs(depth=3))
 def test_the_canonical_text_reads_back_as_the_same_strategy(spec: Spec) -> None:
@@ -234,6 +235,7 @@ def test_the_canonical_text_reads_back_as_the_same_strategy(spec: Spec) -> None:
     assert one.plan.tobytes() == other.plan.tobytes()
 
 
+@pytest.mark.proof
 @given(spec=specs(depth=3), data=st.data())
 def test_a_bound_strategy_is_the_one_written_with_its_numbers(spec: Spec, data: st.DataObject) -> None:
     bound = spec.bind(data.draw(st.sampled_from(spec.grid())))
@@ -324,12 +326,14 @@ def test_a_family_is_told_by_its_ranges_and_not_by_its_values_now() -> None:
     assert parse_spec(exchanged).template_hash != spec.template_hash
 
 
+@pytest.mark.proof
 @settings(max_examples=3 * settings().max_examples)
 @given(st.one_of(st.text(max_size=300), st.binary(max_size=300)))
 def test_any_text_is_read_or_refused_with_our_error(text: str | bytes) -> None:
     only_our_error(text)
 
 
+@pytest.mark.proof
 @settings(max_examples=3 * settings().max_examples, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), text=st.one_of(st.just(TEXT), spec_texts(depth=2)))
 def test_any_mutation_is_read_or_refused_with_our_error(data: st.DataObject, text: str) -> None:
@@ -365,6 +369,7 @@ def test_any_mutation_is_read_or_refused_with_our_error(data: st.DataObject, tex
     only_our_error(text)
 
 
+@pytest.mark.proof
 @settings(max_examples=3 * settings().max_examples)
 @given(st.text(alphabet="closenprvat()+-*/<>=., 0159en_", max_size=80))
 def test_any_expression_is_read_or_refused_with_our_error(expression: str) -> None:

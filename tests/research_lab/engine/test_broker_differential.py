@@ -95,6 +95,7 @@ def same_but_watch(a: Played, b: Played) -> bool:
     return a.bytes == b.bytes
 
 
+@pytest.mark.proof
 @given(k=st.integers(0, 10_000), cuts=st.lists(st.integers(1, 79), max_size=20))
 def test_any_cut_gives_the_same_bytes(k: int, cuts: list[int]) -> None:
     case, _ = case_number(k, n_bars=80)

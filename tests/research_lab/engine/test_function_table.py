@@ -252,6 +252,7 @@ def test_together_with_others_a_function_gives_the_same_bytes(shape: str) -> Non
         assert values.tobytes() == outputs(row.text, tape).tobytes(), row.text
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("shape", SHAPES)
 @given(data=st.data())
 def test_every_function_keeps_the_invariants(shape: str, data: st.DataObject) -> None:

@@ -91,6 +91,7 @@ def test_the_library_trades_on_these_tapes() -> None:
         assert len(invariants.run(machine_for(spec, terms), tape_for(spec, 12_000)).records) > 4, spec.name
 
 
+@pytest.mark.proof
 @FEW
 @given(data=st.data(), spec=specs(depth=4), shape=st.sampled_from(SHAPES))
 def test_a_random_program_keeps_the_invariants(data: st.DataObject, spec: Spec, shape: str) -> None:
@@ -107,6 +108,7 @@ def _all_outputs(spec: Spec) -> Program:
     return program._replace(outputs=every)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("timeframe", ["1h", "4h", "3h", "1d", "1w"])
 @FEW
 @given(data=st.data())
@@ -129,6 +131,7 @@ def _read_regimes(timeframe: str) -> CompiledRegimes:
     return parse_regimes(quick_regimes(timeframe)).compiled
 
 
+@pytest.mark.proof
 @FEW
 @given(data=st.data())
 def test_the_backtest_gives_what_its_blocks_give(data: st.DataObject) -> None:
@@ -182,6 +185,7 @@ def test_random_strategies_trade() -> None:
     assert reasons_seen >= {1, 2, 3, 5, 6}, "entries, exits by signal and time, stops and takes"
 
 
+@pytest.mark.proof
 @FEW
 @given(data=st.data())
 def test_a_sweep_equals_its_backtests_on_any_number_of_threads(data: st.DataObject) -> None:
