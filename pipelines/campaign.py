@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from research_lab.bars import DAY_MS, Bars
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import load_spec
-from research_lab.errors import InsufficientError, UsageError
+from research_lab.errors import InsufficientError, TrackingError, UsageError
 from research_lab.market_data.lake import Lake, divide
 from research_lab.market_data.quality import QualityReport, check
 from research_lab.scoring.scorer import Scorer
@@ -148,11 +149,9 @@ def load_templates(folder: Path) -> list[Spec]:
 def open_world(workspace: Workspace, bars: Bars, regimes: RegimeSet, policy: Policy, campaign: str) -> World:
     """Store and seal the bars, and return them as a world to be examined on."""
     lake = Lake(workspace.root)
+    zones = divide(bars, policy.zones.holdout_share, policy.zones.forward_days * DAY_MS)
     lake.keep(bars)
-    lake.seal(
-        bars.market.charged_to,
-        divide(bars, policy.zones.holdout_share, policy.zones.forward_days * DAY_MS),
-    )
+    lake.seal(bars.market.charged_to, zones)
     research = lake.research(bars)
     terms = read_symbols(workspace.symbols).research_terms(bars.market)
     scorer = Scorer(TrialLedger(workspace.trials), research, terms, regimes, campaign)
@@ -171,6 +170,7 @@ def run_campaign(
 
     Interrupted, it leaves every look counted and no candidate half written; run again, it counts none twice.
     """
+    progress("opening the store", 0.0)
     name = campaign_name(bars, templates, policy)
     tracker = Tracker(workspace)
     facts = {
@@ -187,8 +187,9 @@ def run_campaign(
         saved = [_save(workspace, e, world, name) for e in examinations]
         _track(tracker, run, examinations, saved, world)
         n_looks = world.scorer.ledger.n_looks(bars.market.charged_to, *world.research.interval)
-    except BaseException:
-        tracker.finish(run, "KILLED")
+    except BaseException as fault:
+        with suppress(TrackingError):  # what went wrong is told, not that the store could not be told
+            tracker.finish(run, "KILLED" if isinstance(fault, KeyboardInterrupt) else "FAILED")
         raise
     tracker.finish(run)
     return CampaignResult(name, tuple(examinations), tuple(saved), best, run, n_looks)

@@ -5,6 +5,7 @@ Exit codes: 0 passed, 1 internal error, 2 wrong usage or bad data, 3 refused, 4 
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,10 +16,11 @@ from research_lab.errors import GauntletError
 
 if TYPE_CHECKING:
     from pipelines.gates.evidence import Outcome
-    from pipelines.lifecycle import Promoted
+    from pipelines.lifecycle import Promoted, Wish
     from research_lab.workspace import Workspace
 
-REFUSED, INSUFFICIENT, INTERRUPTED = 3, 4, 130
+USAGE, REFUSED, INSUFFICIENT, INTERRUPTED = 2, 3, 4, 130
+_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     help="From candles to an audited promotion: run strategies through the gauntlet, promote, look back.",
@@ -31,7 +33,10 @@ app = typer.Typer(
 WorkspaceOption = Annotated[
     str,
     typer.Option(
-        "--workspace", "-w", help="Folder that everything is written to.", show_default="current folder"
+        "--workspace",
+        "-w",
+        help="Folder that everything is written to.",
+        show_default="GAUNTLET_WORKSPACE, else the current folder",
     ),
 ]
 PolicyOption = Annotated[
@@ -40,18 +45,25 @@ PolicyOption = Annotated[
 ]
 CandidateArgument = Annotated[str, typer.Argument(help="Name, or the first digits of the hash.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the difference, write nothing.")]
+WhyOption = Annotated[str, typer.Option("--why", help="The reason, for the audit log.", show_default=False)]
 
 
 def main() -> None:
-    """Run the command; an error on purpose is one message and its exit code."""
+    """Run the command; an error on purpose, a disk that refuses and Ctrl-C are one message and an exit code."""
     try:
         app()
     except GauntletError as fault:
-        typer.echo(f"error: {fault}", err=True)
+        typer.echo(f"pipeline: {fault}", err=True)
         sys.exit(fault.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; what was counted is kept, run the same command again to go on", err=True)
-        sys.exit(INTERRUPTED)
+    except OSError as fault:
+        if fault.errno not in _DISK:
+            raise
+        typer.echo(f"pipeline: {fault.filename or 'the disk'}: {fault.strerror}", err=True)
+        sys.exit(USAGE)
+    except SystemExit as ended:  # typer turns an interrupt into this, without a word
+        if ended.code == INTERRUPTED:
+            typer.echo("pipeline: interrupted", err=True)
+        raise
 
 
 @app.command()
@@ -71,6 +83,7 @@ def run(
     from pipelines.campaign import load_templates, run_campaign
     from pipelines.console import CampaignProgress, show_campaign
     from pipelines.gates.policy import DEFAULT, load_policy
+    from pipelines.lifecycle import Wish
     from research_lab.bars import read_candles
     from research_lab.dsl.spec_reader import load_regimes
 
@@ -79,13 +92,15 @@ def run(
     limits = load_policy(policy or DEFAULT)
     market_regimes = load_regimes(place.regimes)
     bars = read_candles(data, funding=funding, spot=spot)
-    typer.echo(f"{bars.market.name}: {bars.n:,} bars of {bars.timeframe}, {len(templates)} strategies")
+    count = f"{len(templates)} {'strategy' if len(templates) == 1 else 'strategies'}"
+    typer.echo(f"{bars.market.name}: {bars.n:,} bars of {bars.timeframe}, {count}")
     with CampaignProgress() as progress:
         result = run_campaign(place.create(), bars, templates, market_regimes, limits, progress)
     show_campaign(place, result, limits)
-    for candidate in result.passed if promote_best else []:
-        _promote(place, candidate.hash, limits_path=policy, dry_run=False, why="")
-    _leave(result.outcome)
+    outcome = result.outcome
+    if promote_best and result.passed:
+        outcome = _promote(place, result.passed[0].hash, policy, Wish())
+    _leave(outcome)
 
 
 @app.command()
@@ -93,15 +108,29 @@ def promote(
     candidate: CandidateArgument,
     workspace: WorkspaceOption = "",
     policy: PolicyOption = None,
+    share: Annotated[
+        float | None,
+        typer.Option(
+            "--share",
+            min=0.0,
+            max=1.0,
+            help="Of the risk budget; of one in the map: its new share.",
+            show_default="what the map leaves free",
+        ),
+    ] = None,
     dry_run: DryRunOption = False,
-    why: Annotated[str, typer.Option("--why", help="The reason, for the audit log.")] = "",
+    why: WhyOption = "",
 ) -> None:
-    """Judge a candidate against the champions, and put it into enable_map.yaml if it passes every gate.
+    """Put a candidate into the map, if it passes all gates.
+
+    It is judged against the champions of its market: better than one it takes its place, unlike them it
+    stands beside them.
 
     Example: pipeline promote ema_atr --dry-run
     """
-    outcome = _promote(_workspace(workspace), candidate, limits_path=policy, dry_run=dry_run, why=why)
-    _leave(outcome)
+    from pipelines.lifecycle import Wish
+
+    _leave(_promote(_workspace(workspace), candidate, policy, Wish(share, why, dry_run)))
 
 
 @app.command()
@@ -122,7 +151,7 @@ def rollback(
         int | None, typer.Option("--to", help="Version to restore.", show_default="the one before")
     ] = None,
     dry_run: DryRunOption = False,
-    why: Annotated[str, typer.Option("--why", help="The reason, for the audit log.")] = "",
+    why: WhyOption = "",
 ) -> None:
     """Restore an earlier enable_map.yaml, as a new version.
 
@@ -135,7 +164,9 @@ def rollback(
 
 @app.command()
 def report(candidate: CandidateArgument, workspace: WorkspaceOption = "") -> None:
-    """Write the candidate's report anew from its stored evidence, and print where it lies.
+    """Write a candidate's report anew, and print where it lies.
+
+    It is written from the stored evidence; nothing is measured.
 
     Example: pipeline report ema_atr
     """
@@ -151,7 +182,9 @@ def ui(
     workspace: WorkspaceOption = "",
     port: Annotated[int, typer.Option("--port", help="On the loopback address.")] = 5000,
 ) -> None:
-    """Open the MLflow user interface of the workspace on http://127.0.0.1:PORT, until Ctrl-C.
+    """Serve the workspace's MLflow pages until Ctrl-C.
+
+    They are at http://127.0.0.1:PORT, on this machine only.
 
     Example: pipeline ui --workspace demo
     """
@@ -164,10 +197,15 @@ def ui(
 
 @app.command()
 def demo(
-    workspace: WorkspaceOption = "demo",
+    workspace: Annotated[
+        str, typer.Option("--workspace", "-w", help="Folder that everything is written to.")
+    ] = "demo",
     seed: Annotated[int, typer.Option("--seed", help="Of both synthetic worlds.")] = 1,
 ) -> None:
-    """Run the main job on a world with a planted edge and on one of pure noise.
+    """Run two campaigns: a planted edge, and pure noise.
+
+    On synthetic worlds, nothing is downloaded: the first should end in a promotion and paper trades, the
+    second in a refusal.
 
     Example: pipeline demo --workspace demo
     """
@@ -182,33 +220,20 @@ def _workspace(option: str) -> Workspace:
     return Workspace.find(option)
 
 
-def _promote(
-    workspace: Workspace,
-    wanted: str,
-    *,
-    limits_path: Path | None,
-    dry_run: bool,
-    why: str,
-) -> Outcome:
+def _promote(workspace: Workspace, wanted: str, limits: Path | None, wish: Wish) -> Outcome:
     from pipelines.candidates import resolve
     from pipelines.gates.policy import DEFAULT, load_policy
     from pipelines.lifecycle import promote_candidate
     from research_lab.dsl.spec_reader import load_regimes
 
     candidate = resolve(workspace, wanted)
-    done = promote_candidate(
-        workspace,
-        candidate,
-        load_regimes(workspace.regimes),
-        load_policy(limits_path or DEFAULT),
-        dry_run=dry_run,
-        why=why,
-    )
-    typer.echo(
-        f"{candidate}: {'would be promoted' if dry_run and not done.promotion.reasons else ''}".rstrip(": ")
-    )
+    policy = load_policy(limits or DEFAULT)
+    done = promote_candidate(workspace, candidate, load_regimes(workspace.regimes), policy, wish)
+    change = done.promotion
+    said = "promoted" if change.written else "would be promoted" if change.diff else change.outcome.value
+    typer.echo(f"{candidate}: {said}")
     _show_promoted(done)
-    return done.promotion.outcome
+    return change.outcome
 
 
 def _show_promoted(done: Promoted) -> None:
@@ -216,7 +241,7 @@ def _show_promoted(done: Promoted) -> None:
     for reason in change.reasons:
         typer.echo(f"  {reason}")
     if change.diff:
-        typer.echo(change.diff)
+        typer.echo(change.diff.rstrip("\n"))
     if change.written:
         typer.echo(f"enable_map.yaml is now version {change.new_map.version}")
     else:
@@ -228,3 +253,7 @@ def _show_promoted(done: Promoted) -> None:
 def _leave(outcome: Outcome) -> None:
     code = {"PASS": 0, "FAIL": REFUSED, "INSUFFICIENT": INSUFFICIENT}[outcome.value]
     raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 
 from pipelines import candidates, report_text
-from pipelines.campaign import GATES, CampaignResult
+from pipelines.campaign import CampaignResult
 from pipelines.gates.evidence import Outcome, Verdict
 from pipelines.gates.policy import Policy
 from pipelines.map_history import status
@@ -33,7 +33,9 @@ class CampaignProgress:
     ) -> None:
         if self._live:
             sys.stderr.write("\r\033[K")
-            sys.stderr.flush()
+        if kind is KeyboardInterrupt:
+            sys.stderr.write("every look so far is counted; run the same command again to go on\n")
+        sys.stderr.flush()
 
     def __call__(self, stage: str, share: float) -> None:
         gone = time.monotonic() - self._begun
@@ -47,16 +49,20 @@ def show_campaign(workspace: Workspace, result: CampaignResult, policy: Policy) 
     """Print the verdicts of a campaign, why each strategy was refused, and where the reports lie."""
     from pipelines.report import verdict_table, write_campaign_report, write_report
 
-    _print(verdict_table(result))
     for candidate, examination in zip(result.saved, result.examinations, strict=True):
-        _print(f"\n{candidate}: {examination.outcome}")
+        standing = report_text.standing(examination.verdicts)
+        _print(f"{candidate}: {standing.word}. {standing.sentence}")
         for verdict in examination.verdicts.values():
             _show_verdict(verdict, policy)
     for candidate in result.saved:
         write_report(candidate, policy)
     path = workspace.reports / f"{result.name}.html"
     write_campaign_report(result, policy, path)
-    _print(f"looks charged to this market and time: {result.n_looks}")
+    _print("")
+    _print(verdict_table(result))
+    passed = ", ".join(str(candidate) for candidate in result.passed) or "none"
+    _print(f"\npassed every gate: {passed}")
+    _print(f"looks charged to this market and time: {result.n_looks:,}")
     _print(f"report: {path}")
 
 
@@ -97,9 +103,8 @@ def show_status(workspace: Workspace) -> None:
         why = f" ({change.why})" if change.why else ""
         _print(f"  {change.at} version {change.version}: {change.what}{why}")
     for candidate in candidates.every(workspace):
-        verdicts = {v.gate: v.outcome for v in candidates.load_verdicts(candidate)}
-        marks = " ".join(f"{gate}:{verdicts[gate].value}" for gate in GATES if gate in verdicts)
-        _print(f"candidate {candidate}: {marks}")
+        standing = report_text.standing({v.gate: v for v in candidates.load_verdicts(candidate)})
+        _print(f"candidate {candidate}: {standing.word}. {standing.sentence}")
 
 
 def _print(what: object) -> None:

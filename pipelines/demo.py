@@ -16,7 +16,7 @@ from live_shadow.symbols import read_symbols
 from pipelines.campaign import CampaignResult, load_templates, run_campaign
 from pipelines.console import CampaignProgress, show_campaign
 from pipelines.gates.policy import Policy, load_policy
-from pipelines.lifecycle import promote_candidate
+from pipelines.lifecycle import Wish, promote_candidate
 from research_lab.bars import Bars, Market, write_candles
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
@@ -115,9 +115,8 @@ def _promote_and_trade(stage: Stage, result: CampaignResult, data: Path) -> bool
         typer.echo("nothing passed all gates on the planted world: the power of one campaign is not 100 %")
         return False
     candidate = result.passed[0]
-    done = promote_candidate(
-        stage.workspace, candidate, stage.regimes, stage.policy, why="demo: passed every gate"
-    )
+    wish = Wish(why="demo: passed every gate")
+    done = promote_candidate(stage.workspace, candidate, stage.regimes, stage.policy, wish)
     for reason in done.promotion.reasons:
         typer.echo(f"  {reason}")
     typer.echo(f"promoted {candidate}; enable_map.yaml:")

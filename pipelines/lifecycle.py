@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
-from live_shadow.enable_map import Entry
+from live_shadow.enable_map import EnableMap, Entry
 from pipelines import candidates, promotion
 from pipelines.campaign import GATES, open_world
 from pipelines.candidates import Candidate
 from pipelines.gates import promote as gate
-from pipelines.gates.evidence import Outcome, Verdict
-from pipelines.gates.policy import Policy
+from pipelines.gates.evidence import Evidence, Outcome, Verdict
+from pipelines.gates.policy import Policy, judge
 from pipelines.gates.shadow import shadow_bars
 from pipelines.gates.world import World
-from pipelines.map_file import Promotion
-from pipelines.map_history import rollback, status
+from pipelines.map_file import Promotion, opened_map
+from pipelines.map_history import rollback
 from pipelines.tracking import Tracker, model_name
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
+from research_lab.errors import TrackingError
 from research_lab.market_data.lake import Lake
 from research_lab.workspace import Workspace
 
@@ -37,55 +43,73 @@ class Promoted:
     registered: tuple[str, ...]  # what MLflow now shows, a sentence each
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What a person asks for beside the candidate.
+
+    Parameters
+    ----------
+    share : of the risk budget, in (0, 1]; None for what the map leaves free.
+    why : the reason, for the audit log. dry_run : show what would change, and write nothing.
+    """
+
+    share: float | None = None
+    why: str = ""
+    dry_run: bool = False
+
+
 def promote_candidate(
-    workspace: Workspace,
-    candidate: Candidate,
-    regimes: RegimeSet,
-    policy: Policy,
-    *,
-    dry_run: bool = False,
-    why: str = "",
+    workspace: Workspace, candidate: Candidate, regimes: RegimeSet, policy: Policy, wish: Wish | None = None
 ) -> Promoted:
     """Judge a candidate against the champions of its market, and put it into the map if it passes all.
 
-    It may trade from the end of its shadow evidence on: what it was judged on it never trades. The map is
-    changed first; MLflow mirrors it.
+    Its evidence is judged by this policy, whichever one the campaign had, and must be of the data, protocol
+    and code at hand. It may trade from the end of its shadow evidence on: what it was judged on it never
+    trades. The map is changed first; MLflow mirrors it.
+
+    Raises
+    ------
+    MapError, GovernanceError
+        The map or the limits cannot be trusted: nothing is judged or written then.
+    TrackingError
+        The store does not answer: the map is not touched.
     """
-    verdicts = candidates.load_verdicts(candidate)
-    ready, _ = promotion.judge(candidate, verdicts, GATES)
-    tracker = Tracker(workspace)
-    run = _run_of(candidate)
-    if run and not dry_run:
-        tracker.anchored(run)  # a store that cannot be reached stops here, before the map is touched
-    if ready is not Outcome.PASS:
-        now = datetime.now(UTC).replace(microsecond=0)
-        refused = promotion.promote(
-            workspace, candidate, CHAMPION, verdicts, now=now, required=REQUIRED, dry_run=True
-        )
+    wish = wish or Wish()
+    with opened_map(workspace) as opened:
+        current = opened.map()
+    verdicts = [_by(policy, candidate, v) for v in candidates.load_verdicts(candidate) if v.gate in GATES]
+    if refused := _refusal(workspace, candidate, verdicts):
         return Promoted(refused, None, ())
-    world = _world_of(workspace, candidate, regimes, policy)
-    spec = _spec_of(candidate)
-    current = status(workspace).enable_map
-    champions = [] if current is None else _champions(workspace, candidate, current.entries)
-    evidence = gate.measure(spec, world, champions)
+    world, spec = _world_of(workspace, candidate, regimes, policy), _spec_of(candidate)
+    verdicts = [_up_to_date(candidate, verdict, world.bound_to(spec)) for verdict in verdicts]
+    if refused := _refusal(workspace, candidate, verdicts):
+        return Promoted(refused, None, ())
+    evidence = gate.measure(spec, world, _champions(workspace, candidate, current.entries))
     decision = gate.decide(evidence, policy)
-    candidates.save_evidence(candidate, evidence)
-    action = promotion.Action(replaces=decision.replaces, why=why, since=_end_of_evidence(world))
-    changed = promotion.promote(
-        workspace,
-        candidate,
-        CHAMPION,
+    asked = _Request(
         [*verdicts, decision.verdict],
-        now=datetime.now(UTC).replace(microsecond=0),
-        action=action,
-        required=REQUIRED,
-        dry_run=dry_run,
-        expected_version=None if current is None else current.version,
+        promotion.Action(
+            replaces=decision.replaces,
+            risk_share=_share(wish.share, current, candidate, decision.replaces),
+            why=wish.why,
+            since=_end_of_evidence(world),
+        ),
+        current.version,
     )
-    if not changed.written:
+    with _rehearsal(candidate, evidence) as copy:
+        changed = asked.put(workspace, copy, dry_run=True)
+    passed = decision.verdict.outcome is Outcome.PASS
+    if wish.dry_run or (passed and not changed.diff):
         return Promoted(changed, decision.verdict, ())
-    candidates.save_verdicts(candidate, [*verdicts, decision.verdict])
-    return Promoted(changed, decision.verdict, mirror(workspace, tracker, changed))
+    tracker = Tracker(workspace)
+    if passed and (run := _run_of(candidate)):
+        tracker.anchored(run)  # a store that cannot be reached stops here, before the map is touched
+    candidates.save_evidence(candidate, evidence)
+    if passed:
+        changed = asked.put(workspace, candidate, dry_run=False)
+    candidates.save_verdicts(candidate, asked.verdicts)
+    told = _mirrored(workspace, tracker, changed) if changed.written else ()
+    return Promoted(changed, decision.verdict, told)
 
 
 def roll_back(
@@ -93,14 +117,99 @@ def roll_back(
 ) -> Promoted:
     """Restore an earlier map as a new version, and let MLflow's aliases follow."""
     tracker = Tracker(workspace)
-    now = datetime.now(UTC).replace(microsecond=0)
-    changed = rollback(workspace, to_version, now=now, why=why, dry_run=dry_run)
-    return Promoted(changed, None, mirror(workspace, tracker, changed) if changed.written else ())
+    changed = rollback(workspace, to_version, now=_now(), why=why, dry_run=dry_run)
+    return Promoted(changed, None, _mirrored(workspace, tracker, changed) if changed.written else ())
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is asked of the map, once a candidate has been judged by every gate."""
+
+    verdicts: Sequence[Verdict]
+    action: promotion.Action
+    expected_version: int
+
+    def put(self, workspace: Workspace, candidate: Candidate, *, dry_run: bool) -> Promotion:
+        return promotion.promote(
+            workspace,
+            candidate,
+            CHAMPION,
+            self.verdicts,
+            now=_now(),
+            action=self.action,
+            required=REQUIRED,
+            dry_run=dry_run,
+            expected_version=self.expected_version,
+        )
+
+
+@contextmanager
+def _rehearsal(candidate: Candidate, evidence: Evidence) -> Iterator[Candidate]:
+    """Hand out a copy of the candidate's folder with gate 10's evidence in it, for a dry run."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = replace(candidate, folder=shutil.copytree(candidate.folder, Path(folder) / "candidate"))
+        candidates.save_evidence(copy, evidence)
+        yield copy
+
+
+def _by(policy: Policy, candidate: Candidate, verdict: Verdict) -> Verdict:
+    """Return this policy's verdict on stored evidence; one without its evidence stays as it is."""
+    if verdict.policy_hash == policy.hash or candidates.unsupported(candidate, verdict):
+        return verdict
+    evidence = candidates.load_evidence(candidate, verdict.gate)
+    return verdict if evidence is None else judge(evidence, policy)
+
+
+def _up_to_date(candidate: Candidate, verdict: Verdict, bound_to: Mapping[str, str]) -> Verdict:
+    """Return the verdict, INSUFFICIENT when its evidence is of other data, another protocol or other code."""
+    evidence = candidates.load_evidence(candidate, verdict.gate)
+    bound = {} if evidence is None else evidence.bound_to
+    other = [name for name in ("data", "protocol", "code") if bound.get(name) != bound_to[name]]
+    if not other:
+        return verdict
+    told = f"it was measured with other {' and '.join(other)} than now; run the campaign again"
+    return replace(verdict, outcome=Outcome.INSUFFICIENT, reasons=(told,))
+
+
+def _refusal(workspace: Workspace, candidate: Candidate, verdicts: Sequence[Verdict]) -> Promotion | None:
+    """Return the map's answer when a gate before the tenth stands against the candidate; else None."""
+    if promotion.judge(candidate, verdicts, GATES)[0] is Outcome.PASS:
+        return None
+    return promotion.promote(
+        workspace, candidate, CHAMPION, verdicts, now=_now(), required=GATES, dry_run=True
+    )
+
+
+def _share(asked: float | None, current: EnableMap, candidate: Candidate, replaces: str) -> float:
+    """Return the share of the risk budget: as asked, as it has, or what the other entries leave free.
+
+    When they leave nothing the whole is asked for, and governance refuses it with its advice.
+    """
+    if asked is not None:
+        return asked
+    present = current.find(candidate.hash, candidate.market)
+    if present is not None and present.stage.holds_capital:
+        return present.risk_share
+    others = [entry for entry in current.entries if entry.candidate != replaces]
+    free = 1.0 - math.fsum(entry.risk_share for entry in others if entry.stage.holds_capital)
+    return free if free > 1e-9 else 1.0
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 def _run_of(candidate: Candidate) -> str:
     path = candidate.folder / "mlflow_run"
     return path.read_text(encoding="utf-8").strip() if path.exists() else ""
+
+
+def _mirrored(workspace: Workspace, tracker: Tracker, change: Promotion) -> tuple[str, ...]:
+    """Mirror a change that has happened: a store that refuses is told of, and undoes nothing."""
+    try:
+        return mirror(workspace, tracker, change)
+    except TrackingError as fault:
+        return (f"the aliases do not follow the map: {fault}",)
 
 
 def mirror(workspace: Workspace, tracker: Tracker, change: Promotion) -> tuple[str, ...]:

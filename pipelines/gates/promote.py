@@ -65,6 +65,8 @@ def decide(evidence: Evidence, policy: Policy) -> Decision:
     correlation. Either is enough.
     """
     strict = judge_limits(evidence, policy)
+    if evidence.insufficient or evidence.faults:
+        return Decision(strict, "")
     n_champions = evidence.figures.get("n_champions", math.nan)
     better = all(strict.figures[name].met for name in ("probability_better", "drawdown_excess"))
     other = strict.figures["correlation"].met

@@ -162,9 +162,11 @@ class _Parser:
     def _number(self, item: ast.Constant) -> Node:
         if isinstance(item.value, bool) or not isinstance(item.value, (int, float)):
             self._fail(f"{item.value!r} is not a number", item.col_offset, "write a number or a condition")
-        value = float(item.value) if abs(item.value) < 1e300 else float("inf")
+        value = float(item.value) if abs(item.value) < limits.NUMBER else float("inf")
         if value == float("inf"):
-            self._fail("a number beyond 1e300", item.col_offset, "write a smaller number", LimitError)
+            self._fail(
+                f"a number beyond {limits.NUMBER:g}", item.col_offset, "write a smaller number", LimitError
+            )
         return constant(value)
 
     def _name(self, item: ast.Name) -> Node:

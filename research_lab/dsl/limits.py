@@ -17,3 +17,4 @@ WINDOWS: Final = 1_000  # values looked at of one window of parameters
 DEFINITIONS: Final = 32
 STATE_CELLS: Final = 200_000
 INSTRUCTIONS: Final = 2_000
+NUMBER: Final = 1e300  # size of a number written in the text

@@ -156,6 +156,8 @@ class _Reader:
 
     def tree(self, place: Place, text: str | int | float) -> Node:
         if isinstance(text, (int, float)):
+            if abs(text) >= limits.NUMBER:
+                self.fail(place, f"a number beyond {limits.NUMBER:g}", "write a smaller number", LimitError)
             return constant(float(text))
         line, column = self.document.mark(place)
         ranges = {name: (param.low, param.high, param.step) for name, param in self.params.items()}
