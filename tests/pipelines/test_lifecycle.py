@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from live_shadow import governance
-from live_shadow.enable_map import EnableMap, read_map, utc_text
+from live_shadow.enable_map import read_map, utc_text
 from pipelines import candidates, lifecycle
 from pipelines.candidates import Candidate
 from pipelines.gates.evidence import Evidence, Outcome
@@ -191,11 +191,7 @@ def test_a_map_without_room_refuses_until_a_share_is_lowered(
     assert refused.promotion.outcome is Outcome.FAIL
     assert "the risk shares add up to 2; the most is 1" in refused.promotion.reasons[0]
     assert refused.promotion.diff == ""
-    assert {
-        name for name, digest in small.contents(workspace.root).items() if before.get(name) != digest
-    } <= {f"candidates/{named(workspace, 'ema').hash[:12]}/evidence/promote.json"} | {
-        f"candidates/{named(workspace, 'ema').hash[:12]}/verdicts.json"
-    }
+    assert small.contents(workspace.root) == before
     ask(workspace, "quick", limits, Wish(share=0.5))
     assert ask(workspace, "ema", limits).promotion.written
     assert in_map(workspace) == [("quick", 0.5), ("ema", 0.5)]
@@ -304,4 +300,4 @@ def test_a_store_that_does_not_answer_never_stops_a_rollback(
 def test_without_a_change_there_is_nothing_to_roll_back(workspace: Workspace) -> None:
     with pytest.raises(UsageError, match="there is no earlier map"):
         roll_back(workspace, None)
-    assert read_map(workspace.enable_map) == EnableMap() if workspace.enable_map.exists() else True
+    assert not workspace.enable_map.exists()
