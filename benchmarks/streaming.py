@@ -10,7 +10,7 @@ import research_lab
 from research_lab.dsl.spec import compile_spec
 from research_lab.dsl.spec_reader import load_spec
 from research_lab.engine.backtest import backtest
-from research_lab.engine.broker import Terms
+from research_lab.engine.terms import Terms
 from research_lab.market_data import worlds
 
 N_BARS = 20_000

@@ -18,9 +18,9 @@ import numpy as np
 from research_lab.bars import Bars, timeframe_ms
 from research_lab.dsl.spec import Spec, compile_union
 from research_lab.dsl.spec_reader import parse_spec
-from research_lab.engine.broker import Terms
 from research_lab.engine.jit import FloatArray
 from research_lab.engine.sweep import sweep
+from research_lab.engine.terms import Terms
 from research_lab.market_data import worlds
 
 N_BARS = 35_040

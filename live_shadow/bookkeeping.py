@@ -14,7 +14,7 @@ from live_shadow import core
 from live_shadow.ledger import Rows
 from live_shadow.slots import Slot
 from research_lab.bars import Bars
-from research_lab.engine import broker, reasons
+from research_lab.engine import layout, reasons
 from research_lab.engine.jit import FloatArray
 from research_lab.errors import LedgerError
 
@@ -109,8 +109,8 @@ class Books:
     def _slot_fills(self, times: list[int], events: core.Events) -> Iterator[tuple[Any, ...]]:
         for n, (t, k, fill) in enumerate(_fills(events, events.slot_fills, events.slot_of, 0)):
             yield (
-                times[t], self.ids[k], n, int(fill[broker.FILL_BAR]), int(fill[broker.FILL_POSITION]),
-                int(fill[broker.FILL_REASON]), *fill[broker.FILL_QUANTITY :].tolist(),
+                times[t], self.ids[k], n, int(fill[layout.FILL_BAR]), int(fill[layout.FILL_POSITION]),
+                int(fill[layout.FILL_REASON]), *fill[layout.FILL_QUANTITY :].tolist(),
             )  # fmt: skip
 
     def _money(self, bars: Bars, events: core.Events) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
@@ -119,14 +119,14 @@ class Books:
         rest = events.figures[:, :, core.ACCOUNT_FLOW].astype(np.int64)
         n_of: dict[tuple[int, int], int] = {}
         for t, k, fill in _fills(events, events.account_fills, events.account_of, 1):
-            quantity, price = float(fill[broker.FILL_QUANTITY]), float(fill[broker.FILL_PRICE])
-            why = int(fill[broker.FILL_REASON])
-            cash, fee = -units(quantity * price), units(float(fill[broker.FILL_FEE]))
+            quantity, price = float(fill[layout.FILL_QUANTITY]), float(fill[layout.FILL_PRICE])
+            why = int(fill[layout.FILL_REASON])
+            cash, fee = -units(quantity * price), units(float(fill[layout.FILL_FEE]))
             rest[t, k] -= cash - fee
             n_of[t, k] = n_of.get((t, k), 0) + 1
             time = int(bars.time[t])
             name = self._id(k, time, f"{KIND[why]} {n_of[t, k]}")
-            position = int(fill[broker.FILL_POSITION])
+            position = int(fill[layout.FILL_POSITION])
             rows.append((name, time, self.ids[k], position, why, quantity, price, cash, fee))
         paid = np.argwhere(rest != 0).tolist()
         for t, k in paid:
@@ -151,7 +151,7 @@ def _fills(
         return
     first = int(events.account[0, core.BARS]) - 1
     for record, k in zip(records[: events.n_fills[which]], whose[: events.n_fills[which]], strict=True):
-        yield int(record[broker.FILL_BAR]) - first, int(k), record
+        yield int(record[layout.FILL_BAR]) - first, int(k), record
 
 
 def _account_row(time: int, events: core.Events, t: int) -> tuple[int, ...]:

@@ -16,9 +16,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from research_lab.engine import broker, program, reasons, resampling
-from research_lab.engine.broker import BOOK_SIZE
+from research_lab.engine import broker, layout, program, reasons, resampling
 from research_lab.engine.jit import FloatArray, IntArray, kernel
+from research_lab.engine.layout import BOOK_SIZE
 from research_lab.engine.slot import BOOK_AT, PROGRAM_AT, SEEN_AT, advance_regimes
 
 HOUR_MS: Final = 3_600_000
@@ -265,13 +265,13 @@ def _step_account(
     """Step the account's book of one slot with the slot's registers, and refuse what cooldown refuses."""
     book = state[slots.book_at[k] : slots.book_at[k] + BOOK_SIZE]
     before = state[CASH]
-    book[broker.CASH] = before
-    book[broker.OTHERS] = _give_room(feed.inputs[0, t], slots, state, k)
+    book[layout.CASH] = before
+    book[layout.OTHERS] = _give_room(feed.inputs[0, t], slots, state, k)
     waiting = 0.0
     if feed.late[t] == 1.0:
-        waiting = book[broker.PENDING_EXIT]
-        book[broker.PENDING_EXIT] = 0.0
-        book[broker.PENDING_SIDE] = 0.0
+        waiting = book[layout.PENDING_EXIT]
+        book[layout.PENDING_EXIT] = 0.0
+        book[layout.PENDING_SIDE] = 0.0
     at = events.n_fills[1]
     n = _step_book(
         book, slots.account[k], feed, slots, scratch, state, t, k, m,
@@ -280,12 +280,12 @@ def _step_account(
     for row in range(at, at + n):
         events.account_of[row] = k
     events.n_fills[1] += n
-    state[CASH] = book[broker.CASH]
-    if waiting != 0.0 and book[broker.QUANTITY] != 0.0:
-        book[broker.PENDING_EXIT] = waiting
+    state[CASH] = book[layout.CASH]
+    if waiting != 0.0 and book[layout.QUANTITY] != 0.0:
+        book[layout.PENDING_EXIT] = waiting
     decision = scratch.reason[0]
-    if book[broker.PENDING_SIDE] != 0.0 and _cooling(book, rules):
-        book[broker.PENDING_SIDE] = 0.0
+    if book[layout.PENDING_SIDE] != 0.0 and _cooling(book, rules):
+        book[layout.PENDING_SIDE] = 0.0
         decision = reasons.COOLDOWN
     events.codes[t, k, ACCOUNT_REASON] = decision
     events.figures[t, k, ACCOUNT_FLOW] = state[CASH] - before
@@ -327,19 +327,19 @@ def _give_room(price: float, slots: Slots, state: FloatArray, k: int) -> float:
     value, gross = 0.0, 0.0
     for j in range(slots.step_ms.shape[0]):
         if j != k:
-            worth = state[slots.book_at[j] + broker.QUANTITY] * price
+            worth = state[slots.book_at[j] + layout.QUANTITY] * price
             value += worth
             gross += abs(worth)
     terms = slots.account[k]
-    allowed = slots.leverage if terms[broker.PERPETUAL] == 1.0 else 1.0
-    terms[broker.LEVERAGE] = allowed
+    allowed = slots.leverage if terms[layout.PERPETUAL] == 1.0 else 1.0
+    terms[layout.LEVERAGE] = allowed
     if gross > 0.0:
-        equity = state[CASH] * terms[broker.QUANTUM] + value
-        quantity = state[slots.book_at[k] + broker.QUANTITY]
+        equity = state[CASH] * terms[layout.QUANTUM] + value
+        quantity = state[slots.book_at[k] + layout.QUANTITY]
         equity += quantity * price
-        fee = terms[broker.FEE]
+        fee = terms[layout.FEE]
         x = max(0.0, allowed - gross / equity) / (1.0 + allowed * fee) if equity > 0.0 else 0.0
-        terms[broker.LEVERAGE] = x / (1.0 - fee * x)
+        terms[layout.LEVERAGE] = x / (1.0 - fee * x)
     return value
 
 
@@ -348,9 +348,9 @@ def _cooling(book: FloatArray, rules: Rules) -> bool:
     """Whether too few strategy bars have passed since the last exit; a reversal waits as well."""
     if rules.cooldown_bars == 0:
         return False
-    if book[broker.QUANTITY] != 0.0:
+    if book[layout.QUANTITY] != 0.0:
         return True
-    return bool(book[broker.STRATEGY_BARS] - book[broker.LAST_EXIT] < rules.cooldown_bars)
+    return bool(book[layout.STRATEGY_BARS] - book[layout.LAST_EXIT] < rules.cooldown_bars)
 
 
 @kernel
@@ -377,7 +377,7 @@ def _standing_veto(feed: Feed, slots: Slots, rules: Rules, state: FloatArray, t:
     if veto != reasons.NONE:
         return veto
     book = state[slots.book_at[k] : slots.book_at[k] + BOOK_SIZE]
-    if book[broker.QUANTITY] == 0.0 and _cooling(book, rules):
+    if book[layout.QUANTITY] == 0.0 and _cooling(book, rules):
         return reasons.COOLDOWN
     if state[DAY_LOST] == 1.0:
         return reasons.DAILY_LOSS
@@ -395,7 +395,7 @@ def _mark(feed: Feed, slots: Slots, rules: Rules, state: FloatArray, t: int) -> 
     before = state[EQUITY]
     equity = state[CASH] * QUANTUM
     for k in range(slots.step_ms.shape[0]):
-        equity += state[slots.book_at[k] + broker.QUANTITY] * feed.inputs[3, t]
+        equity += state[slots.book_at[k] + layout.QUANTITY] * feed.inputs[3, t]
     state[EQUITY] = equity
     close_ms = feed.time[t] + rules.base_ms
     day = close_ms // DAY_MS
@@ -427,11 +427,11 @@ def _apply_limits(slots: Slots, state: FloatArray, events: Events, t: int) -> No
     limit = reasons.DAILY_LOSS if state[DAY_LOST] == 1.0 else reasons.DRAWDOWN
     for k in range(slots.step_ms.shape[0]):
         book = state[slots.book_at[k] : slots.book_at[k] + BOOK_SIZE]
-        if book[broker.PENDING_SIDE] != 0.0:
-            book[broker.PENDING_SIDE] = 0.0
+        if book[layout.PENDING_SIDE] != 0.0:
+            book[layout.PENDING_SIDE] = 0.0
             events.codes[t, k, ACCOUNT_REASON] = limit
-        if state[DRAWN] == 1.0 and book[broker.QUANTITY] != 0.0 and book[broker.PENDING_EXIT] == 0.0:
-            book[broker.PENDING_EXIT] = reasons.RISK_EXIT
+        if state[DRAWN] == 1.0 and book[layout.QUANTITY] != 0.0 and book[layout.PENDING_EXIT] == 0.0:
+            book[layout.PENDING_EXIT] = reasons.RISK_EXIT
             events.codes[t, k, ACCOUNT_REASON] = reasons.EXIT_ORDERED
 
 
@@ -440,9 +440,9 @@ def _note(feed: Feed, slots: Slots, rules: Rules, state: FloatArray, events: Eve
     """Write down what stands for slot k in the account when the bar is over."""
     book = state[slots.book_at[k] : slots.book_at[k] + BOOK_SIZE]
     events.codes[t, k, VETO] = _standing_veto(feed, slots, rules, state, t, k)
-    events.figures[t, k, ACCOUNT_POSITION] = book[broker.QUANTITY]
-    events.figures[t, k, ORDERED] = book[broker.PENDING_SIDE] * book[broker.PENDING_QUANTITY]
-    events.figures[t, k, EXIT_ORDERED] = book[broker.PENDING_EXIT] if book[broker.QUANTITY] != 0.0 else 0.0
+    events.figures[t, k, ACCOUNT_POSITION] = book[layout.QUANTITY]
+    events.figures[t, k, ORDERED] = book[layout.PENDING_SIDE] * book[layout.PENDING_QUANTITY]
+    events.figures[t, k, EXIT_ORDERED] = book[layout.PENDING_EXIT] if book[layout.QUANTITY] != 0.0 else 0.0
 
 
 def new_scratch(n_registers: int) -> Scratch:
@@ -459,15 +459,15 @@ def new_scratch(n_registers: int) -> Scratch:
 
 def new_events(n_bars: int, n_slots: int) -> Events:
     """Return room for the events of a block."""
-    capacity = n_bars * n_slots * broker.MAX_FILLS_PER_BAR
+    capacity = n_bars * n_slots * layout.MAX_FILLS_PER_BAR
     return Events(
         np.zeros((n_bars, N_ACCOUNT)),
         np.zeros(n_bars),
         np.zeros((n_bars, n_slots, N_CODES), np.int64),
         np.zeros((n_bars, n_slots, N_FIGURES)),
-        np.zeros((capacity, broker.FILL_SIZE)),
+        np.zeros((capacity, layout.FILL_SIZE)),
         np.zeros(capacity, np.int64),
-        np.zeros((capacity, broker.FILL_SIZE)),
+        np.zeros((capacity, layout.FILL_SIZE)),
         np.zeros(capacity, np.int64),
         np.zeros(2, np.int64),
     )

@@ -20,11 +20,11 @@ from live_shadow.slots import Limits, Slot, clock_table, new_slot_state, slot_ta
 from research_lab.bars import Bars
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
-from research_lab.engine import broker
+from research_lab.engine import layout
 from research_lab.engine.backtest import to_fills
-from research_lab.engine.broker import Terms
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.program import N_INPUTS
+from research_lab.engine.terms import Terms
 from research_lab.errors import LedgerError, UsageError
 
 BLOCK = 1024
@@ -132,12 +132,12 @@ class Executor:
 
     def account_book(self, k: int) -> FloatArray:
         """Return the account's book of slot k, a view."""
-        return self.slot_state(k)[-broker.BOOK_SIZE :]
+        return self.slot_state(k)[-layout.BOOK_SIZE :]
 
     def holds(self, k: int) -> bool:
         """Whether the account has a position of slot k, or an order for one."""
         book = self.account_book(k)
-        return bool(book[broker.QUANTITY] != 0.0 or book[broker.PENDING_SIDE] != 0.0)
+        return bool(book[layout.QUANTITY] != 0.0 or book[layout.PENDING_SIDE] != 0.0)
 
     @property
     def n_bars(self) -> int:
@@ -206,7 +206,7 @@ def shadow_run(
     executor = Executor(Desk(bars.step_ms, regimes, terms, terms, _NO_LIMITS), [slot], quanta(_CAPITAL))
     equity, position = np.empty(bars.n), np.empty(bars.n)
     reason = np.empty(bars.n, np.int64)
-    kept: list[FloatArray] = [np.empty((0, broker.FILL_SIZE))]
+    kept: list[FloatArray] = [np.empty((0, layout.FILL_SIZE))]
     for t in range(bars.n):
         events = executor.advance(bars.window(t, t + 1))
         equity[t] = events.figures[0, 0, core.SLOT_EQUITY]

@@ -25,7 +25,7 @@ from live_shadow.symbols import read_symbols
 from research_lab.bars import Bars, read_candles
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec_reader import load_regimes
-from research_lab.engine import broker, source_hash
+from research_lab.engine import layout, source_hash
 from research_lab.errors import UsageError, WorkspaceError
 from research_lab.timeframe import timeframe_ms, timeframe_name, utc
 from research_lab.workspace import Workspace
@@ -230,7 +230,7 @@ class _Session:
         ids = [
             self.ledger.slot_id(
                 slot.entry.candidate, slot.entry.market, slot.entry.name, slot.entry.timeframe,
-                int(slot.compiled.plan[broker.WARMUP]), slot.spec.canonical(),
+                int(slot.compiled.plan[layout.WARMUP]), slot.spec.canonical(),
             )
             for slot in executor.slots
         ]  # fmt: skip

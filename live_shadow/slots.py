@@ -16,10 +16,10 @@ from live_shadow.governance import Governance
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.dsl.spec_reader import parse_spec
-from research_lab.engine import broker
-from research_lab.engine.broker import Terms
+from research_lab.engine import layout
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.slot import PROGRAM_AT, Compiled
+from research_lab.engine.terms import Terms
 from research_lab.errors import InsufficientError, MapError
 from research_lab.timeframe import timeframe_ms, timeframe_name
 
@@ -55,7 +55,7 @@ class Slot:
     @property
     def n_state(self) -> int:
         """Cells of its state and of its book in the account."""
-        return PROGRAM_AT + self.compiled.program.n_state + broker.BOOK_SIZE
+        return PROGRAM_AT + self.compiled.program.n_state + layout.BOOK_SIZE
 
     def retire(self) -> Slot:
         """Return the slot as one that opens nothing more in the account."""
@@ -189,7 +189,7 @@ def slot_tables(
     """
     programs = [slot.compiled.program for slot in slots]
     state_at = _borders([slot.n_state for slot in slots]) + first_cell
-    n_plan, n_signals = broker.PLAN_SIZE, broker.N_SIGNALS
+    n_plan, n_signals = layout.PLAN_SIZE, layout.N_SIGNALS
     leverage = min(account.leverage, limits.leverage)
     terms = [
         replace(
@@ -209,13 +209,13 @@ def slot_tables(
         plans=np.array([slot.compiled.plan for slot in slots]).reshape(-1, n_plan),
         step_ms=np.array([slot.compiled.step_ms for slot in slots], np.int64),
         state_at=state_at,
-        book_at=state_at[1:] - broker.BOOK_SIZE,
+        book_at=state_at[1:] - layout.BOOK_SIZE,
         since=np.array([_since(slot) for slot in slots], np.int64).reshape(-1, 2),
         expires=np.array([_expiry(slot) for slot in slots], np.int64),
         masks=np.array([regime_mask(slot.entry.regimes) for slot in slots], np.int64),
         shadow=np.array([slot.entry.stage is Stage.SHADOW for slot in slots], np.int64),
         research=research.array(),
-        account=np.array(terms).reshape(-1, broker.TERMS_SIZE),
+        account=np.array(terms).reshape(-1, layout.TERMS_SIZE),
         leverage=leverage,
     )
 
@@ -241,6 +241,6 @@ def _borders(lengths: Sequence[int]) -> IntArray:
 
 def new_slot_state(slot: Slot) -> FloatArray:
     """Return the state of a slot before its first bar: its own, then its book in the account."""
-    account_book = np.zeros(broker.BOOK_SIZE)
-    broker.open_book(account_book, 0.0)
+    account_book = np.zeros(layout.BOOK_SIZE)
+    layout.open_book(account_book, 0.0)
     return np.concatenate([slot.compiled.new_state(), account_book])

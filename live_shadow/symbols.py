@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from live_shadow.enable_map import MarketName
 from research_lab.bars import Market
-from research_lab.engine.broker import Terms
+from research_lab.engine.terms import Terms
 from research_lab.errors import WorkspaceError
 from research_lab.strict_yaml import fit, load_file
 

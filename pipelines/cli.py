@@ -163,7 +163,9 @@ def rollback(
 
 
 @app.command()
-def report(candidate: CandidateArgument, workspace: WorkspaceOption = "") -> None:
+def report(
+    candidate: CandidateArgument, workspace: WorkspaceOption = "", policy: PolicyOption = None
+) -> None:
     """Write a candidate's report anew, and print where it lies.
 
     It is written from the stored evidence; nothing is measured.
@@ -171,10 +173,10 @@ def report(candidate: CandidateArgument, workspace: WorkspaceOption = "") -> Non
     Example: pipeline report ema_atr
     """
     from pipelines.candidates import resolve
-    from pipelines.gates.policy import load_policy
+    from pipelines.gates.policy import DEFAULT, load_policy
     from pipelines.report import write_report
 
-    typer.echo(write_report(resolve(_workspace(workspace), candidate), load_policy()))
+    typer.echo(write_report(resolve(_workspace(workspace), candidate), load_policy(policy or DEFAULT)))
 
 
 @app.command()

@@ -22,6 +22,7 @@ from pipelines.gates.shadow import shadow_bars
 from pipelines.gates.world import World
 from pipelines.map_file import Promotion, opened_map
 from pipelines.map_history import rollback
+from pipelines.report import write_report
 from pipelines.tracking import Tracker, model_name
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
@@ -109,6 +110,7 @@ def promote_candidate(
         changed = asked.put(workspace, candidate, dry_run=False)
     candidates.save_verdicts(candidate, asked.verdicts)
     told = _mirrored(workspace, tracker, changed) if changed.written else ()
+    write_report(candidate, policy)
     return Promoted(changed, decision.verdict, told)
 
 

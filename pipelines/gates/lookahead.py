@@ -9,7 +9,7 @@ from pipelines.gates.evidence import Evidence
 from research_lab.bars import Bars
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
-from research_lab.engine.broker import Terms
+from research_lab.engine.terms import Terms
 from research_lab.validation.lookahead import LookaheadReport, check_lookahead
 from research_lab.validation.warmup import WarmupReport, check_warmup
 

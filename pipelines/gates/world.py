@@ -15,8 +15,8 @@ from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.engine import source_hash
 from research_lab.engine.backtest import Backtest, backtest, regime_codes
-from research_lab.engine.broker import Terms
 from research_lab.engine.jit import FloatArray
+from research_lab.engine.terms import Terms
 from research_lab.market_data.lake import Lake
 from research_lab.scoring.scorer import Scorer
 

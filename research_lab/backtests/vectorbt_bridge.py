@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from research_lab.bars import Bars, BoolArray, FloatArray
-from research_lab.engine.broker import Terms
+from research_lab.engine.terms import Terms
 from research_lab.errors import DataError, UsageError
 
 ORDER: Final = np.dtype(

@@ -13,7 +13,7 @@ import numpy as np
 
 from research_lab.dsl import compiler, limits
 from research_lab.dsl.tree import Node, constant, number_text
-from research_lab.engine import broker
+from research_lab.engine import layout
 from research_lab.engine.jit import FloatArray
 from research_lab.engine.program import Union
 from research_lab.engine.slot import Compiled
@@ -56,7 +56,7 @@ class Spec:
     params : by name.
     conditions : trees of `CONDITIONS` that are given.
     stop, trail : distances in price, or None. trail_after : gain in R that arms the trail, 0 at once.
-    size_kind, size : `broker.RISK` or `broker.FRACTION`, and the share of equity.
+    size_kind, size : `layout.RISK` or `layout.FRACTION`, and the share of equity.
     takes : (multiple of R, share of what remains) each.
     time_stop : bars, or None. breakeven, regime_exit : flags. regimes : where it may enter; empty for all.
     """
@@ -200,7 +200,7 @@ class Spec:
             lines.append("breakeven: true")
         if self.time_stop is not None:
             lines.append(f"time_stop: {scalar(self.time_stop.text)}")
-        kind = "risk" if self.size_kind == broker.RISK else "fraction"
+        kind = "risk" if self.size_kind == layout.RISK else "fraction"
         lines.append(f"size: {{{kind}: {scalar(self.size.text)}}}")
         if self.regimes:
             lines.append(f"regimes: [{', '.join(self.regimes)}]")
@@ -210,18 +210,18 @@ class Spec:
 
     def plan(self, warmup: int) -> FloatArray:
         """Return what the strategy fixes once, for the broker."""
-        plan = np.zeros(broker.PLAN_SIZE)
-        plan[broker.SIZE_KIND] = self.size_kind
-        plan[broker.TIME_STOP] = 0.0 if self.time_stop is None else self._number(self.time_stop)
-        plan[broker.TRAIL_AFTER] = self._number(self.trail_after)
-        plan[broker.BREAKEVEN] = self.breakeven
-        plan[broker.REGIME_MASK] = sum(1 << REGIME_CODES[name] for name in self.regimes)
-        plan[broker.REGIME_EXIT] = self.regime_exit
-        plan[broker.WARMUP] = warmup
-        plan[broker.N_TAKES] = len(self.takes)
+        plan = np.zeros(layout.PLAN_SIZE)
+        plan[layout.SIZE_KIND] = self.size_kind
+        plan[layout.TIME_STOP] = 0.0 if self.time_stop is None else self._number(self.time_stop)
+        plan[layout.TRAIL_AFTER] = self._number(self.trail_after)
+        plan[layout.BREAKEVEN] = self.breakeven
+        plan[layout.REGIME_MASK] = sum(1 << REGIME_CODES[name] for name in self.regimes)
+        plan[layout.REGIME_EXIT] = self.regime_exit
+        plan[layout.WARMUP] = warmup
+        plan[layout.N_TAKES] = len(self.takes)
         for k, (at, share) in enumerate(self.takes):
-            plan[broker.TAKE_AT + k] = self._number(at)
-            plan[broker.TAKE_SHARE + k] = self._number(share)
+            plan[layout.TAKE_AT + k] = self._number(at)
+            plan[layout.TAKE_SHARE + k] = self._number(share)
         return plan
 
     def _number(self, node: Node) -> float:

@@ -22,7 +22,7 @@ from research_lab.dsl.registry import FUNCTIONS, INPUTS
 from research_lab.dsl.spec import CONDITIONS, REGIMES, Param, Spec, compile_spec
 from research_lab.dsl.spec_text import ParamForm, RegimeForm, SpecForm
 from research_lab.dsl.tree import Node, constant
-from research_lab.engine import broker
+from research_lab.engine import layout
 from research_lab.errors import DimensionError, GauntletError, LimitError, SpecError
 from research_lab.strict_yaml import Document, Place, load_text
 from research_lab.timeframe import timeframe_ms
@@ -290,17 +290,17 @@ class _SpecReader(_Reader):
             self.fail(("size", "window"), "window without target_vol", "leave it out")
         size = self.expression(("size", kind), getattr(form, kind), RATIO)
         if kind != "target_vol":
-            return (broker.RISK if kind == "risk" else broker.FRACTION), size
+            return (layout.RISK if kind == "risk" else layout.FRACTION), size
         window = _VOLATILITY_WINDOW if form.window is None else form.window
         bars_a_year = _YEAR_MS / timeframe_ms(self.form.timeframe)
         volatility = f"std(log(close / prev(close)), {window}) * {math.sqrt(bars_a_year)!r}"
-        return broker.FRACTION, self.tree(("size",), f"({size.text}) / ({volatility})")
+        return layout.FRACTION, self.tree(("size",), f"({size.text}) / ({volatility})")
 
     def _check_together(self, spec: Spec) -> None:
         if spec.stop is None:
             for needed, place in (
                 (bool(spec.takes), ("take",)),
-                (spec.size_kind == broker.RISK, ("size",)),
+                (spec.size_kind == layout.RISK, ("size",)),
                 (self.form.trail is not None and self.form.trail.after is not None, ("trail", "after")),
             ):
                 if needed:

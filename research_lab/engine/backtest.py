@@ -9,8 +9,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from research_lab.engine import broker, metrics, reasons
-from research_lab.engine.broker import Terms
+from research_lab.engine import layout, metrics, reasons
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.slot import (
     BLOCK,
@@ -23,6 +22,7 @@ from research_lab.engine.slot import (
     blockwise,
     cut_into_blocks,
 )
+from research_lab.engine.terms import Terms
 
 FILL: Final = np.dtype(
     [
@@ -147,7 +147,7 @@ def backtest(
     emitted_at = np.zeros(widest + 1, np.int64)
     equity, position = np.empty(n), np.empty(n)
     reason = np.empty(n, np.int64)
-    buffer = np.empty((widest * broker.MAX_FILLS_PER_BAR, broker.FILL_SIZE))
+    buffer = np.empty((widest * layout.MAX_FILLS_PER_BAR, layout.FILL_SIZE))
     kept: list[FloatArray] = []
     for first, last in cuts:
         n_fills = advance_slot(
@@ -174,7 +174,7 @@ def backtest(
             buffer,
         )
         kept.append(buffer[:n_fills].copy())
-    fills = to_fills(np.concatenate(kept) if kept else np.empty((0, broker.FILL_SIZE)))
+    fills = to_fills(np.concatenate(kept) if kept else np.empty((0, layout.FILL_SIZE)))
     return Backtest(
         equity,
         position,

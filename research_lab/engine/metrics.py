@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from research_lab.engine import broker
+from research_lab.engine import layout
 from research_lab.engine.jit import FloatArray, IntArray, kernel
 
 YEAR_MS: Final = 365 * 86_400_000
@@ -137,7 +137,7 @@ def summarise(accumulators: FloatArray, book: FloatArray, base_ms: int, out: Flo
         variance = (accumulators[SUM_SQUARES] - n * mean * mean) / (n - 1.0)
     growth = accumulators[LAST] / accumulators[FIRST]
     deepest = accumulators[DEEPEST]
-    trades = book[broker.TRADES]
+    trades = book[layout.TRADES]
     out[0] = growth - 1.0
     out[1] = mean / math.sqrt(variance) * math.sqrt(bars_a_year) if variance > 0.0 else math.nan
     downside = accumulators[SUM_DOWN] / n if n > 0.0 else 0.0
@@ -147,12 +147,12 @@ def summarise(accumulators: FloatArray, book: FloatArray, base_ms: int, out: Flo
         out[3] = (math.exp(math.log(growth) / years) - 1.0) / deepest
     out[4] = deepest
     out[5] = accumulators[LONGEST]
-    out[6] = book[broker.PROFIT] / book[broker.LOSS] if book[broker.LOSS] > 0.0 else math.nan
+    out[6] = book[layout.PROFIT] / book[layout.LOSS] if book[layout.LOSS] > 0.0 else math.nan
     out[7] = math.nan
-    if book[broker.TRADES_WITH_R] > 0.0:
-        out[7] = book[broker.SUM_R] / book[broker.TRADES_WITH_R]
-    out[8] = book[broker.WINS] / trades if trades > 0.0 else math.nan
+    if book[layout.TRADES_WITH_R] > 0.0:
+        out[7] = book[layout.SUM_R] / book[layout.TRADES_WITH_R]
+    out[8] = book[layout.WINS] / trades if trades > 0.0 else math.nan
     out[9] = accumulators[EXPOSED] / n if n > 0.0 else math.nan
-    out[10] = book[broker.TURNOVER] / years if years > 0.0 else math.nan
+    out[10] = book[layout.TURNOVER] / years if years > 0.0 else math.nan
     out[11] = trades
     out[12] = years

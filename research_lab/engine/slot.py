@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from research_lab.engine import broker, program, resampling
+from research_lab.engine import broker, layout, program, resampling
 from research_lab.engine.jit import FloatArray, IntArray, kernel
 from research_lab.engine.program import Program
 
@@ -17,7 +17,7 @@ BLOCK: Final = 2048
 
 # The state of a slot: resampling, then the book, then the program.
 BOOK_AT: Final = resampling.SIZE
-PROGRAM_AT: Final = BOOK_AT + broker.BOOK_SIZE
+PROGRAM_AT: Final = BOOK_AT + layout.BOOK_SIZE
 
 # The state of a regime clock: resampling, the code held, bars seen, then the program.
 CODE_AT: Final = resampling.SIZE
@@ -35,7 +35,7 @@ class Compiled(NamedTuple):
     def new_state(self, cash: float = 1.0) -> FloatArray:
         """Return the state of a slot before its first bar."""
         state = np.zeros(PROGRAM_AT + self.program.n_state)
-        broker.open_book(state[BOOK_AT:PROGRAM_AT], cash)
+        layout.open_book(state[BOOK_AT:PROGRAM_AT], cash)
         return state
 
 

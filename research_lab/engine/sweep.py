@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from research_lab.engine import broker, metrics, program, reasons, resampling
+from research_lab.engine import broker, layout, metrics, program, reasons, resampling
 from research_lab.engine.backtest import Tape
-from research_lab.engine.broker import Terms
 from research_lab.engine.jit import FloatArray, IntArray, kernel
 from research_lab.engine.program import Union
 from research_lab.engine.slot import BLOCK, blockwise, cut_into_blocks
+from research_lab.engine.terms import Terms
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,14 +225,14 @@ class _Memory:
         self.equity = np.empty((n_workers, BLOCK))
         self.position = np.empty((n_workers, BLOCK))
         self.reason = np.empty((n_workers, BLOCK), np.int64)
-        self.no_fills = np.empty((0, broker.FILL_SIZE))
+        self.no_fills = np.empty((0, layout.FILL_SIZE))
         self.clock = np.zeros(resampling.SIZE)
         self.shared_state = np.zeros(union.shared.n_state)
         self.private_state = np.zeros(int(union.state_at[-1]))
-        self.books = np.zeros((n_strategies, broker.BOOK_SIZE))
+        self.books = np.zeros((n_strategies, layout.BOOK_SIZE))
         self.accumulators = np.zeros((n_strategies, metrics.SIZE))
         for book, accumulators in zip(self.books, self.accumulators, strict=True):
-            broker.open_book(book, 1.0)
+            layout.open_book(book, 1.0)
             metrics.begin(accumulators, 1.0)
 
     def summarise(self, base_ms: int) -> FloatArray:

@@ -17,9 +17,9 @@ from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_union
 from research_lab.engine import metrics
 from research_lab.engine.backtest import regime_codes
-from research_lab.engine.broker import Terms
 from research_lab.engine.jit import FloatArray
 from research_lab.engine.sweep import sweep
+from research_lab.engine.terms import Terms
 from research_lab.errors import InsufficientError
 from research_lab.scoring.ledger_segment import Trial
 from research_lab.scoring.trial_ledger import TrialLedger

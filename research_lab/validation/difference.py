@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from research_lab.dsl.registry import INPUTS
-from research_lab.engine import broker
+from research_lab.engine import layout
 from research_lab.engine.backtest import FILL, Tape
 from research_lab.timeframe import utc
 from research_lab.validation.recording import Recording
@@ -115,7 +115,7 @@ def _register_difference(one: Recording, other: Recording, m: int) -> Difference
         return None
     register = int(np.argmax(_apart(a[:, s], b[:, s])))
     roles = np.flatnonzero(one.signals == register)
-    signal = f"{broker.SIGNALS[roles[0]]}: " if roles.size and register >= len(INPUTS) else ""
+    signal = f"{layout.SIGNALS[roles[0]]}: " if roles.size and register >= len(INPUTS) else ""
     what = signal + one.names[register]
     return Difference(what, int(one.decided_at[s]), _text(a[register], s), _text(b[register], s))
 

@@ -22,8 +22,8 @@ import numpy as np
 from research_lab.bars import Bars, BoolArray, IntArray
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
-from research_lab.engine import broker, reasons
-from research_lab.engine.broker import Terms
+from research_lab.engine import layout, reasons
+from research_lab.engine.terms import Terms
 from research_lab.validation.difference import Difference, Fault, fill_difference, first_difference
 from research_lab.validation.poison import BEYOND_OPEN, poisoned
 from research_lab.validation.recording import Recording, record
@@ -179,7 +179,7 @@ def _tested_part(
         known = None  # as in every run: on bars coarser than its clock the regime is unknown
     ratio = spec.step_ms // bars.step_ms
     lead = 0 if known is None else known.warmup * (known.step_ms // bars.step_ms)
-    warmup = int(strategy.plan[broker.WARMUP]) * ratio
+    warmup = int(strategy.plan[layout.WARMUP]) * ratio
     n_tested = N_TESTED * ratio
     while True:
         first = max(0, bars.n - n_tested)
@@ -198,14 +198,14 @@ def _tested_part(
 
 
 def _entry_signals(run: Recording) -> BoolArray:
-    long, short = run.signal(broker.ENTER_LONG), run.signal(broker.ENTER_SHORT)
+    long, short = run.signal(layout.ENTER_LONG), run.signal(layout.ENTER_SHORT)
     return np.asarray((long == 1.0) | (short == 1.0))
 
 
 def _choose_cuts(tested: _Tested, n_cuts: int, random: np.random.Generator) -> IntArray:
     """Return bars to cut after: half at orders and signals, a quarter at changes, the rest anywhere."""
     run, n = tested.whole, tested.tape.n
-    emitted = [run.signal(role) == 1.0 for role in range(broker.STOP_DISTANCE)]
+    emitted = [run.signal(role) == 1.0 for role in range(layout.STOP_DISTANCE)]
     orders = np.flatnonzero(np.isin(run.reason, ORDERED))
     signals = run.decided_at[np.any(emitted, axis=0)]
     changes = np.concatenate([np.flatnonzero(np.diff(run.regime)), run.fills["bar"] - 1, run.fills["bar"]])

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from research_lab.dsl.registry import FUNCTIONS, INPUTS, OPERATOR_CODES
-from research_lab.engine import broker, program, reasons
+from research_lab.engine import layout, program, reasons
 from research_lab.engine.backtest import Tape, regime_codes, to_fills
-from research_lab.engine.broker import Terms
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.program import Program
 from research_lab.engine.slot import (
@@ -26,6 +25,7 @@ from research_lab.engine.slot import (
     blockwise,
     cut_into_blocks,
 )
+from research_lab.engine.terms import Terms
 
 _LONGEST_NAME = 90
 # How many registers each instruction reads, and the word for it; derived functions have none of their own.
@@ -53,7 +53,7 @@ class Recording:
     Parameters
     ----------
     names : of the registers: an input, or the expression that the register holds.
-    signals : register of each signal of `broker.SIGNALS`, -1 for one that is absent.
+    signals : register of each signal of `layout.SIGNALS`, -1 for one that is absent.
     decided_at : (m,) the base bar at whose close each strategy bar completed.
     registers : (n_registers, m) every value by strategy bar; NaN is unknown.
     regime, equity, position, reason : (n_bars,) after each base bar.
@@ -101,7 +101,7 @@ def record(
     state, inputs = strategy.new_state(), blockwise(tape.inputs)
     scratch, emitted_at = strategy.program.new_registers(width + 1), np.zeros(width + 1, np.int64)
     equity, position, reason = np.ones(n), np.zeros(n), np.zeros(n, np.int64)
-    buffer = np.empty((width * broker.MAX_FILLS_PER_BAR, broker.FILL_SIZE))
+    buffer = np.empty((width * layout.MAX_FILLS_PER_BAR, layout.FILL_SIZE))
     kept: list[tuple[FloatArray, IntArray, FloatArray]] = []
     for first, last in _blocks(begin, n, width):
         emitted_at.fill(-1)

@@ -21,10 +21,10 @@ import numpy as np
 from research_lab.bars import Bars, BoolArray, IntArray, grid_origin_ms
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
-from research_lab.engine import broker, program
+from research_lab.engine import layout, program
 from research_lab.engine.backtest import regime_codes
-from research_lab.engine.broker import Terms
 from research_lab.engine.slot import Compiled, CompiledRegimes
+from research_lab.engine.terms import Terms
 from research_lab.validation.difference import Difference, Fault
 from research_lab.validation.recording import Recording, record
 
@@ -106,7 +106,7 @@ def check_warmup(
     n_starts : later starts, chosen by `seed`. Each is followed for 2,000 strategy bars after its warm-up.
     """
     strategy = compile_spec(spec)
-    derived = int(strategy.plan[broker.WARMUP])
+    derived = int(strategy.plan[layout.WARMUP])
     lacking = "" if spec.step_ms % bars.step_ms == 0 else f"{bars.timeframe} bars for {spec.timeframe}"
     keep = np.concatenate([_conditions(strategy), _events(strategy)])
     if not lacking:
@@ -183,14 +183,14 @@ def _compare(strategy: Compiled, bars: Bars, terms: Terms, whole: Recording, at:
         s = int(late[0])
         role = int(np.argmax(acts[:, s]))
         before, after = (repr(run.signal(role)[k].item()) for run, k in ((whole, first + s), (later, s)))
-        apart = Difference(broker.SIGNALS[role], int(later.decided_at[s]), before, after)
+        apart = Difference(layout.SIGNALS[role], int(later.decided_at[s]), before, after)
         fault = Fault.of(apart, LATER_START, 0, part, at)
     return _Start(needed, max(0, m - derived + 1), waited, fault)
 
 
 def _acts(run: Recording) -> BoolArray:
     """Return where each of the four conditions acts, (4, m): only what is definitely true does."""
-    return np.stack([run.signal(role) == 1.0 for role in range(broker.STOP_DISTANCE)])
+    return np.stack([run.signal(role) == 1.0 for role in range(layout.STOP_DISTANCE)])
 
 
 def _event_bars(

@@ -16,7 +16,7 @@ from research_lab.bars import Bars, Market
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import load_regimes, load_spec, parse_regimes, parse_spec
-from research_lab.engine.broker import Terms
+from research_lab.engine.terms import Terms
 from research_lab.workspace import Workspace
 
 STRATEGIES = Path(__file__).resolve().parents[2] / "research_lab" / "strategies"

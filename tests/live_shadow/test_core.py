@@ -15,10 +15,10 @@ from live_shadow.enable_map import Stage, utc_time
 from live_shadow.executor import Executor, quanta
 from research_lab.bars import Bars
 from research_lab.dsl.spec_reader import parse_spec
-from research_lab.engine import broker, reasons
+from research_lab.engine import layout, reasons
 from research_lab.engine.backtest import backtest, regime_codes
-from research_lab.engine.broker import Terms
 from research_lab.engine.slot import BOOK_AT, advance_slot
+from research_lab.engine.terms import Terms
 from research_lab.errors import LedgerError, UsageError
 from tests.live_shadow.made_up import (
     DAY_MS,
@@ -127,8 +127,8 @@ def test_without_limits_the_account_does_what_the_broker_does_with_its_terms(per
     own = run.slots[0].compiled
     counted = replace(terms, quantum=core.QUANTUM, risk_share=0.7).array()
     state = own.new_state(float(quanta(10_000.0)))
-    state[BOOK_AT + broker.EQUITY] = 10_000.0
-    fills = np.empty((bars.n * broker.MAX_FILLS_PER_BAR, broker.FILL_SIZE))
+    state[BOOK_AT + layout.EQUITY] = 10_000.0
+    fills = np.empty((bars.n * layout.MAX_FILLS_PER_BAR, layout.FILL_SIZE))
     equity, position, reason = np.empty(bars.n), np.empty(bars.n), np.empty(bars.n, np.int64)
     n = advance_slot(
         own.program.code, own.program.values, own.program.outputs, own.plan, counted, bars.step_ms,
@@ -140,7 +140,7 @@ def test_without_limits_the_account_does_what_the_broker_does_with_its_terms(per
     assert (reason == events.codes[:, 0, core.ACCOUNT_REASON]).all()
     assert (position == events.figures[:, 0, core.ACCOUNT_POSITION]).all()
     assert (equity == events.account[:, core.EQUITY]).all()
-    assert state[BOOK_AT + broker.CASH] == run.state[core.CASH]
+    assert state[BOOK_AT + layout.CASH] == run.state[core.CASH]
 
 
 def test_the_regime_switches_after_as_many_equal_closes_as_the_map_says() -> None:
@@ -208,7 +208,7 @@ def test_a_stop_inside_the_bar_begins_the_cooldown_at_once() -> None:
     bars = bars_of([UP, UP, UP, UP, UP])
     bars.inputs[2, 1] = 80.0  # reaches the stop at 100 - 10.1, and closes above its open
     events = run.advance(bars)
-    assert events.account_fills[1, broker.FILL_REASON] == reasons.STOP
+    assert events.account_fills[1, layout.FILL_REASON] == reasons.STOP
     assert account_reasons(events)[:3] == [reasons.LONG_ORDERED, reasons.COOLDOWN, reasons.LONG_ORDERED]
 
 
@@ -253,7 +253,7 @@ def test_a_drawdown_closes_everything_at_the_next_open_and_nothing_opens_while_i
     after = 10_000.0 - 8.0 * 5_000.0 / 101.0
     assert decisions[2] == reasons.EXIT_ORDERED
     fill = events.account_fills[1]
-    assert (fill[broker.FILL_BAR], fill[broker.FILL_REASON], fill[broker.FILL_PRICE]) == (
+    assert (fill[layout.FILL_BAR], fill[layout.FILL_REASON], fill[layout.FILL_PRICE]) == (
         3.0, reasons.RISK_EXIT, 92.0,
     )  # fmt: skip
     first = decisions.index(reasons.LONG_ORDERED, 1)
@@ -296,9 +296,9 @@ def test_a_late_bar_opens_nothing_and_exits_wait_for_the_first_bar_in_time() -> 
     events = run.advance(bars, late)
     fills = events.account_fills[: events.n_fills[1]]
     # In at open 1; the exit decided at close 2 waits through bar 3 for the open of bar 4.
-    assert fills[:, broker.FILL_BAR].tolist()[:2] == [1.0, 4.0]
-    assert fills[1, broker.FILL_REASON] == reasons.EXIT_SIGNAL
-    own = events.slot_fills[: events.n_fills[0], broker.FILL_BAR].tolist()
+    assert fills[:, layout.FILL_BAR].tolist()[:2] == [1.0, 4.0]
+    assert fills[1, layout.FILL_REASON] == reasons.EXIT_SIGNAL
+    own = events.slot_fills[: events.n_fills[0], layout.FILL_BAR].tolist()
     assert own[:2] == [1.0, 3.0]
 
 
@@ -333,7 +333,7 @@ def test_on_a_perpetual_all_positions_together_stay_within_the_leverage_when_the
     widest = 0.0
     for t in range(bars.n):
         events = run.advance(bars.window(t, t + 1))
-        entered = (events.account_fills[: events.n_fills[1], broker.FILL_REASON] == reasons.ENTRY).any()
+        entered = (events.account_fills[: events.n_fills[1], layout.FILL_REASON] == reasons.ENTRY).any()
         held = abs(events.figures[0, :, core.ACCOUNT_POSITION]).sum()
         if entered and held:
             cash = events.account[0, core.CASH] * core.QUANTUM

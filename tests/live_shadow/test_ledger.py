@@ -23,8 +23,8 @@ from live_shadow.symbols import read_symbols
 from research_lab.bars import Bars, utc, write_candles
 from research_lab.engine import reasons
 from research_lab.engine.backtest import to_fills
-from research_lab.engine.broker import Terms
 from research_lab.engine.jit import FloatArray
+from research_lab.engine.terms import Terms
 from research_lab.errors import LedgerError
 from research_lab.workspace import Workspace
 from tests.conftest import WHOLE

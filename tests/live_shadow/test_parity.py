@@ -13,9 +13,9 @@ from live_shadow.executor import Executor, ShadowRun, shadow_run
 from research_lab.bars import Bars, read_candles
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
-from research_lab.engine import broker
+from research_lab.engine import layout
 from research_lab.engine.backtest import Backtest, backtest, regime_codes, to_fills
-from research_lab.engine.broker import Terms
+from research_lab.engine.terms import Terms
 from tests.conftest import WHOLE
 from tests.live_shadow.made_up import (
     UNLIMITED,
@@ -108,7 +108,7 @@ def test_killed_and_restored_at_fifty_random_bars_the_own_books_are_the_backtest
         batch = in_batch(spec, bars, terms, 0, quick())
         assert batch.fills.shape[0] > 0
         assert batch.equity.tobytes() == np.array(equity)[:, k].tobytes()
-        records = np.array(fills[k]).reshape(-1, broker.FILL_SIZE)
+        records = np.array(fills[k]).reshape(-1, layout.FILL_SIZE)
         assert to_fills(records).tobytes() == batch.fills.tobytes()
 
 

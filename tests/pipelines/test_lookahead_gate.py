@@ -14,7 +14,7 @@ from pipelines.gates.policy import judge, load_policy
 from research_lab.bars import Bars
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.dsl.spec_reader import load_regimes, load_spec, parse_spec
-from research_lab.engine.broker import Terms
+from research_lab.engine.terms import Terms
 from research_lab.market_data.worlds import noise
 from research_lab.validation.lookahead import LookaheadReport, check_lookahead
 from research_lab.validation.recording import Recording, record

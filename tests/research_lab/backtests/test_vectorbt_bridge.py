@@ -17,7 +17,8 @@ from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.dsl.spec_reader import load_regimes, load_spec, parse_spec
 from research_lab.engine import reasons
 from research_lab.engine.backtest import FILL, Backtest, backtest, regime_codes
-from research_lab.engine.broker import ENTER_LONG, ENTER_SHORT, WARMUP, Terms
+from research_lab.engine.layout import ENTER_LONG, ENTER_SHORT, WARMUP
+from research_lab.engine.terms import Terms
 from research_lab.errors import DataError, UsageError
 from research_lab.market_data.worlds import noise
 from research_lab.validation.recording import record

@@ -9,9 +9,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from research_lab.engine import broker, reasons
-from research_lab.engine.broker import Terms
+from research_lab.engine import broker, layout, reasons
 from research_lab.engine.jit import FloatArray, IntArray
+from research_lab.engine.terms import Terms
 from tests.oracles.random_markets import Case
 from tests.oracles.slow_broker import Signal, SlowPlan, SlowResult
 
@@ -36,9 +36,9 @@ class Played:
         n = len(case.bars.open)
         self.equity, self.position = np.empty(n), np.empty(n)
         self.reason = np.empty(n, np.int64)
-        self.fills: FloatArray = np.empty((0, broker.FILL_SIZE))
-        self.book = np.zeros(broker.BOOK_SIZE)
-        broker.open_book(self.book, case.cash)
+        self.fills: FloatArray = np.empty((0, layout.FILL_SIZE))
+        self.book = np.zeros(layout.BOOK_SIZE)
+        layout.open_book(self.book, case.cash)
 
     @property
     def bytes(self) -> tuple[bytes, ...]:
@@ -57,7 +57,7 @@ def play(case: Case, cuts: Sequence[int] = (), step: Step = broker.step) -> Play
     borders = sorted({0, *flips, *cuts, len(case.active)})
     for first, last in pairwise(borders):
         registers, emitted_at = registers_of(case.signals[first:last])
-        fills = np.empty(((last - first) * broker.MAX_FILLS_PER_BAR, broker.FILL_SIZE))
+        fills = np.empty(((last - first) * layout.MAX_FILLS_PER_BAR, layout.FILL_SIZE))
         n_fills = step(
             played.book, plan, terms, inputs[:, first:last], due[first:last], regime[first:last],
             registers, outputs_of(case.plan), emitted_at, emitted_at.shape[0], first, 0,
@@ -77,31 +77,31 @@ def registers_of(signals: Sequence[Sequence[Signal]]) -> tuple[FloatArray, IntAr
         for s in of_bar
     ]
     emitted_at = [t for t, of_bar in enumerate(signals) for _ in of_bar]
-    columns = np.array(rows, np.float64).reshape(-1, broker.N_SIGNALS).T
+    columns = np.array(rows, np.float64).reshape(-1, layout.N_SIGNALS).T
     return np.ascontiguousarray(columns), np.array(emitted_at, np.int64)
 
 
 def outputs_of(plan: SlowPlan) -> IntArray:
-    outputs = np.arange(broker.N_SIGNALS)
+    outputs = np.arange(layout.N_SIGNALS)
     if not plan.has_stop:
-        outputs[broker.STOP_DISTANCE] = -1
+        outputs[layout.STOP_DISTANCE] = -1
     if not plan.has_trail:
-        outputs[broker.TRAIL_DISTANCE] = -1
+        outputs[layout.TRAIL_DISTANCE] = -1
     return outputs
 
 
 def plan_of(slow: SlowPlan) -> FloatArray:
-    plan = np.zeros(broker.PLAN_SIZE)
-    plan[broker.SIZE_KIND] = slow.size_kind
-    plan[broker.TIME_STOP] = slow.time_stop
-    plan[broker.TRAIL_AFTER] = slow.trail_after_r
-    plan[broker.BREAKEVEN] = slow.breakeven
-    plan[broker.REGIME_MASK] = slow.regime_mask
-    plan[broker.REGIME_EXIT] = slow.regime_exit
-    plan[broker.N_TAKES] = len(slow.takes)
+    plan = np.zeros(layout.PLAN_SIZE)
+    plan[layout.SIZE_KIND] = slow.size_kind
+    plan[layout.TIME_STOP] = slow.time_stop
+    plan[layout.TRAIL_AFTER] = slow.trail_after_r
+    plan[layout.BREAKEVEN] = slow.breakeven
+    plan[layout.REGIME_MASK] = slow.regime_mask
+    plan[layout.REGIME_EXIT] = slow.regime_exit
+    plan[layout.N_TAKES] = len(slow.takes)
     for k, (at, share) in enumerate(slow.takes):
-        plan[broker.TAKE_AT + k] = at
-        plan[broker.TAKE_SHARE + k] = share
+        plan[layout.TAKE_AT + k] = at
+        plan[layout.TAKE_SHARE + k] = share
     return plan
 
 
@@ -134,9 +134,9 @@ def difference(slow: SlowResult, fast: Played) -> str:
         if k == len(slow.fills) or k == fast.fills.shape[0]:
             return f"{len(slow.fills)} fills, and {fast.fills.shape[0]} of the engine"
         wanted, got = slow.fills[k], fast.fills[k]
-        name = REASON_NAMES[int(got[broker.FILL_REASON])]
-        seen = (int(got[broker.FILL_BAR]), int(got[broker.FILL_POSITION]), name)
-        numbers = got[[broker.FILL_QUANTITY, broker.FILL_PRICE, broker.FILL_FEE]]
+        name = REASON_NAMES[int(got[layout.FILL_REASON])]
+        seen = (int(got[layout.FILL_BAR]), int(got[layout.FILL_POSITION]), name)
+        numbers = got[[layout.FILL_QUANTITY, layout.FILL_PRICE, layout.FILL_FEE]]
         if seen != (wanted.bar, wanted.position_id, wanted.reason) or not np.allclose(
             numbers, [wanted.quantity, wanted.price, wanted.fee], rtol=1e-9, atol=0.0
         ):
@@ -156,5 +156,5 @@ def _before(bar: int, slow: SlowResult, fast: Played) -> tuple[SlowResult, Playe
     early = SlowResult(slow.equity[:bar], slow.position[:bar], [f for f in slow.fills if f.bar < bar])
     cut = copy(fast)
     cut.equity, cut.position = fast.equity[:bar], fast.position[:bar]
-    cut.fills = fast.fills[fast.fills[:, broker.FILL_BAR] < bar]
+    cut.fills = fast.fills[fast.fills[:, layout.FILL_BAR] < bar]
     return early, cut

@@ -14,11 +14,11 @@ from typing import Protocol
 import numpy as np
 from hypothesis import strategies as st
 
-from research_lab.engine import broker, program, reasons, slot
-from research_lab.engine.broker import Terms
+from research_lab.engine import layout, program, reasons, slot
 from research_lab.engine.jit import FloatArray
 from research_lab.engine.program import Program
 from research_lab.engine.slot import Compiled, CompiledRegimes
+from research_lab.engine.terms import Terms
 from tests.research_lab.engine.tapes import PRICES, Tape
 
 Cuts = Sequence[int]
@@ -89,7 +89,7 @@ def check_own_close(machine: Machine, tape: Tape, bar: int, share: float) -> Non
     moved = replace(tape, inputs=tape.inputs.copy())
     moved.inputs[3, bar] = low + share * (high - low)
     answers = [run(machine, t).records for t in (tape, moved)]
-    fills = [r[(r[:, 0] <= bar) & (r[:, broker.FILL_REASON] != reasons.ENDED)] for r in answers]
+    fills = [r[(r[:, 0] <= bar) & (r[:, layout.FILL_REASON] != reasons.ENDED)] for r in answers]
     assert fills[0].tobytes() == fills[1].tobytes(), f"bar {bar} traded on its own close"
 
 
@@ -153,7 +153,7 @@ class ProgramMachine:
         registers = self.program.new_registers(last - first)
         registers[: program.N_INPUTS] = tape.inputs[:, first:last]
         program.advance(self.program.code, self.program.values, state, registers, last - first)
-        return registers[self.program.outputs], np.empty((0, broker.FILL_SIZE))
+        return registers[self.program.outputs], np.empty((0, layout.FILL_SIZE))
 
 
 class SlotMachine:
@@ -184,7 +184,7 @@ class SlotMachine:
                 rules.program.new_registers(n + 1), emitted_at, block.time, block.inputs, regime,
             )  # fmt: skip
         equity, position, reason = np.empty(n), np.empty(n), np.empty(n, np.int64)
-        fills = np.empty((n * broker.MAX_FILLS_PER_BAR, broker.FILL_SIZE))
+        fills = np.empty((n * layout.MAX_FILLS_PER_BAR, layout.FILL_SIZE))
         compiled = self.strategy.program
         n_fills = slot.advance_slot(
             compiled.code, compiled.values, compiled.outputs, self.strategy.plan, self.terms.array(),

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from research_lab.engine import broker
-from research_lab.engine.broker import Terms
+from research_lab.engine import broker, layout, protection, settlement
 from research_lab.engine.jit import FloatArray, IntArray, kernel
+from research_lab.engine.terms import Terms
 from tests.oracles.random_markets import Case, random_case
 from tests.oracles.slow_broker import floor_lot, nearest_tick
 from tests.research_lab.engine.differential import REASON_NAMES, Played, difference, play
@@ -45,15 +45,15 @@ def step_without_quiet_bars(
     """`broker.step` without its shortcut: every bar goes through every rule."""
     n_fills = 0
     s = 0
-    broker._watch(book, terms, plan)
+    protection.watch(book, terms, plan)
     for t in range(inputs.shape[1]):
         barred = broker.reasons.INACTIVE if first_bar + t < start else veto
         n_fills, s, reason[t] = broker._step_bar(
             book, plan, terms, inputs, funding_due[t], regime[t], registers, outputs, emitted_at, m,
             first_bar + t, t, s, barred, fills, n_fills,
         )  # fmt: skip
-        equity[t] = book[broker.EQUITY]
-        position[t] = book[broker.QUANTITY]
+        equity[t] = book[layout.EQUITY]
+        position[t] = book[layout.QUANTITY]
     return n_fills
 
 
@@ -91,7 +91,7 @@ def test_the_shortcut_over_quiet_bars_changes_no_byte(campaign_share: float) -> 
 def same_but_watch(a: Played, b: Played) -> bool:
     """Whether two runs are equal, books too; the levels watched are a by-product, set anew by each block."""
     for played in (a, b):
-        played.book[[broker.GUARD, broker.GOAL]] = 0.0
+        played.book[[layout.GUARD, layout.GOAL]] = 0.0
     return a.bytes == b.bytes
 
 
@@ -123,14 +123,14 @@ def test_ticks_and_lots_are_the_doubles_that_data_holds(step: float) -> None:
     terms = Terms(lot=step, tick=step).array()
     rng = np.random.default_rng(0)
     for value in [*(step * rng.uniform(1, 1e6, size=300)), *(step * rng.integers(1, 10**6, size=300))]:
-        assert broker._to_tick(value, terms) == nearest_tick(float(value), step)
-        assert broker._whole_lots(value, terms) == floor_lot(float(value), step)
+        assert settlement.to_tick(value, terms) == nearest_tick(float(value), step)
+        assert settlement.whole_lots(value, terms) == floor_lot(float(value), step)
 
 
 def test_a_step_without_short_decimals_is_multiplied() -> None:
     terms = Terms(lot=1 / 3, tick=2.0**-30).array()
-    assert terms[broker.LOT_SCALE] == terms[broker.TICK_SCALE] == 0.0
-    assert broker._whole_lots(1.0, terms) == pytest.approx(1.0, rel=1e-15)
-    assert broker._to_tick(3 * 2.0**-30, terms) == 3 * 2.0**-30
-    assert broker._to_tick(0.123, Terms().array()) == 0.123
-    assert math.isnan(broker._to_tick(math.nan, Terms(tick=0.05).array()))
+    assert terms[layout.LOT_SCALE] == terms[layout.TICK_SCALE] == 0.0
+    assert settlement.whole_lots(1.0, terms) == pytest.approx(1.0, rel=1e-15)
+    assert settlement.to_tick(3 * 2.0**-30, terms) == 3 * 2.0**-30
+    assert settlement.to_tick(0.123, Terms().array()) == 0.123
+    assert math.isnan(settlement.to_tick(math.nan, Terms(tick=0.05).array()))

@@ -14,11 +14,11 @@ import research_lab
 from research_lab.dsl.spec import Spec, compile_spec, compile_union
 from research_lab.dsl.spec_reader import load_regimes, load_spec, parse_regimes, parse_spec
 from research_lab.engine.backtest import backtest, daily_returns, regime_codes
-from research_lab.engine.broker import Terms
 from research_lab.engine.metrics import NAMES
 from research_lab.engine.program import N_INPUTS, Program
 from research_lab.engine.slot import CompiledRegimes
 from research_lab.engine.sweep import sweep
+from research_lab.engine.terms import Terms
 from research_lab.timeframe import timeframe_ms
 from tests.research_lab.engine import invariants
 from tests.research_lab.engine.invariants import ProgramMachine, SlotMachine, block_cuts

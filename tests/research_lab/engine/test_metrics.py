@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 import research_lab
 from research_lab.dsl.spec import compile_spec
 from research_lab.dsl.spec_reader import load_spec
-from research_lab.engine import broker, metrics
+from research_lab.engine import layout, metrics
 from research_lab.engine.backtest import Backtest, backtest, daily_returns, trades_of
-from research_lab.engine.broker import Terms
 from research_lab.engine.jit import FloatArray
 from research_lab.engine.slot import BOOK_AT
+from research_lab.engine.terms import Terms
 from tests.research_lab.engine.tapes import HOUR_MS, Tape, walk, with_gaps
 
 STRATEGIES = Path(research_lab.__file__).parent / "strategies"
@@ -98,7 +98,7 @@ def test_nothing_is_counted_before_the_start(ran: Backtest) -> None:
 
 
 def summary(equity: FloatArray, position: FloatArray, cuts: tuple[int, ...] = ()) -> dict[str, float]:
-    accumulators, book, out = np.zeros(metrics.SIZE), np.zeros(broker.BOOK_SIZE), np.empty(len(metrics.NAMES))
+    accumulators, book, out = np.zeros(metrics.SIZE), np.zeros(layout.BOOK_SIZE), np.empty(len(metrics.NAMES))
     metrics.begin(accumulators, 1.0)
     borders = [0, *cuts, len(equity)]
     for a, b in pairwise(borders):
@@ -156,4 +156,4 @@ def test_daily_returns_compound_to_the_equity(ran: Backtest, tape: Tape) -> None
 def test_a_run_without_fills_has_no_trades(ran: Backtest) -> None:
     assert trades_of(ran.fills[:0]).shape == (0,)
     assert trades_of(ran.fills[:1]).shape == (0,)
-    assert ran.state[BOOK_AT + broker.TRADES] == len(ran.trades)
+    assert ran.state[BOOK_AT + layout.TRADES] == len(ran.trades)

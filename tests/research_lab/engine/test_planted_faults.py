@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,9 @@ import pytest
 
 from research_lab.dsl.spec import compile_spec
 from research_lab.dsl.spec_reader import parse_spec
-from research_lab.engine import averages, broker
-from research_lab.engine.broker import Terms
+from research_lab.engine import averages, broker, layout
 from research_lab.engine.jit import FloatArray
+from research_lab.engine.terms import Terms
 from tests.research_lab.engine import invariants
 from tests.research_lab.engine.differential import Step, difference, play
 from tests.research_lab.engine.invariants import ProgramMachine, SlotMachine
@@ -47,7 +48,7 @@ class ColumnMachine:
 
     def advance(self, state: FloatArray, tape: Tape, first: int, last: int) -> tuple[FloatArray, FloatArray]:
         rows = self.advance_column(state, tape.named("close")[first:last])[None, :]
-        return rows, np.empty((0, broker.FILL_SIZE))
+        return rows, np.empty((0, layout.FILL_SIZE))
 
 
 def peek(state: FloatArray, x: FloatArray) -> FloatArray:
@@ -122,10 +123,10 @@ class HurriedMachine(SlotMachine):
 
     def advance(self, state: FloatArray, tape: Tape, first: int, last: int) -> tuple[FloatArray, FloatArray]:
         rows, fills = super().advance(state, tape, first, last)
-        entries = fills[:, broker.FILL_REASON] == broker.reasons.ENTRY
-        fills[entries, broker.FILL_BAR] -= 1
-        decided = fills[entries, broker.FILL_BAR].astype(int)
-        fills[entries, broker.FILL_PRICE] = tape.named("close")[decided]
+        entries = fills[:, layout.FILL_REASON] == broker.reasons.ENTRY
+        fills[entries, layout.FILL_BAR] -= 1
+        decided = fills[entries, layout.FILL_BAR].astype(int)
+        fills[entries, layout.FILL_PRICE] = tape.named("close")[decided]
         return rows, fills
 
 
@@ -171,28 +172,32 @@ def test_a_negligent_sum_of_the_language_would_be_found() -> None:
     invariants.check_block_invariance(ProgramMachine(compiled("sum(close, 9)", "std(close, 9)")), TAPE, CUTS)
 
 
+BROKER_MODULES = ("settlement", "protection", "decision", "broker")
+
+
 def faulty_broker(old: str, new: str, folder: Path) -> Step:
-    """Return `step` of a broker in plain Python, its source changed in one place."""
-    source = Path(broker.__file__).read_text(encoding="utf-8")
-    compiled_by = "from research_lab.engine.jit import FloatArray, IntArray, inlined_kernel, kernel"
-    in_python = (
-        "from research_lab.engine.jit import FloatArray, IntArray\nkernel = inlined_kernel = lambda f: f"
-    )
-    for wanted, instead in ((compiled_by, in_python), (old, new)):
-        assert wanted in source, f"the broker no longer says {wanted!r}"
-        source = source.replace(wanted, instead)
-    path = folder / "faulty_broker.py"
-    path.write_text(source, encoding="utf-8")
-    form = importlib.util.spec_from_file_location("faulty_broker", path)
-    assert form is not None
-    assert form.loader is not None
-    module = importlib.util.module_from_spec(form)
-    sys.modules["faulty_broker"] = module
+    """Return `step` of a broker in plain Python, its sources changed in one place."""
+    sources = {
+        n: (Path(broker.__file__).parent / f"{n}.py").read_text(encoding="utf-8") for n in BROKER_MODULES
+    }
+    assert any(old in source for source in sources.values()), f"the broker no longer says {old!r}"
+    package = folder / "faulty_engine"
+    package.mkdir()
+    jit = "from typing import Any\n\nFloatArray = IntArray = Any\nkernel = inlined_kernel = lambda f: f\n"
+    (package / "jit.py").write_text(jit, encoding="utf-8")
+    for name, source in sources.items():
+        ours = re.sub(
+            rf"research_lab\.engine\.({'|'.join((*BROKER_MODULES, 'jit'))}) ", r"faulty_engine.\1 ", source
+        )
+        (package / f"{name}.py").write_text(ours.replace(old, new), encoding="utf-8")
+    (package / "__init__.py").touch()
+    sys.path.insert(0, str(folder))
     try:
-        form.loader.exec_module(module)
+        step: Step = importlib.import_module("faulty_engine.broker").step
     finally:
-        del sys.modules["faulty_broker"]
-    step: Step = module.step
+        sys.path.remove(str(folder))
+        for name in [name for name in sys.modules if name.split(".")[0] == "faulty_engine"]:
+            del sys.modules[name]
     return step
 
 

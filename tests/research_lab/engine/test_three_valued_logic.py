@@ -12,8 +12,8 @@ from research_lab.dsl.spec import compile_spec
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.engine import reasons
 from research_lab.engine.backtest import backtest
-from research_lab.engine.broker import Terms
 from research_lab.engine.jit import FloatArray
+from research_lab.engine.terms import Terms
 from tests.research_lab.engine.tapes import Tape, walk
 from tests.research_lab.engine.test_function_table import outputs
 

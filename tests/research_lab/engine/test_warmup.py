@@ -14,7 +14,7 @@ from research_lab.dsl.spec import compile_spec, warmup_bars
 from research_lab.dsl.spec_reader import load_spec
 from research_lab.engine import reasons
 from research_lab.engine.backtest import backtest
-from research_lab.engine.broker import Terms
+from research_lab.engine.terms import Terms
 from tests.research_lab.engine import invariants
 from tests.research_lab.engine.invariants import ProgramMachine
 from tests.research_lab.engine.tapes import walk

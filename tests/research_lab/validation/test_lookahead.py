@@ -13,7 +13,7 @@ from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.dsl.spec_reader import load_regimes, load_spec, parse_spec
 from research_lab.engine.backtest import backtest
-from research_lab.engine.broker import Terms
+from research_lab.engine.terms import Terms
 from research_lab.market_data.worlds import noise
 from research_lab.validation.difference import differing, first_difference
 from research_lab.validation.lookahead import AGAIN, OWN_CLOSE, LookaheadReport, check_lookahead

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from research_lab.bars import Bars
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
-from research_lab.engine.broker import Terms
+from research_lab.engine.terms import Terms
 from research_lab.errors import InsufficientError
 from research_lab.market_data import worlds
 from research_lab.scoring.scorer import Scorer, neighbours

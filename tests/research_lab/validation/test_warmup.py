@@ -10,8 +10,9 @@ from research_lab.bars import Bars, read_candles
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.dsl.spec_reader import load_regimes, load_spec, parse_regimes, parse_spec
-from research_lab.engine.broker import WARMUP, Terms
+from research_lab.engine.layout import WARMUP
 from research_lab.engine.slot import Compiled
+from research_lab.engine.terms import Terms
 from research_lab.market_data.worlds import noise
 from research_lab.validation import warmup
 from research_lab.validation.warmup import WarmupReport, check_warmup
