@@ -110,7 +110,7 @@ def promote_candidate(
         changed = asked.put(workspace, candidate, dry_run=False)
     candidates.save_verdicts(candidate, asked.verdicts)
     told = _mirrored(workspace, tracker, changed) if changed.written else ()
-    write_report(candidate, policy)
+    write_report(candidates.load(workspace, candidate.hash), policy)
     return Promoted(changed, decision.verdict, told)
 
 

@@ -6,7 +6,6 @@ from typing import Final
 
 BYTES: Final = 16 * 1024
 YAML_DEPTH: Final = 8
-YAML_VALUES: Final = 1_000
 EXPRESSION_CHARACTERS: Final = 4_096
 TOKENS: Final = 1_000
 DEPTH: Final = 32

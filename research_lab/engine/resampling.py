@@ -2,7 +2,8 @@
 
 A higher bar is complete at the first base close at or after its end. An empty bucket is no bar. When
 the last base bars of a bucket are missing, the bucket completes at the close of the next base bar
-there is, and that bar's own bucket may complete at the same close.
+there is, and that bar's own bucket may complete at the same close. Data that begin inside a bucket give no
+bar for it: its open was not seen.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from typing import Final
 from research_lab.engine.jit import FloatArray, IntArray, kernel
 from research_lab.engine.program import N_INPUTS
 
-# State: the open bucket's number, 1 when it has bars, then its seven values so far.
+# State: the open bucket's number, 1 when it has bars, its seven values so far, 1 when a bar was seen, 1 while
+# the open bucket is one whose beginning was not.
 BUCKET: Final = 0
 FILLED: Final = 1
 VALUES: Final = 2
-SIZE: Final = VALUES + N_INPUTS
+BEGUN: Final = VALUES + N_INPUTS
+HEADLESS: Final = BEGUN + 1
+SIZE: Final = HEADLESS + 1
 
 WEEK_MS: Final = 7 * 86_400_000
 MONDAY_MS: Final = 4 * 86_400_000  # 1970-01-05 was a Monday
@@ -68,6 +72,9 @@ def resample(
     m = 0
     for t in range(n):
         bucket = bucket_of(time[t], step_ms)
+        if state[BEGUN] == 0.0:
+            state[BEGUN] = 1.0
+            state[HEADLESS] = 1.0 if time[t] > bucket * step_ms + offset else 0.0
         if state[FILLED] == 1.0 and state[BUCKET] != bucket:
             m = _emit(state, out, emitted_at, m, t)
         if state[FILLED] == 0.0:
@@ -89,10 +96,13 @@ def resample(
 
 @kernel
 def _emit(state: FloatArray, out: FloatArray, emitted_at: IntArray, m: int, t: int) -> int:
+    state[FILLED] = 0.0
+    if state[HEADLESS] == 1.0:
+        state[HEADLESS] = 0.0
+        return m
     for row in range(N_INPUTS):
         out[row, m] = state[VALUES + row]
     emitted_at[m] = t
-    state[FILLED] = 0.0
     return m + 1
 
 
