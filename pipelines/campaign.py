@@ -203,7 +203,7 @@ def campaign_name(bars: Bars, templates: Sequence[Spec], policy: Policy) -> str:
 
 def _examine_all(templates: Sequence[Spec], world: World, progress: Progress) -> list[Examination]:
     progress("data quality", 0.0)
-    quality = check(world.bars)
+    quality = check(world.research)
     examinations: list[Examination] = []
     share = 0.85 / len(templates)
     for k, template in enumerate(templates):
@@ -265,8 +265,7 @@ def _open_holdout(
         return None
     best = min(finalists, key=_by_evidence)
     progress(f"{best.template.name}: holdout", 0.92)
-    p = best.evidence["overfitting"].figures["p"]
-    best.judged(holdout.measure(best.spec, world, p), world.policy)
+    best.judged(holdout.measure(best.spec, world, best.evidence["overfitting"]), world.policy)
     if best.passed(("holdout",)):
         progress(f"{best.template.name}: shadow", 0.95)
         best.judged(shadow.measure(best.spec, world), world.policy)

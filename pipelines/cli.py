@@ -163,6 +163,38 @@ def rollback(
 
 
 @app.command()
+def retire(
+    candidate: CandidateArgument,
+    workspace: WorkspaceOption = "",
+    dry_run: DryRunOption = False,
+    why: Annotated[str, typer.Option("--why", help="The reason, for the audit log.")] = "",
+) -> None:
+    """Take a candidate out of enable_map.yaml; an open position is kept until its exit.
+
+    Example: pipeline retire ema_atr --why "regime is over"
+    """
+    from pipelines.candidates import resolve
+    from pipelines.lifecycle import take_out
+
+    place = _workspace(workspace)
+    _show_promoted(take_out(place, resolve(place, candidate), dry_run=dry_run, why=why))
+
+
+@app.command()
+def adopt(
+    workspace: WorkspaceOption = "",
+    why: Annotated[str, typer.Option("--why", help="The reason, for the audit log.")] = "",
+) -> None:
+    """Accept an enable_map.yaml that was changed by hand, as a new version, if it is within the limits.
+
+    Example: pipeline adopt --why "halved the share during maintenance"
+    """
+    from pipelines.lifecycle import take_over
+
+    _show_promoted(take_over(_workspace(workspace), why=why))
+
+
+@app.command()
 def report(
     candidate: CandidateArgument, workspace: WorkspaceOption = "", policy: PolicyOption = None
 ) -> None:

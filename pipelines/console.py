@@ -51,7 +51,7 @@ def show_campaign(workspace: Workspace, result: CampaignResult, policy: Policy) 
 
     for candidate, examination in zip(result.saved, result.examinations, strict=True):
         standing = report_text.standing(examination.verdicts)
-        _print(f"{candidate}: {standing.word}. {standing.sentence}")
+        _print(f"\n{candidate}: {standing.word}. {standing.sentence}")
         for verdict in examination.verdicts.values():
             _show_verdict(verdict, policy)
     for candidate in result.saved:
@@ -75,7 +75,7 @@ def _show_verdict(verdict: Verdict, policy: Policy) -> None:
             value = report_text.measured(verdict.gate, name, figure)
             limit = report_text.limit(verdict.gate, name, figure)
             why = "" if figure.met else f"NOT MET: {policy.gates[verdict.gate][name].why}"
-            _print(f"    {what:46} {value:>14}  {limit:24} {why}".rstrip())
+            _print(f"    {what:46} {value:>21}  {limit:26} {why}".rstrip())
     for reason in verdict.reasons:
         if reason.partition(" ")[0] not in verdict.figures:
             _print(f"    {reason}")
@@ -94,7 +94,7 @@ def show_status(workspace: Workspace) -> None:
         _print(f"enable_map.yaml cannot be trusted: {found.fault}")
     entries = found.enable_map.entries if found.enable_map is not None else ()
     version = found.enable_map.version if found.enable_map is not None else "?"
-    _print(f"enable_map.yaml version {version}, {len(entries)} entries")
+    _print(f"enable_map.yaml version {version}, {len(entries)} {'entry' if len(entries) == 1 else 'entries'}")
     for entry in entries:
         where = f"{entry.market} {entry.timeframe}, regimes {', '.join(entry.regimes)}"
         since = f"share {entry.risk_share:g}, since {entry.since:%Y-%m-%d %H:%M}"

@@ -15,6 +15,7 @@ import research_lab
 from live_shadow.symbols import read_symbols
 from pipelines.campaign import CampaignResult, load_templates, run_campaign
 from pipelines.console import CampaignProgress, show_campaign
+from pipelines.gates.evidence import Outcome
 from pipelines.gates.policy import Policy, load_policy
 from pipelines.lifecycle import Wish, promote_candidate
 from research_lab.bars import Bars, Market, write_candles
@@ -119,7 +120,10 @@ def _promote_and_trade(stage: Stage, result: CampaignResult, data: Path) -> bool
     done = promote_candidate(stage.workspace, candidate, stage.regimes, stage.policy, wish)
     for reason in done.promotion.reasons:
         typer.echo(f"  {reason}")
-    typer.echo(f"promoted {candidate}; enable_map.yaml:")
+    if done.promotion.outcome is not Outcome.PASS:
+        typer.echo(f"{candidate} was not promoted: {done.promotion.outcome}")
+        return False
+    typer.echo(f"{candidate} is champion; enable_map.yaml:")
     typer.echo(stage.workspace.enable_map.read_text(encoding="utf-8"))
     typer.echo("Paper trading over the forward bars that no gate has seen:")
     replay(stage.workspace, Feed(data), lambda line: typer.echo(f"  {line}"))

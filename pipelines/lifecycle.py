@@ -21,13 +21,13 @@ from pipelines.gates.policy import Policy, judge
 from pipelines.gates.shadow import shadow_bars
 from pipelines.gates.world import World
 from pipelines.map_file import Promotion, opened_map
-from pipelines.map_history import rollback
+from pipelines.map_history import adopt, retire, rollback
 from pipelines.report import write_report
 from pipelines.tracking import Tracker, model_name
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
-from research_lab.errors import TrackingError
+from research_lab.errors import GauntletError
 from research_lab.market_data.lake import Lake
 from research_lab.workspace import Workspace
 
@@ -83,6 +83,7 @@ def promote_candidate(
         return Promoted(refused, None, ())
     world, spec = _world_of(workspace, candidate, regimes, policy), _spec_of(candidate)
     verdicts = [_up_to_date(candidate, verdict, world.bound_to(spec)) for verdict in verdicts]
+    verdicts = [_still_counted(candidate, verdict, world) for verdict in verdicts]
     if refused := _refusal(workspace, candidate, verdicts):
         return Promoted(refused, None, ())
     evidence = gate.measure(spec, world, _champions(workspace, candidate, current.entries))
@@ -123,6 +124,20 @@ def roll_back(
     return Promoted(changed, None, _mirrored(workspace, tracker, changed) if changed.written else ())
 
 
+def take_out(workspace: Workspace, candidate: Candidate, *, dry_run: bool = False, why: str = "") -> Promoted:
+    """Retire a candidate from the map, and let MLflow's aliases follow."""
+    tracker = Tracker(workspace)
+    changed = retire(workspace, candidate.hash, now=_now(), why=why, dry_run=dry_run)
+    return Promoted(changed, None, _mirrored(workspace, tracker, changed) if changed.written else ())
+
+
+def take_over(workspace: Workspace, *, why: str = "") -> Promoted:
+    """Adopt a map that was changed by hand, and let MLflow's aliases follow."""
+    tracker = Tracker(workspace)
+    changed = adopt(workspace, now=_now(), why=why)
+    return Promoted(changed, None, _mirrored(workspace, tracker, changed) if changed.written else ())
+
+
 @dataclass(frozen=True)
 class _Request:
     """What is asked of the map, once a candidate has been judged by every gate."""
@@ -155,8 +170,11 @@ def _rehearsal(candidate: Candidate, evidence: Evidence) -> Iterator[Candidate]:
 
 
 def _by(policy: Policy, candidate: Candidate, verdict: Verdict) -> Verdict:
-    """Return this policy's verdict on stored evidence; one without its evidence stays as it is."""
-    if verdict.policy_hash == policy.hash or candidates.unsupported(candidate, verdict):
+    """Return this policy's verdict on stored evidence, whatever verdicts.json says.
+
+    A verdict without its evidence stays as it is, and is refused for that later.
+    """
+    if candidates.unsupported(candidate, verdict):
         return verdict
     evidence = candidates.load_evidence(candidate, verdict.gate)
     return verdict if evidence is None else judge(evidence, policy)
@@ -171,6 +189,22 @@ def _up_to_date(candidate: Candidate, verdict: Verdict, bound_to: Mapping[str, s
         return verdict
     told = f"it was measured with other {' and '.join(other)} than now; run the campaign again"
     return replace(verdict, outcome=Outcome.INSUFFICIENT, reasons=(told,))
+
+
+def _still_counted(candidate: Candidate, verdict: Verdict, world: World) -> Verdict:
+    """Return the verdict, INSUFFICIENT when trials were charged since, or gate 6 was measured anew."""
+    evidence = candidates.load_evidence(candidate, verdict.gate)
+    told = ""
+    if evidence is not None and verdict.gate == "overfitting":
+        more = world.scorer.family()[0].shape[1] - evidence.figures.get("n_trials", math.nan)
+        told = f"{more:g} trials were charged to this market and time since" if more > 0 else ""
+    if evidence is not None and verdict.gate == "holdout":
+        luck = candidates.load_evidence(candidate, "overfitting")
+        same = luck is not None and evidence.bound_to.get("context") == luck.hash
+        told = "" if same else "it was combined with another p of gate 6"
+    if not told:
+        return verdict
+    return replace(verdict, outcome=Outcome.INSUFFICIENT, reasons=(f"{told}; run the campaign again",))
 
 
 def _refusal(workspace: Workspace, candidate: Candidate, verdicts: Sequence[Verdict]) -> Promotion | None:
@@ -207,10 +241,10 @@ def _run_of(candidate: Candidate) -> str:
 
 
 def _mirrored(workspace: Workspace, tracker: Tracker, change: Promotion) -> tuple[str, ...]:
-    """Mirror a change that has happened: a store that refuses is told of, and undoes nothing."""
+    """Mirror a change that has happened: what goes wrong is told, and undoes nothing."""
     try:
         return mirror(workspace, tracker, change)
-    except TrackingError as fault:
+    except GauntletError as fault:
         return (f"the aliases do not follow the map: {fault}",)
 
 
@@ -225,11 +259,13 @@ def mirror(workspace: Workspace, tracker: Tracker, change: Promotion) -> tuple[s
         told.append(f"{name}: alias {CHAMPION} removed")
     for slot in sorted(after.keys() - before.keys()):
         run = _run_of(candidates.load(workspace, after[slot].candidate))
-        if run:
-            name = model_name(f"{after[slot].market} {after[slot].name}")
-            version = tracker.register(run, name)
-            tracker.set_alias(name, CHAMPION, version)
-            told.append(f"{name} version {version}: alias {CHAMPION}")
+        name = model_name(f"{after[slot].market} {after[slot].name}")
+        if not run:
+            told.append(f"{name}: not registered, since no run of it is known; run the campaign again")
+            continue
+        version = tracker.register(run, name)
+        tracker.set_alias(name, CHAMPION, version)
+        told.append(f"{name} version {version}: alias {CHAMPION}")
     return tuple(told)
 
 

@@ -331,8 +331,10 @@ def _gap(
             f"{math.ceil(gap):,} more days of research data are missing, which is about {days:,} more days "
             f"of candles, since {holdout_share:.0%} are set aside for the holdout."
         )
-    elif name in ("strategy_bars", "n_bars"):
+    elif name == "strategy_bars":
         yield f"{math.ceil(gap):,} more bars are missing."
+    elif (gate, name) == ("shadow", "n_days"):
+        yield f"{math.ceil(gap):,} more forward days are missing."
     elif name == "p" and math.isfinite(found.get("critical_99", math.nan)):
         yield (
             f"its statistic is {found.get('statistic', math.nan):.2f}; the best of "

@@ -11,6 +11,7 @@
     ├── WorkspaceError            a file of the workspace is missing, malformed or newer than this code
     │   ├── MapError              enable_map.yaml cannot be used
     │   ├── GovernanceError       a limit is exceeded, or governance.yaml is not the pinned one
+    │   ├── PolicyError           policy.yaml is malformed or leaves a limit out
     │   ├── LedgerError           the trial ledger or the executor's ledger is broken
     │   └── LockedError           another process holds the lock
     ├── TrackingError             MLflow cannot be reached or refuses
@@ -89,6 +90,10 @@ class MapError(WorkspaceError):
 
 class GovernanceError(WorkspaceError):
     """A LOCKED limit is exceeded, or governance.yaml is not the one that was pinned."""
+
+
+class PolicyError(WorkspaceError):
+    """policy.yaml is malformed, or leaves out a limit."""
 
 
 class LedgerError(WorkspaceError):

@@ -15,11 +15,11 @@ from research_lab.scoring.scorer import check_timeframe
 
 def measure(spec: Spec, world: World, quality: QualityReport) -> Evidence:
     """Return what the quality suite found, and whether the strategy's timeframe can be had."""
-    bars, research = world.bars, world.research
+    research = world.research
     start_ms, end_ms = research.interval
     insufficient = ""
     try:
-        check_timeframe(spec, bars)
+        check_timeframe(spec, research)
     except InsufficientError as fault:
         insufficient = f"{fault.what}; {fault.remedy}" if fault.remedy else fault.what
     missing = sorted(name for name in spec.needs if not np.isfinite(research.row(INPUTS.index(name))).any())
@@ -29,11 +29,11 @@ def measure(spec: Spec, world: World, quality: QualityReport) -> Evidence:
         "faults": float(len(quality.faults)),
         "research_days": (end_ms - start_ms) / DAY_MS,
         "strategy_bars": (end_ms - start_ms) / spec.step_ms,
-        "missing_share": quality.n_missing / (bars.n + quality.n_missing),
-        "longest_gap_hours": quality.longest_gap_bars * bars.step_ms / HOUR_MS,
+        "missing_share": quality.n_missing / (research.n + quality.n_missing),
+        "longest_gap_hours": quality.longest_gap_bars * research.step_ms / HOUR_MS,
         "n_gaps": float(quality.n_gaps),
         "n_missing": float(quality.n_missing),
         "n_flat": float(quality.n_flat),
-        "n_bars": float(bars.n),
+        "n_bars": float(research.n),
     }
     return Evidence("data", figures, world.bound_to(spec), insufficient, quality.faults)

@@ -13,32 +13,35 @@ from research_lab.dsl.spec import Spec
 from research_lab.engine.backtest import daily_returns
 from research_lab.errors import InsufficientError
 from research_lab.market_data.lake import HoldoutKey
+from research_lab.market_data.quality import check
 from research_lab.validation.family_wise import single_p, stouffer
 
 
-def measure(spec: Spec, world: World, research_p: float) -> Evidence:
+def measure(spec: Spec, world: World, luck: Evidence) -> Evidence:
     """Return the candidate's p on the holdout, combined with its p on the research bars.
 
     Parameters
     ----------
-    research_p : the family-wise p of gate 6.
+    luck : the evidence of gate 6, whose p is combined with that of the holdout.
     """
-    bound = world.bound_to(spec)
-    protocol = hashlib.sha256(repr(sorted(bound.items())).encode()).hexdigest()
+    bound = world.bound_to(spec, context=luck.hash)
+    fixed = sorted((name, bound[name]) for name in ("spec", "data", "protocol", "code"))
+    protocol = hashlib.sha256(repr(fixed).encode()).hexdigest()
     try:
         opened = world.lake.holdout(world.bars, HoldoutKey(spec.hash, protocol))
     except InsufficientError as fault:
         return Evidence("holdout", {}, bound, str(fault))
     result = world.run(spec, opened.bars, opened.start)
     _, daily = daily_returns(opened.bars.time, result.equity, opened.start)
-    rules, share = world.policy.bootstrap, world.policy.zones.holdout_share
+    rules, zones = world.policy.bootstrap, world.lake.zones(world.bars)
+    lengths = [math.sqrt(zone.end_ms - zone.start_ms) for zone in (zones.research, zones.holdout)]
     figures = {"opening": float(opened.k), "n_days": float(daily.shape[0]), **result.metrics}
     figures["p"] = figures["combined_p"] = math.nan
     insufficient = ""
     try:
         p = single_p(daily, n_draws=rules.n_draws, seed=rules.seed)
         figures["p"] = p
-        figures["combined_p"] = stouffer(research_p, p, math.sqrt(1.0 - share), math.sqrt(share))
+        figures["combined_p"] = stouffer(luck.figures["p"], p, *lengths)
     except InsufficientError as fault:
         insufficient = str(fault)
     part = slice(opened.start, None)
@@ -47,4 +50,5 @@ def measure(spec: Spec, world: World, research_p: float) -> Evidence:
         "equity": thinned(result.equity[part]),
         "close": thinned(opened.bars.close[part]),
     }
-    return Evidence("holdout", figures, bound, insufficient, series=series)
+    faults = check(opened.bars.window(opened.start, opened.bars.n)).faults
+    return Evidence("holdout", figures, bound, insufficient, faults, series)

@@ -14,16 +14,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipelines.gates.evidence import Evidence, Figure, Outcome, Verdict
-from research_lab.errors import GauntletError, WorkspaceError
+from research_lab.errors import GauntletError, PolicyError
 from research_lab.strict_yaml import fit, load_file
 from research_lab.validation.family_wise import holdout_level
 from research_lab.validation.walk_forward import Protocol
 
 DEFAULT = Path(__file__).with_name("policy.yaml")
-
-
-class PolicyError(WorkspaceError):
-    """policy.yaml cannot be used."""
 
 
 class _Form(BaseModel):
@@ -52,7 +48,7 @@ class Limit(_Form):
             return Figure(value, self.at_least, ">=", self.unit)
         at_most = self.at_most if self.at_most is not None else math.nan
         if self.scaled_by_opening:
-            at_most *= holdout_level(opening) / holdout_level(1)
+            at_most = min(at_most, holdout_level(opening))
         return Figure(value, at_most, "<=", self.unit)
 
 
@@ -115,8 +111,22 @@ def load_policy(path: Path = DEFAULT) -> Policy:
     PolicyError
         With line and field.
     """
-    document = load_file(path, PolicyError)
-    return fit(Policy, document, str(path), PolicyError)
+    policy = fit(Policy, load_file(path, PolicyError), str(path), PolicyError)
+    if path != DEFAULT:
+        _refuse_gaps(policy, load_policy(), path)
+    return policy
+
+
+def _refuse_gaps(policy: Policy, shipped: Policy, path: Path) -> None:
+    """Refuse a policy that leaves out a gate or a limit: what is not limited would pass whatever it is."""
+    for gate, limits in shipped.gates.items():
+        missing = sorted(set(limits) - set(policy.gates.get(gate, {})))
+        if missing:
+            raise PolicyError(
+                f"gate {gate} has no limit for {', '.join(missing)}",
+                str(path),
+                "write one that always passes, with its reason, if you do not want to judge it",
+            )
 
 
 def judge(evidence: Evidence, policy: Policy) -> Verdict:

@@ -43,6 +43,7 @@ def measure(spec: Spec, world: World) -> Evidence:
     figures = {
         "differing_bits": float(_differing(batch, live)),
         "n_bars": float(bars.n - start),
+        "n_days": (bars.interval[1] - int(bars.time[start])) / DAY_MS,
         "n_trades": batch.metrics["n_trades"],
         "return": batch.metrics["return"],
         "max_drawdown": batch.metrics["max_drawdown"],

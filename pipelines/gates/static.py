@@ -25,5 +25,5 @@ def measure(spec: Spec, world: World, known: Collection[str] = ()) -> Evidence:
             "warmup_bars": float(warmup_bars(spec)),
             "duplicates": float(spec.hash in known),
         },
-        world.bound_to(spec),
+        world.bound_to(spec, context=" ".join(sorted(known))),
     )

@@ -13,12 +13,13 @@ from pipelines.gates.policy import Policy
 from research_lab.bars import Bars
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
-from research_lab.engine import source_hash
 from research_lab.engine.backtest import Backtest, backtest, regime_codes
 from research_lab.engine.jit import FloatArray
 from research_lab.engine.terms import Terms
 from research_lab.market_data.lake import Lake
 from research_lab.scoring.scorer import Scorer
+
+_MEASURED_BY = ("research_lab", "pipelines/gates", "live_shadow")
 
 MAX_POINTS = 1_200  # of a curve kept for pictures
 
@@ -68,10 +69,14 @@ class World:
 
 
 def code_hash() -> str:
-    """Return the SHA-256 over the engine's sources and, where it lies beside them, the lock file."""
-    lock = Path(__file__).parents[2] / "requirements.lock"
-    locked = lock.read_bytes() if lock.is_file() else b""
-    return hashlib.sha256(source_hash().encode() + locked).hexdigest()
+    """Return the SHA-256 over all sources that evidence comes from, and the lock file where it is there."""
+    root = Path(__file__).parents[2]
+    sources = [p for part in _MEASURED_BY for p in sorted((root / part).rglob("*.py"))]
+    digest = hashlib.sha256()
+    for path in [*sources, root / "requirements.lock"]:
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return digest.hexdigest()
 
 
 def thinned(values: FloatArray, limit: int = MAX_POINTS) -> list[float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -109,32 +109,37 @@ class Scorer:
 
     def _run(self, specs: Sequence[Spec]) -> None:
         union, plans, step_ms = compile_union(specs)
-        result = sweep(union, plans, step_ms, self.bars, self.terms, regime=self._regime)
+        try:
+            result = sweep(union, plans, step_ms, self.bars, self.terms, regime=self._regime)
+        except Exception:
+            self.ledger.append([replace(self._trial(spec), kind="crashed") for spec in specs])
+            raise
         scores = [
             Score(spec, dict(zip(metrics.NAMES, row.tolist(), strict=True)), result.first_day, daily)
             for spec, row, daily in zip(specs, result.metrics, result.daily_returns, strict=True)
         ]
-        self.ledger.append([self._trial(score) for score in scores], result.daily_returns, result.first_day)
+        self.ledger.append([self._trial(s.spec, s) for s in scores], result.daily_returns, result.first_day)
         self._known.update((score.spec.hash, score) for score in scores)
         if self.progress is not None:
             self.progress(len(scores))
 
-    def _trial(self, score: Score) -> Trial:
+    def _trial(self, spec: Spec, score: Score | None = None) -> Trial:
+        """Return the ledger's record of a look; without a score it is one that came to nothing."""
         start_ms, end_ms = self.bars.interval
         return Trial(
             kind="scored",
-            candidate=score.spec.hash,
-            template=score.spec.template_hash,
-            name=score.spec.name,
+            candidate=spec.hash,
+            template=spec.template_hash,
+            name=spec.name,
             market=self.bars.market.charged_to,
             start_ms=start_ms,
             end_ms=end_ms,
-            timeframe=score.spec.timeframe,
+            timeframe=spec.timeframe,
             snapshot=self.bars.snapshot,
             campaign=self.campaign,
             origin=self.origin,
-            sharpe=score.metrics["sharpe"],
-            n_trades=int(score.metrics["n_trades"]),
+            sharpe=math.nan if score is None else score.metrics["sharpe"],
+            n_trades=0 if score is None else int(score.metrics["n_trades"]),
         )
 
     def family(self) -> tuple[FloatArray, list[str]]:

@@ -83,7 +83,7 @@ def evidence(found: Spec) -> dict[str, Evidence]:
         },
         "holdout": {"opening": 1.0, "n_days": 876.0, **metrics, "p": 0.0281, "combined_p": 0.0017},
         "shadow": {
-            "differing_bits": 0.0, "n_bars": 1440.0, "n_trades": 7.0, "return": -0.021,
+            "differing_bits": 0.0, "n_bars": 1440.0, "n_days": 60.0, "n_trades": 7.0, "return": -0.021,
             "band_probability": 0.31,
         },
     }  # fmt: skip

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -88,9 +90,13 @@ def place(tmp_path: Path) -> Place:
 def promoted(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A place in which a campaign has passed and its best was promoted, by the command."""
     place = Place(tmp_path_factory.mktemp("promoted"))
-    done = subprocess.run([*command(*place.run()), "--promote"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (place.root / "printed").write_text(done.stdout)
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        patch.setattr(sys, "argv", ["pipeline", *place.run(), "--promote"])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    assert ended.value.code == 0
+    (place.root / "printed").write_text(printed.getvalue())
     return place
 
 
@@ -195,7 +201,7 @@ class TestLookingBack:
         answer = called(capsys, monkeypatch, "status", "-w", kept.workspace.root)
         (entry,) = read_map(kept.workspace.enable_map).entries
         assert (answer.code, answer.err) == (0, "")
-        assert "enable_map.yaml version 1, 1 entries" in answer.out
+        assert "enable_map.yaml version 1, 1 entry\n" in answer.out
         assert f"  champion  {entry.name} {entry.candidate[:12]} on synthetic EDGE/USDT 1h" in answer.out
         assert "It passed all 8 gates, and was promoted." in answer.out
 
@@ -371,7 +377,9 @@ class TestProcess:
         assert not list(place.workspace.trials.iterdir())
         assert not list(place.workspace.lake.iterdir())
 
-    def test_ctrl_c_keeps_what_was_counted_and_the_next_run_completes(self, place: Place) -> None:
+    def test_ctrl_c_keeps_what_was_counted_and_the_next_run_completes(
+        self, place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         first = subprocess.Popen(
             command(*place.run()), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -393,8 +401,7 @@ class TestProcess:
         interval = small.planted().interval
         counted = ledger.n_looks("EDGE/USDT", *interval)
         assert counted > 0
-        again = subprocess.run(command(*place.run()), capture_output=True, text=True, check=False)
-        assert again.returncode == 0, again.stderr
+        assert called(capsys, monkeypatch, *place.run()).code == 0
         trials = campaign.TrialLedger(place.workspace.trials).trials("EDGE/USDT", *interval)
         assert len(trials) == len({trial.candidate for trial in trials}) > counted
         assert _statuses(place.workspace) == ["FINISHED", "KILLED"]

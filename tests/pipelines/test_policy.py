@@ -10,18 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.gates.evidence import Evidence, Figure, Outcome
-from pipelines.gates.policy import DEFAULT, Limit, Policy, PolicyError, judge, load_policy
+from pipelines.gates.policy import DEFAULT, Limit, Policy, judge, load_policy
+from research_lab.errors import PolicyError
 
 POLICY = load_policy()
 
 
 def _evidence(gate: str, **changed: float) -> Evidence:
     """Return evidence that meets every limit exactly, but for what was changed."""
-    limits = POLICY.gates[gate]
-    figures = {
-        name: float(limit.at_least if limit.at_least is not None else limit.at_most or 0.0)
-        for name, limit in limits.items()
-    }
+    figures = {name: limit.figure(0.0, opening=1).limit for name, limit in POLICY.gates[gate].items()}
     return Evidence(gate, {**figures, **changed}, {"spec": "0" * 64})
 
 
@@ -36,7 +33,7 @@ def test_a_figure_just_beyond_its_limit_does_not_pass(gate: str, name: str) -> N
     if limit.at_least is not None:
         beyond = math.nextafter(limit.at_least, -math.inf)
     else:
-        beyond = math.nextafter(limit.at_most or 0.0, math.inf)
+        beyond = math.nextafter(limit.figure(0.0, opening=1).limit, math.inf)
     verdict = judge(_evidence(gate, **{name: beyond}), POLICY)
     assert verdict.outcome.value == limit.unmet
     assert len(verdict.reasons) == 1 and name in verdict.reasons[0] and limit.why in verdict.reasons[0]
@@ -67,18 +64,25 @@ def test_a_failure_outweighs_missing_data_and_both_are_told() -> None:
     assert len(verdict.reasons) == 2
 
 
-@pytest.mark.parametrize(("opening", "level"), [(1, 0.05), (2, 0.0125), (3, 0.05 / 9)])
+@pytest.mark.parametrize(("opening", "level"), [(1, 0.0304), (2, 0.0076), (3, 0.00338)])
 def test_each_opening_of_the_holdout_is_judged_harder(opening: int, level: float) -> None:
     verdict = judge(_evidence("holdout", opening=float(opening), p=0.001), POLICY)
-    first = judge(_evidence("holdout", opening=1.0, p=0.001), POLICY)
-    assert first.figures["p"].limit == pytest.approx(0.05)
-    assert verdict.figures["p"].limit == pytest.approx(level)
+    assert verdict.figures["p"].limit == pytest.approx(0.05 * 6 / (math.pi**2 * opening**2))
+    assert verdict.figures["p"].limit == pytest.approx(level, rel=0.01)
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True), st.floats(-1e9, 1e9))
 def test_a_figure_is_met_only_when_finite_and_on_its_side(value: float, limit: float) -> None:
     assert Figure(value, limit, ">=").met == (math.isfinite(value) and value >= limit)
     assert Figure(value, limit, "<=").met == (math.isfinite(value) and value <= limit)
+
+
+def test_a_policy_that_leaves_a_limit_out_is_refused(tmp_path: Path) -> None:
+    lines = DEFAULT.read_text(encoding="utf-8").splitlines(keepends=True)
+    path = tmp_path / "policy.yaml"
+    path.write_text("".join(line for line in lines if "own_close_faults" not in line), encoding="utf-8")
+    with pytest.raises(PolicyError, match="own_close_faults"):
+        load_policy(path)
 
 
 def test_the_verdict_is_bound_to_evidence_and_policy() -> None:

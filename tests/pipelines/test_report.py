@@ -272,7 +272,7 @@ def test_a_refusal_names_value_limit_and_reason(workspace: Workspace) -> None:
             {"data": {"research_days": 100.0}},
             "265 more days of research data are missing, which is about 442",
         ),
-        ({"shadow": {"n_bars": 300.0}}, "400 more bars are missing"),
+        ({"shadow": {"n_days": 20.0}}, "10 more forward days are missing"),
         ({"overfitting": {"p": 0.4}}, "exceeds 4.40 in one world of a hundred"),
         ({"walk_forward": {"share_profitable": 0.4}}, "folds that earned would have to be 20 points higher"),
         ({"backtest": {"n_trades": 0.0}}, "40 more trades are missing: it never traded"),
