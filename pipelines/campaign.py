@@ -179,6 +179,7 @@ def run_campaign(
         "policy": policy.hash,
         "strategies": ", ".join(template.name for template in templates),
     }
+    TrialLedger(workspace.trials).verify(tracker.anchored_heads())
     run = tracker.start_campaign(name, facts)
     try:
         world = open_world(workspace, bars, regimes, policy, name)
@@ -318,4 +319,4 @@ def _track(
             run, candidate.name, candidate.hash, examination.spec.canonical(), metrics, tags, artifacts
         )
         (candidate.folder / "mlflow_run").write_text(child + "\n", encoding="utf-8")
-    tracker.anchor_ledger(run, world.scorer.ledger.head())
+    tracker.anchor_ledger(run, world.scorer.ledger.heads())

@@ -167,9 +167,11 @@ def retire(
     candidate: CandidateArgument,
     workspace: WorkspaceOption = "",
     dry_run: DryRunOption = False,
-    why: Annotated[str, typer.Option("--why", help="The reason, for the audit log.")] = "",
+    why: WhyOption = "",
 ) -> None:
-    """Take a candidate out of enable_map.yaml; an open position is kept until its exit.
+    """Take a candidate out of the map.
+
+    A position that is open is kept until its exit.
 
     Example: pipeline retire ema_atr --why "regime is over"
     """
@@ -183,9 +185,11 @@ def retire(
 @app.command()
 def adopt(
     workspace: WorkspaceOption = "",
-    why: Annotated[str, typer.Option("--why", help="The reason, for the audit log.")] = "",
+    why: WhyOption = "",
 ) -> None:
-    """Accept an enable_map.yaml that was changed by hand, as a new version, if it is within the limits.
+    """Accept a map that was changed by hand.
+
+    It becomes a new version, if it is within the limits.
 
     Example: pipeline adopt --why "halved the share during maintenance"
     """

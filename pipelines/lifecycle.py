@@ -104,8 +104,10 @@ def promote_candidate(
     if wish.dry_run or (passed and not changed.diff):
         return Promoted(changed, decision.verdict, ())
     tracker = Tracker(workspace)
-    if passed and (run := _run_of(candidate)):
-        tracker.anchored(run)  # a store that cannot be reached stops here, before the map is touched
+    if (
+        passed
+    ):  # a ledger that lost looks, or a store that cannot be reached, stops here: the map is untouched
+        world.scorer.ledger.verify(tracker.anchored_heads())
     candidates.save_evidence(candidate, evidence)
     if passed:
         changed = asked.put(workspace, candidate, dry_run=False)

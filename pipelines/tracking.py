@@ -9,6 +9,8 @@ MLflow is a mirror for people. The truth is on disk: the map, the audit log, the
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import math
 import os
@@ -54,6 +56,8 @@ _LOCK_TIMEOUT_S = 120.0
 _MAX_METRICS = 800
 _MAX_LABELS = 90
 _MAX_VALUE = 5_000
+_LEDGER = "gauntlet.ledger"
+_HEADS = "ledger_heads.json"
 _NOT_IN_KEYS = re.compile(r"[^\w.\- /]", re.ASCII)
 
 _Item = TypeVar("_Item")
@@ -197,18 +201,35 @@ class Tracker:
                     return None
                 raise
 
-    def anchor_ledger(self, run: str, head: str, n_lines: int | None = None) -> None:
-        """Note a ledger's head in a run, where whoever rewrites the ledger cannot rewrite it too."""
-        lines = {} if n_lines is None else {"gauntlet.ledger_lines": n_lines}
-        with self._calling() as client:
-            _log_batch(client, run, {}, {"gauntlet.ledger_head": head, **lines})
+    def anchor_ledger(self, run: str, heads: Mapping[str, str]) -> None:
+        """Note the heads of the workspace's ledger in a run, where whoever rewrites the ledger does not reach.
 
-    def anchored(self, run: str) -> tuple[str, int | None]:
-        """Return the head noted by `anchor_ledger` and the number of lines; ("", None) when none was."""
+        Parameters
+        ----------
+        heads : each segment's last hash by file name.
+        """
         with self._calling() as client:
-            tags = client.get_run(run).data.tags
-        lines = tags.get("gauntlet.ledger_lines")
-        return tags.get("gauntlet.ledger_head", ""), None if lines is None else int(lines)
+            client.log_dict(run, dict(heads), _HEADS)
+            _log_batch(client, run, {}, {_LEDGER: self._ledger})
+
+    def anchored_heads(self) -> dict[str, str]:
+        """Return the heads that were anchored last for this workspace's ledger; none when none were."""
+        with self._calling() as client, tempfile.TemporaryDirectory() as folder:
+            found = client.search_runs(
+                [self._experiment],
+                filter_string=f"tags.`{_LEDGER}` = '{self._ledger}'",
+                order_by=["attributes.start_time DESC"],
+                max_results=1,
+            )
+            if not found:
+                return {}
+            path = client.download_artifacts(found[0].info.run_id, _HEADS, folder)
+            return {str(k): str(v) for k, v in json.loads(Path(path).read_text(encoding="utf-8")).items()}
+
+    @property
+    def _ledger(self) -> str:
+        """What tells this workspace's ledger from others on the same server."""
+        return hashlib.sha256(str(self.workspace.root).encode()).hexdigest()[:16]
 
     def finish(self, run: str, status: str = "FINISHED") -> None:
         """Close a run as FINISHED, FAILED or KILLED."""

@@ -40,10 +40,17 @@ gates:
     warmup_shortfall_bars: {at_most: 0, why: test}
   backtest:
     n_trades: {at_least: 10, unmet: INSUFFICIENT, why: test}
+    return: {at_least: 0.0, why: test}
     sharpe: {at_least: 0.8, why: test}
+    max_drawdown: {at_most: 0.9, why: test}
+    sharpe_at_double_costs: {at_least: 0.0, why: test}
+    fill_interval: {at_most: 2.0, why: test}
+    plateau: {at_least: 0.1, why: test}
     vectorbt_difference: {at_most: 1.0e-9, why: test}
   walk_forward:
     sharpe: {at_least: 0.5, why: test}
+    efficiency: {at_least: 0.1, why: test}
+    share_profitable: {at_least: 0.5, why: test}
   overfitting:
     p: {at_most: 0.05, why: test}
   holdout:
@@ -52,7 +59,7 @@ gates:
     n_trades: {at_least: 5, unmet: INSUFFICIENT, why: test}
   shadow:
     differing_bits: {at_most: 0, why: test}
-    n_bars: {at_least: 700, unmet: INSUFFICIENT, why: test}
+    n_days: {at_least: 30, unmet: INSUFFICIENT, why: test}
     band_probability: {at_least: 0.005, why: test}
   promote:
     probability_better: {at_least: 0.9, why: test}
@@ -169,8 +176,11 @@ class Tracker:
     def log_candidate(self, campaign_run: str, name: str, *details: object) -> str:
         return name
 
-    def anchor_ledger(self, run: str, head: str) -> None:
+    def anchor_ledger(self, run: str, heads: object) -> None:
         pass
+
+    def anchored_heads(self) -> dict[str, str]:
+        return {}
 
     def finish(self, run: str, status: str = "FINISHED") -> None:
         with (self.workspace.root / "ended").open("a", encoding="utf-8") as file:

@@ -183,30 +183,35 @@ class TestOverfitting:
         assert alone.bound_to["context"] != among.bound_to["context"]
 
 
+def luck(p: float) -> Evidence:
+    """Return gate 6's evidence with this p."""
+    return Evidence("overfitting", {"p": p}, {})
+
+
 class TestHoldout:
     def test_each_further_candidate_is_judged_harder_and_the_same_is_not(
         self, world: World, limits: Policy
     ) -> None:
-        seen = [holdout.measure(spec, world, 0.01) for spec in (EMA, EMA, QUICK, EMA)]
+        seen = [holdout.measure(spec, world, luck(0.01)) for spec in (EMA, EMA, QUICK, EMA)]
         assert [evidence.figures["opening"] for evidence in seen] == [1.0, 1.0, 2.0, 1.0]
         levels = [judge(evidence, limits).figures["p"].limit for evidence in seen]
-        assert levels == [0.05, 0.05, 0.05 / 4, 0.05]
+        assert levels == pytest.approx([0.05 * 6 / (math.pi * k) ** 2 for k in (1, 1, 2, 1)])
 
     def test_it_trades_on_the_sealed_days_only(self, world: World) -> None:
-        evidence = holdout.measure(EMA, world, 0.01)
+        evidence = holdout.measure(EMA, world, luck(0.01))
         zones = world.lake.zones(world.bars)
         assert evidence.figures["n_days"] == 150.0
         assert evidence.series["time"][0] == zones.holdout.start_ms
         assert evidence.series["time"][-1] < zones.holdout.end_ms
 
     def test_research_and_holdout_are_weighed_together(self, world: World) -> None:
-        weak, strong = (holdout.measure(EMA, world, p).figures for p in (0.5, 0.001))
+        weak, strong = (holdout.measure(EMA, world, luck(p)).figures for p in (0.5, 0.001))
         assert weak["p"] == strong["p"]
         assert strong["combined_p"] < weak["combined_p"]
 
     def test_bars_that_end_before_it_are_insufficient(self, world: World, limits: Policy) -> None:
         research = replace(world, bars=world.research)
-        outcome, told = judged(holdout.measure(EMA, research, 0.01), limits)
+        outcome, told = judged(holdout.measure(EMA, research, luck(0.01)), limits)
         assert outcome is Outcome.INSUFFICIENT
         assert "lies in holdout" in told
         assert world.lake.openings() == []
@@ -245,7 +250,7 @@ class TestShadow:
         world = opened(tmp_path, shared.bars, limits)
         outcome, told = judged(shadow.measure(EMA, replace(world, bars=short)), limits)
         assert outcome is Outcome.INSUFFICIENT
-        assert "n_bars is 600" in told
+        assert "n_days is 25" in told
 
     def test_no_forward_bar_is_insufficient(self, shared: World, limits: Policy) -> None:
         evidence = shadow.measure(EMA, replace(shared, bars=shared.research))

@@ -13,12 +13,14 @@ import pytest
 from live_shadow import governance
 from live_shadow.enable_map import read_map, utc_text
 from pipelines import candidates, lifecycle
+from pipelines.campaign import open_world
 from pipelines.candidates import Candidate
 from pipelines.gates.evidence import Evidence, Outcome
 from pipelines.gates.policy import Policy
-from pipelines.lifecycle import Promoted, Wish, promote_candidate, roll_back
+from pipelines.lifecycle import Promoted, Wish, promote_candidate, roll_back, take_out, take_over
 from pipelines.map_history import status
 from pipelines.tracking import ADDRESS, Tracker, model_name
+from research_lab.dsl.spec_reader import parse_spec
 from research_lab.errors import GovernanceError, MapError, TrackingError, UsageError, WorkspaceError
 from research_lab.market_data.lake import Lake
 from research_lab.workspace import Workspace
@@ -36,12 +38,12 @@ def limits(tmp_path_factory: pytest.TempPathFactory) -> Policy:
 
 @pytest.fixture(scope="module")
 def passed(tmp_path_factory: pytest.TempPathFactory, limits: Policy) -> Path:
-    """A workspace with two candidates that passed gates 1 to 8, one campaign each."""
+    """A workspace with two candidates that passed gates 1 to 8, both judged among all the trials."""
     folder = tmp_path_factory.mktemp("passed")
     workspace = Workspace.find(folder / "ws").create()
     governance.init(workspace.root)
     strategies = small.strategy_folder(folder, small.EMA, small.QUICK)
-    for name in ("ema", "quick"):
+    for name in ("ema", "quick", "ema"):
         result = small.run(workspace, small.planted(), strategies / f"{name}.yaml", limits)
         assert result.outcome is Outcome.PASS
     return workspace.root
@@ -230,6 +232,33 @@ def test_evidence_of_another_protocol_is_insufficient(workspace: Workspace, limi
     assert refused.promotion.outcome is Outcome.INSUFFICIENT
     assert len(refused.promotion.reasons) == 8
     assert "measured with other protocol than now; run the campaign again" in refused.promotion.reasons[0]
+
+
+def test_trials_that_were_charged_since_are_insufficient(workspace: Workspace, limits: Policy) -> None:
+    world = open_world(workspace, small.planted(), small.regimes(workspace), limits, "later")
+    world.scorer.score([parse_spec(small.EMA.replace("6 * atr", "3 * atr"))])
+    refused = ask(workspace, "ema", limits)
+    assert refused.promotion.outcome is Outcome.INSUFFICIENT
+    assert "overfitting: 1 trials were charged to this market and time since" in refused.promotion.reasons[0]
+
+
+def test_a_retired_candidate_leaves_the_map_and_loses_its_alias(workspace: Workspace, limits: Policy) -> None:
+    ask(workspace, "ema", limits)
+    before = small.contents(workspace.root)
+    assert take_out(workspace, named(workspace, "ema"), dry_run=True).promotion.diff
+    assert small.contents(workspace.root) == before
+    take_out(workspace, named(workspace, "ema"), why="the idea is spent")
+    assert in_map(workspace) == []
+    assert champion(workspace, "ema") is None
+
+
+def test_a_change_by_hand_can_be_adopted(workspace: Workspace, limits: Policy) -> None:
+    ask(workspace, "ema", limits)
+    text = workspace.enable_map.read_text()
+    workspace.enable_map.write_text(text.replace("risk_share: 1.0", "risk_share: 0.5"))
+    assert take_over(workspace, why="maintenance").promotion.written
+    assert in_map(workspace) == [("ema", 0.5)]
+    assert status(workspace).fault == ""
 
 
 def test_evidence_changed_by_hand_is_insufficient(workspace: Workspace, limits: Policy) -> None:

@@ -131,9 +131,11 @@ def test_aliases_point_at_registered_versions_and_go_away(tracker: Tracker, camp
 
 
 def test_the_ledgers_head_is_anchored_and_runs_are_closed(tracker: Tracker, campaign: str) -> None:
-    assert tracker.anchored(campaign) == ("", None)
-    tracker.anchor_ledger(campaign, "c" * 64, 12)
-    assert tracker.anchored(campaign) == ("c" * 64, 12)
+    assert tracker.anchored_heads() == {}
+    tracker.anchor_ledger(campaign, {"seg-a.jsonl": "c" * 64})
+    assert tracker.anchored_heads() == {"seg-a.jsonl": "c" * 64}
+    elsewhere = Tracker(Workspace(tracker.workspace.root / "other"), tracker.address)
+    assert elsewhere.anchored_heads() == {}
     tracker.finish(campaign, "FAILED")
     with tracker._calling() as client:
         assert client.get_run(campaign).info.status == "FAILED"
