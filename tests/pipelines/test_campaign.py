@@ -17,7 +17,7 @@ from pipelines.console import show_campaign
 from pipelines.gates.evidence import Outcome
 from pipelines.gates.policy import Policy
 from research_lab.bars import Bars
-from research_lab.errors import InsufficientError, SpecError, TrackingError, UsageError
+from research_lab.errors import InsufficientError, LedgerError, SpecError, TrackingError, UsageError
 from research_lab.market_data.lake import Lake
 from research_lab.workspace import Workspace
 from tests.pipelines import small_campaign as small
@@ -113,8 +113,8 @@ def test_mlflow_has_the_campaign_with_a_child_for_each_candidate(done: Done) -> 
     parent = client.get_run(done.result.run)
     assert parent.info.status == "FINISHED"
     assert parent.data.params["snapshot"] == done.bars.snapshot
-    head = campaign.TrialLedger(done.workspace.trials).head()
-    assert parent.data.tags["gauntlet.ledger_head"] == head
+    heads = campaign.TrialLedger(done.workspace.trials).heads()
+    assert heads and campaign.Tracker(done.workspace).anchored_heads() == heads
     for candidate, examination in zip(done.result.saved, done.result.examinations, strict=True):
         child = client.get_run((candidate.folder / "mlflow_run").read_text().strip())
         assert child.data.tags["mlflow.parentRunId"] == done.result.run
@@ -248,6 +248,17 @@ def test_a_store_that_went_away_does_not_hide_the_interrupt(
         small.run(
             Workspace.find(tmp_path / "ws"), done.bars, done.strategies, done.policy, Interrupt("quality")
         )
+
+
+def test_a_ledger_that_lost_looks_stops_a_campaign_before_it_begins(
+    done: Done, tmp_path: Path, quiet: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small.Tracker, "anchored_heads", lambda _: {"seg-" + "0" * 32 + ".jsonl": "c" * 64})
+    workspace = Workspace.find(tmp_path / "ws")
+    with pytest.raises(LedgerError, match="an anchored segment is gone"):
+        small.run(workspace, done.bars, done.strategies, done.policy)
+    assert not list(workspace.lake.iterdir())
+    assert looks(workspace, done.bars) == 0
 
 
 def test_too_few_days_to_divide_are_insufficient_and_not_sealed(tmp_path: Path, quiet: None) -> None:
