@@ -198,7 +198,7 @@ def resolve(workspace: Workspace, wanted: str) -> Candidate:
         return fitting[0]
     where = str(workspace.candidates)
     if fitting:
-        raise UsageError(f"{wanted!r} fits {_listed(fitting)}", where, "give more digits of the hash")
+        raise UsageError(f"{wanted!r} fits {_listed(fitting)}", where, "give the first digits of its hash")
     if not candidates:
         raise UsageError(f"no candidate {wanted!r}: there are none yet", where, "run `pipeline run` first")
     near = difflib.get_close_matches(wanted, sorted({c.name for c in candidates}), n=3)

@@ -262,7 +262,7 @@ class Tracker:
             return f"http://{HOST}:{port}/#/experiments/{self._experiment}/runs?workflowType=machine_learning"
 
     def serve_ui(self, port: int = 5000) -> int:
-        """Run `ui_command` until it ends or is interrupted, and return its exit code."""
+        """Run `ui_command` until it ends, or until Ctrl-C, its normal end; return its exit code."""
         command = self.ui_command(port)
         with self._calling():
             pass
@@ -272,7 +272,7 @@ class Tracker:
             except KeyboardInterrupt:
                 server.terminate()
                 server.wait()
-                return 130
+                return 0
 
     @contextmanager
     def _calling(self) -> Iterator[MlflowClient]:

@@ -340,13 +340,18 @@ def _midnight(ms: int) -> int:
     return ms - ms % DAY_MS
 
 
+def _words(span: tuple[int, int]) -> str:
+    return f"{utc(span[0])[:10]} to {utc(span[1])[:10]}"
+
+
 def _until(bars: Bars, zone: Span, name: str) -> Bars:
     """Return a copy of the bars closed at the zone's end, at least one of which opens in the zone."""
     stop = int(np.searchsorted(bars.time, zone.end_ms - bars.step_ms, side="right"))
     if stop == 0 or bars.time[stop - 1] < zone.start_ms:
         raise InsufficientError(
-            f"no bar of {bars.market.name} lies in {name}, {utc(zone.start_ms)} to {utc(zone.end_ms)}",
-            remedy="bring data of that time",
+            f"no bar of {bars.market.name} lies in {name}, {_words(zone)}: the data are of {_words(bars.interval)}",
+            remedy=f"bring data of that time; {bars.market.charged_to} was sealed by the first campaign here, and "
+            "a seal never moves: another workspace has a seal of its own",
         )
     part = bars.window(0, stop)
     # A view would still reach what lies behind the border through its base.
