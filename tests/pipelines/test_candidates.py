@@ -153,7 +153,7 @@ def test_unknown_and_ambiguous_wishes_are_told_apart(workspace: Workspace) -> No
     with pytest.raises(UsageError, match="no candidate 'abc'"):
         resolve(workspace, "abc")
     twins = [save(workspace, "x", digest(f"twin {i}"), facts("twin")) for i in range(7)]
-    with pytest.raises(UsageError, match=r"'twin' fits twin .* and 2 more; give more digits"):
+    with pytest.raises(UsageError, match=r"'twin' fits twin .* and 2 more; give the first digits"):
         resolve(workspace, "twin")
     assert resolve(workspace, twins[3].hash[:12]) == twins[3]
 
