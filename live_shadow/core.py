@@ -5,8 +5,17 @@ clock, then for each slot its state (resampling, own book, program) and its book
 file or random source is read here. All kernels stand in this file, since numba's cache does not notice a
 change in another one; constants of the engine name the cache's folder.
 
-Inside a bar the slots act in map order, on one cash. Other positions are marked at the bar's open, so no
-order that fills there knows the close. What an earlier slot frees inside a bar, a later one may use.
+The account takes all slots, in map order and on one cash, through the bar's open, then through its inside,
+then through its close. So what a stop frees inside a bar pays for no entry at that bar's open; at the open
+itself a later slot may use what an earlier one frees. Other positions are marked at the open for the open
+and at the close for the close.
+
+All slots hold the same market, and the account is liquidated by its net quantity in it: inside a bar every
+position on the net side has the net position's level, and one on the other side has none, since it gains
+there. As positions close in map order, the level of those that remain is drawn anew: the account may be
+saved by closing a part, and a take of an earlier slot counts for a later one whatever the price reached
+first. A gap at the open is looked at with others marked there and one's own maintenance margin only; what
+that leaves below the net margin is liquidated at the open's price, by the inside of the same bar.
 """
 
 from __future__ import annotations
@@ -33,7 +42,7 @@ N_HOURS: Final = 73
 # Cells of the account's part of the state.
 CASH: Final = 0  # whole quanta
 EQUITY: Final = 1  # at the last close, quote currency
-DAY: Final = 2  # UTC day of the last close, days since 1970
+DAY: Final = 2  # UTC day in which the last bar ended, days since 1970; midnight ends the old day
 DAY_START: Final = 3  # equity at that day's first moment
 DAY_LOST: Final = 4  # 1 when the daily loss was reached in that day
 DRAWN: Final = 5  # 1 while the drawdown limit is exceeded
@@ -180,8 +189,12 @@ def advance(
         _advance_regime(feed, clock, rules, scratch, state, t)
         events.regime[t] = scratch.regime[0]
         for k in range(slots.step_ms.shape[0]):
+            _open_account_bar(feed, slots, state, events, t, k)
+        for k in range(slots.step_ms.shape[0]):
+            _go_through_account_bar(feed, slots, state, events, t, k)
+        for k in range(slots.step_ms.shape[0]):
             m = _step_slot(feed, slots, rules, scratch, state, events, t, k)
-            _step_account(feed, slots, rules, scratch, state, events, t, k, m)
+            _close_account_bar(feed, slots, rules, scratch, state, events, t, k, m)
         _mark(feed, slots, rules, state, t)
         _apply_limits(slots, state, events, t)
         for k in range(slots.step_ms.shape[0]):
@@ -237,9 +250,13 @@ def _step_slot(
         scratch.registers, m,
     )  # fmt: skip
     at = events.n_fills[0]
-    n = _step_book(
-        own[BOOK_AT:PROGRAM_AT], slots.research, feed, slots, scratch, state, t, k, m,
-        slots.since[k, 0], reasons.NONE, events.slot_fills[at:],
+    bar = int(state[BARS])
+    start = bar if feed.time[t] >= slots.since[k, 0] else bar + 1
+    n = broker.step(
+        own[BOOK_AT:PROGRAM_AT], slots.plans[k], slots.research, feed.inputs[:, t : t + 1],
+        feed.funding_due[t : t + 1], scratch.regime, scratch.registers, slots.outputs[k],
+        scratch.emitted_at, m, bar, start, reasons.NONE, scratch.equity, scratch.position, scratch.reason,
+        events.slot_fills[at:],
     )  # fmt: skip
     for row in range(at, at + n):
         events.slot_of[row] = k
@@ -251,7 +268,43 @@ def _step_slot(
 
 
 @kernel
-def _step_account(
+def _open_account_bar(feed: Feed, slots: Slots, state: FloatArray, events: Events, t: int, k: int) -> None:
+    """Take the account's book of one slot through the open; on a late bar orders are not filled."""
+    book = state[slots.book_at[k] : slots.book_at[k] + BOOK_SIZE]
+    events.figures[t, k, ACCOUNT_FLOW] = 0.0
+    book[layout.CASH] = state[CASH]
+    book[layout.OTHERS] = _give_room(feed.inputs[0, t], slots, state, k)
+    waiting = 0.0
+    if feed.late[t] == 1.0:
+        waiting = book[layout.PENDING_EXIT]
+        book[layout.PENDING_EXIT] = 0.0
+        book[layout.PENDING_SIDE] = 0.0
+    n = broker.at_open(
+        book, slots.plans[k], slots.account[k], feed.inputs[0, t], feed.funding_due[t], int(state[BARS]),
+        events.account_fills, events.n_fills[1],
+    )  # fmt: skip
+    if waiting != 0.0 and book[layout.QUANTITY] != 0.0:
+        book[layout.PENDING_EXIT] = waiting
+    _book_flow(state, book, events, t, k, n)
+
+
+@kernel
+def _go_through_account_bar(
+    feed: Feed, slots: Slots, state: FloatArray, events: Events, t: int, k: int
+) -> None:
+    """Take the account's book of one slot through the inside of the bar."""
+    book = state[slots.book_at[k] : slots.book_at[k] + BOOK_SIZE]
+    book[layout.CASH] = state[CASH]
+    book[layout.OTHERS] = _net_margin(slots, state, k)
+    n = broker.inside(
+        book, slots.plans[k], slots.account[k], feed.inputs[0, t], feed.inputs[1, t], feed.inputs[2, t],
+        int(state[BARS]), events.account_fills, events.n_fills[1],
+    )  # fmt: skip
+    _book_flow(state, book, events, t, k, n)
+
+
+@kernel
+def _close_account_bar(
     feed: Feed,
     slots: Slots,
     rules: Rules,
@@ -262,58 +315,51 @@ def _step_account(
     k: int,
     m: int,
 ) -> None:
-    """Step the account's book of one slot with the slot's registers, and refuse what cooldown refuses."""
+    """Take the account's book of one slot through the close, and refuse what cooldown refuses."""
     book = state[slots.book_at[k] : slots.book_at[k] + BOOK_SIZE]
-    before = state[CASH]
-    book[layout.CASH] = before
-    book[layout.OTHERS] = _give_room(feed.inputs[0, t], slots, state, k)
-    waiting = 0.0
-    if feed.late[t] == 1.0:
-        waiting = book[layout.PENDING_EXIT]
-        book[layout.PENDING_EXIT] = 0.0
-        book[layout.PENDING_SIDE] = 0.0
-    at = events.n_fills[1]
-    n = _step_book(
-        book, slots.account[k], feed, slots, scratch, state, t, k, m,
-        slots.since[k, 1], _veto_of_map(feed, slots, rules, state, t, k), events.account_fills[at:],
+    book[layout.CASH] = state[CASH]
+    book[layout.OTHERS] = _give_room(feed.inputs[3, t], slots, state, k)
+    barred = reasons.INACTIVE
+    if feed.time[t] >= slots.since[k, 1]:
+        barred = _veto_of_map(feed, slots, rules, state, t, k)
+    n, _, decision = broker.at_close(
+        book, slots.plans[k], slots.account[k], feed.inputs[1, t], feed.inputs[2, t], feed.inputs[3, t],
+        scratch.regime[0], scratch.registers, slots.outputs[k], scratch.emitted_at, m, int(state[BARS]), 0, 0,
+        barred, events.account_fills, events.n_fills[1],
     )  # fmt: skip
-    for row in range(at, at + n):
-        events.account_of[row] = k
-    events.n_fills[1] += n
-    state[CASH] = book[layout.CASH]
-    if waiting != 0.0 and book[layout.QUANTITY] != 0.0:
-        book[layout.PENDING_EXIT] = waiting
-    decision = scratch.reason[0]
     if book[layout.PENDING_SIDE] != 0.0 and _cooling(book, rules):
         book[layout.PENDING_SIDE] = 0.0
         decision = reasons.COOLDOWN
     events.codes[t, k, ACCOUNT_REASON] = decision
-    events.figures[t, k, ACCOUNT_FLOW] = state[CASH] - before
+    _book_flow(state, book, events, t, k, n)
 
 
 @kernel
-def _step_book(
-    book: FloatArray,
-    terms: FloatArray,
-    feed: Feed,
-    slots: Slots,
-    scratch: Scratch,
-    state: FloatArray,
-    t: int,
-    k: int,
-    m: int,
-    since: int,
-    veto: int,
-    fills: FloatArray,
-) -> int:
-    """Step one book by one bar with the broker that the backtest uses."""
-    bar = int(state[BARS])
-    start = bar if feed.time[t] >= since else bar + 1
-    return broker.step(
-        book, slots.plans[k], terms, feed.inputs[:, t : t + 1], feed.funding_due[t : t + 1], scratch.regime,
-        scratch.registers, slots.outputs[k], scratch.emitted_at, m, bar, start, veto, scratch.equity,
-        scratch.position, scratch.reason, fills,
-    )  # fmt: skip
+def _book_flow(state: FloatArray, book: FloatArray, events: Events, t: int, k: int, n: int) -> None:
+    """Move what slot k's book did to the account: its cash, and whose the new fills are, n in all."""
+    for row in range(events.n_fills[1], n):
+        events.account_of[row] = k
+    events.n_fills[1] = n
+    events.figures[t, k, ACCOUNT_FLOW] += book[layout.CASH] - state[CASH]
+    state[CASH] = book[layout.CASH]
+
+
+@kernel
+def _net_margin(slots: Slots, state: FloatArray, k: int) -> float:
+    """Return what makes the broker find the net position's liquidation level for slot k's part of it.
+
+    The net quantity is liquidated where cash + net x price = maintenance x |net| x price, the broker asks
+    cash + others + own x price = maintenance x |own| x price: the same price when the book has the cash in
+    the proportion own / net. Against the net side it has no level, as with endless money.
+    """
+    net = 0.0
+    for j in range(slots.step_ms.shape[0]):
+        net += state[slots.book_at[j] + layout.QUANTITY]
+    own = state[slots.book_at[k] + layout.QUANTITY]
+    if own * net <= 0.0:
+        return math.inf
+    others: float = state[CASH] * slots.account[k, layout.QUANTUM] * (own / net - 1.0)
+    return others
 
 
 @kernel
@@ -331,7 +377,7 @@ def _give_room(price: float, slots: Slots, state: FloatArray, k: int) -> float:
             value += worth
             gross += abs(worth)
     terms = slots.account[k]
-    allowed = slots.leverage if terms[layout.PERPETUAL] == 1.0 else 1.0
+    allowed = slots.leverage if terms[layout.PERPETUAL] == 1.0 else min(slots.leverage, 1.0)
     terms[layout.LEVERAGE] = allowed
     if gross > 0.0:
         equity = state[CASH] * terms[layout.QUANTUM] + value
@@ -390,7 +436,8 @@ def _standing_veto(feed: Feed, slots: Slots, rules: Rules, state: FloatArray, t:
 def _mark(feed: Feed, slots: Slots, rules: Rules, state: FloatArray, t: int) -> None:
     """Value the account at the close, and compare it with the day's start and the peak of 72 hours.
 
-    A day begins with the equity of the close at midnight, or of the last close before it.
+    A bar that closes at midnight belongs to the day that ends there, and is compared with that day's start;
+    the next bar begins a day, from the equity of the last close before it.
     """
     before = state[EQUITY]
     equity = state[CASH] * QUANTUM
@@ -398,10 +445,10 @@ def _mark(feed: Feed, slots: Slots, rules: Rules, state: FloatArray, t: int) -> 
         equity += state[slots.book_at[k] + layout.QUANTITY] * feed.inputs[3, t]
     state[EQUITY] = equity
     close_ms = feed.time[t] + rules.base_ms
-    day = close_ms // DAY_MS
+    day = (close_ms - 1) // DAY_MS
     if day != int(state[DAY]):
         state[DAY] = day
-        state[DAY_START] = equity if close_ms % DAY_MS == 0 else before
+        state[DAY_START] = before
         state[DAY_LOST] = 0.0
     if equity <= state[DAY_START] * (1.0 - rules.daily_loss):
         state[DAY_LOST] = 1.0

@@ -24,6 +24,7 @@ from research_lab.engine import layout
 from research_lab.engine.backtest import to_fills
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.program import N_INPUTS
+from research_lab.engine.slot import BOOK_AT
 from research_lab.engine.terms import Terms
 from research_lab.errors import LedgerError, UsageError
 
@@ -39,7 +40,8 @@ class Desk:
 
     Parameters
     ----------
-    base_ms : the base grid. regimes : the market's, None when unknown.
+    base_ms : the base grid. regimes : the market's, None when unknown; not known either where base bars do
+        not make theirs.
     research : terms of the slots' own books. account : terms of the account, with the symbol's rules.
     limits : of governance and map.
     """
@@ -81,7 +83,7 @@ class Executor:
     ) -> None:
         self.desk = desk
         self.slots = tuple(slots)
-        clock, n_clock = clock_table(desk.regimes)
+        clock, n_clock = clock_table(desk.regimes, desk.base_ms)
         self._clock = clock
         self._tables = slot_tables(slots, desk.research, desk.account, desk.limits, core.REGIMES_AT + n_clock)
         limits = desk.limits
@@ -135,9 +137,8 @@ class Executor:
         return self.slot_state(k)[-layout.BOOK_SIZE :]
 
     def holds(self, k: int) -> bool:
-        """Whether the account has a position of slot k, or an order for one."""
-        book = self.account_book(k)
-        return bool(book[layout.QUANTITY] != 0.0 or book[layout.PENDING_SIDE] != 0.0)
+        """Whether the account has a position of slot k."""
+        return bool(self.account_book(k)[layout.QUANTITY] != 0.0)
 
     @property
     def n_bars(self) -> int:
@@ -148,7 +149,8 @@ class Executor:
         """Return the executor under another map, at the same bar.
 
         Slots that stay keep their memory. New ones are warmed on the history and have traded nothing. Slots
-        that are gone are left out: give them as retired ones while the account holds their positions.
+        that are gone are left out: give them as retired ones while the account holds their positions. A slot
+        that is retired or a shadow now loses the entry that it had ordered in the account.
 
         Parameters
         ----------
@@ -162,12 +164,21 @@ class Executor:
             known = kept.get(slot.identity)
             memory = self._warmed(slot, desk, history) if known is None else self.slot_state(known)
             changed.slot_state(k)[:] = memory
+            if slot.retired or slot.entry.stage is Stage.SHADOW:
+                changed.account_book(k)[layout.PENDING_SIDE] = 0.0
         return changed
 
     def _warmed(self, slot: Slot, desk: Desk, history: Bars) -> FloatArray:
+        """Return the memory of a slot that has seen the history; its book in the account is a new one.
+
+        The warming account has no money, so what its book remembers but for the bars seen is of no use.
+        """
         alone = Executor(desk, [_starting_after(slot, history)])
         for first in range(0, history.n, BLOCK):
             alone.advance(history.window(first, min(first + BLOCK, history.n)))
+        book = alone.account_book(0)
+        layout.open_book(book, 0.0)
+        book[layout.STRATEGY_BARS] = alone.slot_state(0)[BOOK_AT + layout.STRATEGY_BARS]
         return alone.slot_state(0)
 
 

@@ -26,8 +26,9 @@ from research_lab.bars import Bars, read_candles
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec_reader import load_regimes
 from research_lab.engine import layout, source_hash
+from research_lab.engine.backtest import makes_whole_bars
 from research_lab.errors import UsageError, WorkspaceError
-from research_lab.timeframe import timeframe_ms, timeframe_name, utc
+from research_lab.timeframe import timeframe_name, utc
 from research_lab.workspace import Workspace
 
 CAPITAL = 10_000.0
@@ -105,8 +106,7 @@ def replay(workspace: Workspace, feed: Feed, say: Say) -> Outcome:
 def regimes_for(path: Path, base_ms: int) -> RegimeSet | None:
     """Return a file's regimes, None when bars of this grid cannot make theirs."""
     regimes = load_regimes(path)
-    step_ms = timeframe_ms(regimes.timeframe)
-    return regimes if base_ms <= step_ms and step_ms % base_ms == 0 else None
+    return regimes if makes_whole_bars(base_ms, regimes.compiled.step_ms) else None
 
 
 def versions(regimes: RegimeSet | None) -> dict[str, str]:

@@ -17,6 +17,7 @@ from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.engine import layout
+from research_lab.engine.backtest import makes_whole_bars
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.slot import PROGRAM_AT, Compiled
 from research_lab.engine.terms import Terms
@@ -156,7 +157,7 @@ def refuse_other_grid(slots: Sequence[Slot], base_ms: int) -> None:
     """
     for slot in slots:
         step_ms = timeframe_ms(slot.entry.timeframe)
-        if step_ms < base_ms or step_ms % base_ms:
+        if not makes_whole_bars(base_ms, step_ms):
             raise InsufficientError(
                 f"bars of {timeframe_name(base_ms)} cannot make those of {slot.entry.timeframe}",
                 slot.entry.name,
@@ -164,9 +165,12 @@ def refuse_other_grid(slots: Sequence[Slot], base_ms: int) -> None:
             )
 
 
-def clock_table(regimes: RegimeSet | None) -> tuple[core.Clock, int]:
-    """Return the regime clock as the core takes it, and the cells of its state; no clock for None."""
-    if regimes is None:
+def clock_table(regimes: RegimeSet | None, base_ms: int) -> tuple[core.Clock, int]:
+    """Return the regime clock as the core takes it, and the cells of its state.
+
+    No clock without regimes, nor where base bars do not make theirs, as in `backtest.regime_codes`.
+    """
+    if regimes is None or not makes_whole_bars(base_ms, regimes.compiled.step_ms):
         empty = np.empty(0, np.int64)
         nothing = core.Clock(np.empty((0, 7), np.int64), np.empty(0), empty, empty, np.ones(2, np.int64))
         return nothing, 0
@@ -197,7 +201,7 @@ def slot_tables(
             leverage=leverage,
             quantum=core.QUANTUM,
             risk_share=slot.entry.risk_share,
-            risk_cap=limits.risk_per_trade,
+            risk_cap=_risk_cap(limits, slot.entry),
         ).array()
         for slot in slots
     ]
@@ -223,6 +227,11 @@ def slot_tables(
 def regime_mask(names: Sequence[str]) -> int:
     """Return regimes as bits, bit k for code k; 0 for any."""
     return 0 if ANY in names else sum(1 << (REGIMES.index(name) + 1) for name in names)
+
+
+def _risk_cap(limits: Limits, entry: Entry) -> float:
+    """Return the entry's share of the risk that a trade may take; a share of 0 has none of it."""
+    return limits.risk_per_trade * entry.risk_share if entry.risk_share > 0.0 else 0.0
 
 
 def _since(slot: Slot) -> tuple[int, int]:

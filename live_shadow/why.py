@@ -135,7 +135,8 @@ def _until_selected(place: Place, now: Standing) -> str:
 
 def _until_midnight(place: Place, now: Standing) -> str:
     day_ms = 86_400_000
-    return f"the next UTC day, {utc(((now.time + now.base_ms) // day_ms + 1) * day_ms)}"
+    midnight = -(-(now.time + now.base_ms) // day_ms) * day_ms
+    return f"the next UTC day: a close after {utc(midnight)}"
 
 
 _NEXT_BY_VETO: dict[int, Callable[[Place, Standing], str]] = {

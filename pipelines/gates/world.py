@@ -48,9 +48,8 @@ class World:
         return backtest(compile_spec(spec), bars, terms or self.terms, regime=self.regime(bars), start=start)
 
     def regime(self, bars: Bars) -> FloatArray:
-        """Return the regime's code after each bar; all unknown when the bars are coarser than its clock."""
-        compiled = self.regimes.compiled
-        return regime_codes(compiled if compiled.step_ms >= bars.step_ms else None, bars)
+        """Return the regime's code after each bar; all unknown where the bars do not make its clock's."""
+        return regime_codes(self.regimes.compiled, bars)
 
     def bound_to(self, spec: Spec, context: str = "") -> dict[str, str]:
         """Return the hashes of everything that evidence on a strategy depends on."""

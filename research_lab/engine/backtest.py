@@ -89,11 +89,19 @@ class Backtest:
     state: FloatArray
 
 
+def makes_whole_bars(base_ms: int, step_ms: int) -> bool:
+    """Whether bars of `base_ms` make bars of `step_ms`: it is as long, or a multiple."""
+    return base_ms <= step_ms and step_ms % base_ms == 0
+
+
 def regime_codes(regimes: CompiledRegimes | None, tape: Tape, block: int = BLOCK) -> FloatArray:
-    """Return the regime's code after each base bar; all 0 without regimes."""
+    """Return the regime's code after each base bar; all 0 where no regime can be known.
+
+    That is without regimes, and on a tape whose bars do not make those of the regimes.
+    """
     n = tape.time.shape[0]
     codes = np.zeros(n)
-    if regimes is None:
+    if regimes is None or not makes_whole_bars(tape.step_ms, regimes.step_ms):
         return codes
     state = regimes.new_state()
     inputs = blockwise(tape.inputs)

@@ -4,6 +4,9 @@ Order inside a bar. At the open: funding on the old position, the exit decided a
 through protection, the entry decided at the last close. Inside: liquidation or stop, takes. At the
 close: mark, trailing and breakeven moves (they act from the next bar on), then new decisions for the
 next open. A bar never trades on its own close. Touching a level reaches it.
+
+`at_open`, `inside` and `at_close` are those three parts, for an account that takes several books through
+each part together; `step` takes one book through whole bars.
 """
 
 from __future__ import annotations
@@ -241,12 +244,39 @@ def _step_bar(
 ) -> tuple[int, int, int]:
     """Step one bar in the full order; return rows of fills, the next strategy bar, the decision."""
     high, low, close = inputs[1, t], inputs[2, t], inputs[3, t]
-    trailing = outputs[TRAIL_DISTANCE] >= 0
     busy = book[QUANTITY] != 0.0 or book[PENDING_SIDE] != 0.0
     if busy and something_happens(book, high, low, funding_due):
-        n_fills = _at_open(book, terms, plan, inputs[0, t], funding_due, bar, fills, n_fills)
-        n_fills = _inside(book, terms, plan, inputs[0, t], high, low, bar, fills, n_fills)
+        n_fills = at_open(book, plan, terms, inputs[0, t], funding_due, bar, fills, n_fills)
+        n_fills = inside(book, plan, terms, inputs[0, t], high, low, bar, fills, n_fills)
         watch(book, terms, plan)
+    return at_close(
+        book, plan, terms, high, low, close, regime, registers, outputs, emitted_at, m,
+        bar, t, s, barred, fills, n_fills,
+    )  # fmt: skip
+
+
+@kernel
+def at_close(
+    book: FloatArray,
+    plan: FloatArray,
+    terms: FloatArray,
+    high: float,
+    low: float,
+    close: float,
+    regime: float,
+    registers: FloatArray,
+    outputs: IntArray,
+    emitted_at: IntArray,
+    m: int,
+    bar: int,
+    t: int,
+    s: int,
+    barred: int,
+    fills: FloatArray,
+    n_fills: int,
+) -> tuple[int, int, int]:
+    """Mark, move the protection and decide; return rows of fills, the next strategy bar, the decision."""
+    trailing = outputs[TRAIL_DISTANCE] >= 0
     book[EQUITY] = money(book, terms) + book[QUANTITY] * close
     first = s
     while s < m and emitted_at[s] == t:
@@ -266,16 +296,17 @@ def _step_bar(
 
 
 @kernel
-def _at_open(
+def at_open(
     book: FloatArray,
-    terms: FloatArray,
     plan: FloatArray,
+    terms: FloatArray,
     price: float,
     funding_due: float,
     bar: int,
     fills: FloatArray,
     n_fills: int,
 ) -> int:
+    """Pay funding, fill what was ordered at the last close, and close beyond protection."""
     side = math.copysign(1.0, book[QUANTITY])
     if book[QUANTITY] != 0.0:
         if terms[PERPETUAL] == 1.0 and funding_due != 0.0:
@@ -319,10 +350,10 @@ def _enter(
 
 
 @kernel
-def _inside(
+def inside(
     book: FloatArray,
-    terms: FloatArray,
     plan: FloatArray,
+    terms: FloatArray,
     open_: float,
     high: float,
     low: float,
@@ -330,6 +361,7 @@ def _inside(
     fills: FloatArray,
     n_fills: int,
 ) -> int:
+    """Liquidate or stop out, and take, as the bar's extremes reach; the worst first unless optimistic."""
     if book[QUANTITY] == 0.0:
         return n_fills
     side = math.copysign(1.0, book[QUANTITY])

@@ -76,9 +76,7 @@ class Scorer:
 
     def __post_init__(self) -> None:
         self._known: dict[str, Score] = {}
-        compiled = None if self.regimes is None else self.regimes.compiled
-        coarse = compiled is not None and compiled.step_ms < self.bars.step_ms
-        self._regime = regime_codes(None if coarse else compiled, self.bars)
+        self._regime = regime_codes(None if self.regimes is None else self.regimes.compiled, self.bars)
 
     @property
     def n_scored(self) -> int:

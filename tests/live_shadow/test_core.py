@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -24,6 +25,7 @@ from tests.live_shadow.made_up import (
     DAY_MS,
     GREEN,
     HOUR_MS,
+    PERPETUAL,
     START_MS,
     UNLIMITED,
     bars_of,
@@ -225,10 +227,73 @@ def test_after_the_daily_loss_nothing_opens_until_the_next_utc_day() -> None:
     assert cells(events, core.DAY_LOST)[:3] == [0.0, 0.0, 1.0]
     decisions = account_reasons(events)
     assert decisions[:3] == [reasons.LONG_ORDERED, reasons.HOLDING, reasons.EXIT_ORDERED]
-    # The close of bar 23 is midnight, where the next day begins.
-    assert decisions[3:23] == [reasons.DAILY_LOSS] * 20
-    assert decisions[23] == reasons.LONG_ORDERED
-    assert cells(events, core.DAY_START)[23] == pytest.approx(10_000.0 - 5.0 * 5_000.0 / 101.0)
+    # The close of bar 23 is midnight and the old day's last; bar 24 is the first of the next day.
+    assert decisions[3:24] == [reasons.DAILY_LOSS] * 21
+    assert decisions[24] == reasons.LONG_ORDERED
+    assert cells(events, core.DAY_START)[23] == 10_000.0
+    assert cells(events, core.DAY_START)[24] == pytest.approx(10_000.0 - 5.0 * 5_000.0 / 101.0)
+
+
+def test_a_loss_in_the_bar_that_ends_at_midnight_is_the_old_days() -> None:
+    text = GREEN.replace("fraction: 0.5", "fraction: 1.0").replace("timeframe: 1h", "timeframe: 1d")
+    falling = text.replace("close > open", "close > 0 * open").replace("close < open", "close > 2 * open")
+    run = executor([slot(parse_spec(falling))], limits=replace(UNLIMITED, daily_loss=0.018), base_ms=DAY_MS)
+    hourly = bars_of([(100.0, 100.0), (100.0, 90.0), (90.0, 81.0), (81.0, 81.0)])
+    time = START_MS + np.arange(4, dtype=np.int64) * DAY_MS
+    events = run.advance(Bars(hourly.market, DAY_MS, time, hourly.inputs, hourly.funding_due))
+    # In at the open of the second day with 100 coins: it loses 10 % of 100, the third 9 of 90, the last none.
+    assert cells(events, core.DAY_LOST) == [0.0, 1.0, 1.0, 0.0]
+    assert cells(events, core.DAY_START) == pytest.approx([10_000.0, 10_000.0, 9_000.0, 8_100.0])
+    assert vetoes(events) == [0, reasons.DAILY_LOSS, reasons.DAILY_LOSS, 0]
+
+
+@pytest.mark.parametrize("share", [1.0, 0.25])
+def test_a_trade_risks_its_share_of_the_risk_of_a_trade(share: float) -> None:
+    greedy = GREEN.replace("0.5 * close", "0.02 * close").replace("fraction: 0.5", "risk: 0.8")
+    limits = replace(UNLIMITED, risk_per_trade=0.008)
+    events = executor([slot(parse_spec(greedy), risk_share=share)], limits=limits).advance(bars_of([UP, UP]))
+    risked = events.figures[1, 0, core.ACCOUNT_POSITION] * 0.02 * 101.0
+    assert risked == pytest.approx(0.008 * share * 10_000.0)
+
+
+def test_a_leverage_below_one_binds_on_spot_too() -> None:
+    whole = slot(parse_spec(GREEN.replace("fraction: 0.5", "fraction: 1.0")))
+    limits = replace(UNLIMITED, leverage=0.25)
+    events = executor([whole], limits=limits).advance(bars_of([UP, (101.0, 102.0)]))
+    assert events.figures[1, 0, core.ACCOUNT_POSITION] * 101.0 == pytest.approx(2_500.0)
+
+
+def test_a_slot_that_joins_trades_from_its_first_signal_on() -> None:
+    other = parse_spec(GREEN.replace("0.5 * close", "0.4 * close"))
+    bars = bars_of([UP, DOWN, UP, DOWN, UP, UP])
+    run = executor([slot(other, risk_share=0.5)])
+    run.advance(bars.window(0, 4))
+    joined = run.with_slots(run.desk, [*run.slots, green(risk_share=0.5)], bars.window(0, 4))
+    book = joined.account_book(1)
+    assert book[[layout.RUN_OVER, layout.QUANTITY, layout.STRATEGY_BARS]].tolist() == [0.0, 0.0, 4.0]
+    events = joined.advance(bars.window(4, 6))
+    assert account_reasons(events, 1) == [reasons.LONG_ORDERED, reasons.HOLDING]
+    assert events.account_of[: events.n_fills[1]].tolist() == [0, 0, 1]  # out, then both in
+
+
+@pytest.mark.parametrize("change", ["retired", "shadow"])
+def test_an_entry_ordered_before_the_slot_lost_its_capital_is_not_filled(change: str) -> None:
+    bars = bars_of([UP, UP, UP])
+    run = executor([green()])
+    assert account_reasons(run.advance(bars.window(0, 1))) == [reasons.LONG_ORDERED]
+    after = run.slots[0].retire() if change == "retired" else green(stage=Stage.SHADOW, risk_share=0.0)
+    changed = run.with_slots(run.desk, [after], bars.window(0, 1))
+    assert changed.advance(bars.window(1, 3)).n_fills.tolist() == [1, 0]
+    assert not changed.holds(0)
+
+
+def test_a_position_held_when_the_slot_becomes_a_shadow_is_closed_by_its_exit() -> None:
+    bars = bars_of([UP, UP, DOWN, DOWN])
+    run = executor([green()])
+    run.advance(bars.window(0, 2))
+    changed = run.with_slots(run.desk, [green(stage=Stage.SHADOW, risk_share=0.0)], bars.window(0, 2))
+    events = changed.advance(bars.window(2, 4))
+    assert events.account_fills[: events.n_fills[1], layout.FILL_REASON].tolist() == [reasons.EXIT_SIGNAL]
 
 
 def test_a_loss_just_short_of_the_limit_stops_nothing() -> None:
@@ -319,6 +384,77 @@ def test_on_spot_two_slots_together_never_spend_more_than_the_cash() -> None:
     held = events.figures[:, :, core.ACCOUNT_POSITION]
     assert held.max(axis=0).min() > 0.0
     assert (held.sum(axis=1) > 0.0).any()
+
+
+@pytest.mark.parametrize(("low", "reached"), [(95.0, []), (85.0, [reasons.STOP])])
+def test_money_that_a_stop_frees_inside_a_bar_pays_for_no_entry_at_its_open(
+    low: float, reached: list[int]
+) -> None:
+    whole = GREEN.replace("fraction: 0.5", "fraction: 1.0").replace("close < open", "close < 0.5 * open")
+    near = parse_spec(whole.replace("0.5 * close", "0.1 * close"))
+    bars = bars_of([UP, (101.0, 100.0)])
+    bars.inputs[2, 1] = low  # the first slot's stop is at 101 - 10.1
+    events = executor([slot(near), slot(parse_spec(whole))]).advance(bars)
+    n = events.n_fills[1]
+    assert events.account_fills[:n, layout.FILL_REASON].tolist() == [reasons.ENTRY, *reached]
+    assert set(events.account_of[:n].tolist()) == {0}
+
+
+def test_the_account_is_marked_at_the_close_when_it_decides() -> None:
+    half = GREEN.replace("close < open", "close < 0.5 * open").replace("0.5 * close", "0.9 * close")
+    late = half.replace("close > open", "close > 1.5 * open").replace("fraction: 0.5", "fraction: 0.1")
+    run = executor([slot(parse_spec(text)) for text in (half, late)])
+    events = run.advance(bars_of([UP, (101.0, 202.0)]))
+    # 5,000 / 101 coins are in and worth 10,000 at the close: a tenth of 15,000 is ordered at 202.
+    assert events.figures[1, 1, core.ORDERED] * 202.0 == pytest.approx(1_500.0)
+
+
+def liquidation_bars(low: float) -> Bars:
+    bars = bars_of([UP, (101.0, 101.0), (101.0, 101.0)])
+    bars.inputs[2, 2] = low
+    return Bars(PERPETUAL, bars.step_ms, bars.time, bars.inputs, bars.funding_due)
+
+
+def leveraged(fractions: Sequence[float], low: float, *, shorts: bool = False) -> core.Events:
+    """Return what happens to positions of so many times the equity when the price falls to `low`."""
+    text = GREEN.replace("close < open", "close < 0.1 * open").replace("0.5 * close", "0.95 * close")
+    sell = text.replace("side: long", "side: short").replace("_long:", "_short:")
+    slots = [
+        slot(parse_spec((sell if shorts and k else text).replace("0.5}", f"{fraction}}}")), PERPETUAL)
+        for k, fraction in enumerate(fractions)
+    ]
+    terms = Terms(fee=0.0, slippage=0.0, perpetual=True, leverage=9.0, liquidation_fee=0.0, maintenance=0.005)
+    return executor(slots, terms=terms).advance(liquidation_bars(low))
+
+
+# With q coins in all, cash is 10,000 - 101 q, and equity is 0.005 q price at (101 - 10,000 / q) / 0.995.
+LEVEL = (101.0 - 10_000.0 / (30_000.0 / 101.0)) / 0.995
+
+
+@pytest.mark.parametrize("fractions", [(3.0,), (1.0, 2.0), (2.0, 1.0)])
+@pytest.mark.parametrize("beyond", [0.001, -0.001])
+def test_the_account_is_liquidated_by_its_net_position(fractions: tuple[float, ...], beyond: float) -> None:
+    events = leveraged(fractions, LEVEL - beyond)
+    fills = events.account_fills[len(fractions) : events.n_fills[1]]
+    if beyond < 0.0:
+        assert fills.shape[0] == 0
+        return
+    assert fills[0, [layout.FILL_REASON, layout.FILL_PRICE]].tolist() == [
+        reasons.LIQUIDATION, pytest.approx(LEVEL, rel=1e-12),
+    ]  # fmt: skip
+
+
+def test_a_fall_far_below_the_level_liquidates_every_position_and_leaves_the_account_above_zero() -> None:
+    events = leveraged((1.0, 2.0), 40.0)
+    why = events.account_fills[: events.n_fills[1], layout.FILL_REASON].tolist()
+    assert why == [reasons.ENTRY] * 2 + [reasons.LIQUIDATION] * 2
+    assert 0.0 < events.account[-1, core.EQUITY] < 0.005 * 30_000.0
+
+
+def test_hedged_positions_are_not_liquidated() -> None:
+    events = leveraged((3.0, 3.0), 40.0, shorts=True)
+    assert events.n_fills[1] == 2
+    assert cells(events, core.EQUITY) == pytest.approx([10_000.0] * 3)
 
 
 def test_on_a_perpetual_all_positions_together_stay_within_the_leverage_when_they_open() -> None:

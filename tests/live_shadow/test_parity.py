@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,14 @@ from live_shadow.executor import Executor, ShadowRun, shadow_run
 from research_lab.bars import Bars, read_candles
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
-from research_lab.engine import layout
+from research_lab.dsl.spec_reader import parse_spec
+from research_lab.engine import layout, reasons
 from research_lab.engine.backtest import Backtest, backtest, regime_codes, to_fills
 from research_lab.engine.terms import Terms
+from research_lab.timeframe import timeframe_name
 from tests.conftest import WHOLE
 from tests.live_shadow.made_up import (
+    GREEN,
     UNLIMITED,
     candles,
     executor,
@@ -110,6 +114,21 @@ def test_killed_and_restored_at_fifty_random_bars_the_own_books_are_the_backtest
         assert batch.equity.tobytes() == np.array(equity)[:, k].tobytes()
         records = np.array(fills[k]).reshape(-1, layout.FILL_SIZE)
         assert to_fills(records).tobytes() == batch.fills.tobytes()
+
+
+@pytest.mark.parametrize(("base_ms", "timeframe"), [(24 * 3_600_000, "4h"), (2 * 3_600_000, "3h")])
+def test_on_bars_that_do_not_make_those_of_the_regimes_no_regime_is_known(
+    base_ms: int, timeframe: str
+) -> None:
+    regimes = replace(quick(), timeframe=timeframe)
+    bars, spec = (
+        candles(13, 400, base_ms),
+        parse_spec(GREEN.replace("1h", timeframe_name(base_ms)) + "regimes: [trend_up]\n"),
+    )
+    batch = in_batch(spec, bars, Terms(), 0, regimes)
+    assert batch.fills.shape[0] == 0 < np.count_nonzero(batch.reason == reasons.REGIME)
+    assert not regime_codes(regimes.compiled, bars).any()
+    assert differences(batch, shadow_run(spec, bars, Terms(), regimes)) == []
 
 
 def test_parity_finds_one_changed_close() -> None:

@@ -17,7 +17,7 @@ from live_shadow.instance_lock import instance_lock
 from live_shadow.ledger import Ledger
 from live_shadow.replay import Feed, Outcome, regimes_for, replay
 from live_shadow.slots import read_slot
-from live_shadow.why import describe, standing
+from live_shadow.why import describe, next_step, standing
 from research_lab.bars import Bars, Market, utc, write_candles
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
@@ -31,7 +31,17 @@ from research_lab.errors import (
     WorkspaceError,
 )
 from research_lab.workspace import Workspace
-from tests.live_shadow.made_up import GREEN, candles, entry, strategy, workspace, write_map
+from tests.live_shadow.made_up import (
+    DAY_MS,
+    GREEN,
+    HOUR_MS,
+    START_MS,
+    candles,
+    entry,
+    strategy,
+    workspace,
+    write_map,
+)
 
 N, WARM = 300, 240
 
@@ -201,6 +211,31 @@ def test_a_slot_that_left_the_map_stays_until_its_position_is_closed(tmp_path: P
     assert all(row[0] == held for row in rows[60:-1])
     assert desk.query("SELECT count(*) FROM maps") == [(3,)]
     assert desk.query("SELECT count(*) FROM decisions WHERE slot = 2") == [(120,)]
+
+
+def test_an_entry_ordered_by_a_slot_that_left_the_map_is_not_filled(tmp_path: Path) -> None:
+    spec, other = parse_spec(GREEN), strategy("breakout_4h")
+    bars = candles(42, 120)
+    desk = Desk(tmp_path, bars, [(spec, entry(spec, risk_share=0.5)), (other, entry(other, risk_share=0.2))])
+    ordered = 1 + int(np.argmax(bars.inputs[3] > bars.inputs[0]))
+    desk.replay(ordered)
+    assert desk.query("SELECT kind, slot FROM orders") == [("enter_long", 1)]
+    write_map(desk.workspace, [entry(other, risk_share=0.2)], version=2)
+    desk.replay()
+    assert desk.query("SELECT count(*) FROM fills WHERE slot = 1") == [(0,)]
+    assert desk.query("SELECT count(*) FROM decisions WHERE slot = 1") == [(ordered,)]
+
+
+def test_why_names_the_midnight_that_ends_the_daily_loss(desk: Desk) -> None:
+    desk.replay()
+    with Ledger.open(desk.workspace.ledger) as ledger:
+        now = standing(ledger)
+    loss = reasons.DAILY_LOSS
+    place = replace(now.places[0], account_reason=loss, veto=loss, account_position=0.0)
+    midnight = START_MS + DAY_MS
+    for close in (START_MS + HOUR_MS, midnight):  # a close at midnight is the old day's last
+        told = next_step(place, replace(now, time=close - now.base_ms))
+        assert told == f"the next UTC day: a close after {utc(midnight)}"
 
 
 def test_a_stage_reached_later_does_not_stop_the_own_book(tmp_path: Path) -> None:
