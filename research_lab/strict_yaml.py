@@ -36,6 +36,7 @@ MAX_DIGITS = 40
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][-+]?[0-9]+)?")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_NO_CHARACTER = "an escape that stands for no character"
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
@@ -99,6 +100,16 @@ class _Loader(Reader, Scanner, Parser, Composer, SafeConstructor):
         self.depth -= 1
         return node
 
+    def fetch_flow_collection_start(self, kind: Any) -> None:
+        """Refuse deep brackets before what follows is scanned, which takes the square of their depth."""
+        if self.flow_level >= MAX_DEPTH:
+            raise _Refused(problem=f"nested deeper than {MAX_DEPTH}", problem_mark=self._here())
+        super().fetch_flow_collection_start(kind)
+
+    def _here(self) -> yaml.Mark:
+        mark: yaml.Mark = self.get_mark()
+        return mark
+
     def resolve(self, kind: type[Node], value: Any, implicit: Any) -> str:
         """Return a tag that nothing reads: the kinds of values are told apart in `_plain`."""
         return ""
@@ -123,8 +134,7 @@ def load_text(text: str, where: str, error: type[GauntletError]) -> Document:
         raise error(f"larger than {MAX_BYTES} bytes", where, "such a file is written by hand or by this tool")
     marks: dict[Place, tuple[int, int]] = {}
     try:
-        node = _Loader(text).get_single_node()
-        data = None if node is None else _plain(node, (), marks)
+        data = _read(_Loader(text), marks)
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark or fault.context_mark
         place = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
@@ -132,6 +142,14 @@ def load_text(text: str, where: str, error: type[GauntletError]) -> Document:
     except yaml.YAMLError as fault:
         raise error(f"no YAML text: {' '.join(str(fault).split())[:120]}", where) from None
     return Document(data, marks)
+
+
+def _read(loader: _Loader, marks: dict[Place, tuple[int, int]]) -> Any:
+    try:
+        node = loader.get_single_node()
+    except (ValueError, OverflowError):  # PyYAML lets chr() speak for an escape such as \UFFFFFFFF
+        raise _Refused(problem=_NO_CHARACTER, problem_mark=loader._here()) from None
+    return None if node is None else _plain(node, (), marks)
 
 
 def load_file(path: Path, error: type[GauntletError]) -> Document:
@@ -212,10 +230,11 @@ def _plain(node: Node, place: Place, marks: dict[Place, tuple[int, int]]) -> Any
         for key, value in node.value:
             if not isinstance(key, ScalarNode):
                 raise _Refused(problem="a key must be a word", problem_mark=key.start_mark)
-            if key.value in data:
-                what = f"the key {key.value[:40]!r} stands twice"
+            name = _text(key)
+            if name in data:
+                what = f"the key {name[:40]!r} stands twice"
                 raise _Refused(problem=what, problem_mark=key.start_mark)
-            data[key.value] = _plain(value, (*place, key.value), marks)
+            data[name] = _plain(value, (*place, name), marks)
         return data
     if not isinstance(node, ScalarNode):
         raise TypeError(f"unknown kind of node: {type(node)}")
@@ -223,7 +242,7 @@ def _plain(node: Node, place: Place, marks: dict[Place, tuple[int, int]]) -> Any
 
 
 def _value(node: ScalarNode) -> str | int | float | bool | None:
-    text = str(node.value)
+    text = _text(node)
     if node.style is not None:
         return text
     if text in _WORDS:
@@ -233,3 +252,14 @@ def _value(node: ScalarNode) -> str | int | float | bool | None:
     if len(text) > MAX_DIGITS:
         raise _Refused(problem=f"a number of more than {MAX_DIGITS} characters", problem_mark=node.start_mark)
     return int(text) if _INTEGER.fullmatch(text) else float(text)
+
+
+def _text(node: ScalarNode) -> str:
+    """Return a scalar's text, two escapes of UTF-16 as JSON has them made one character."""
+    text = str(node.value)
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise _Refused(problem=_NO_CHARACTER, problem_mark=node.start_mark) from None

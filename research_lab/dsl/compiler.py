@@ -6,6 +6,7 @@ identity; what at least two strategies need goes into the shared half of a union
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +16,8 @@ import numpy as np
 from research_lab.dsl import limits
 from research_lab.dsl.dimensions import ZERO
 from research_lab.dsl.expressions import Scope, parse_expression
-from research_lab.dsl.registry import FUNCTIONS, INPUTS, OPERATOR_CODES
+from research_lab.dsl.fixed import FixedNumbers
+from research_lab.dsl.registry import FUNCTIONS, INPUTS, MAX_WINDOW, OPERATOR_CODES, Argument
 from research_lab.dsl.tree import CHAINS, Node
 from research_lab.engine import program as engine
 from research_lab.engine.jit import FloatArray, IntArray
@@ -45,32 +47,39 @@ class Linker:
         self._seen: dict[str, int] = {}
 
     def number(self, node: Node) -> int:
-        """Return the number of a tree's value, adding the instructions it needs."""
-        known = self._seen.get(node.text)
-        if known is None:
-            known = self._add(node)
-            self._seen[node.text] = known
-        return known
+        """Return the number of a tree's value, adding the instructions it needs.
+
+        No recursion: derived functions written out are many times deeper than the tree itself.
+        """
+        open_ = [node]
+        while open_:
+            missing = [part for part in _read_by(open_[-1]) if part.text not in self._seen]
+            if missing:
+                open_ += reversed(missing)
+                continue
+            done = open_.pop()
+            if done.text not in self._seen:
+                self._seen[done.text] = self._add(done)
+        return self._seen[node.text]
 
     def _add(self, node: Node) -> int:
+        """Return the number of a value whose arguments have theirs."""
         if node.op == "input":
             return _INPUT_ROW[str(node.value)]
         if node.op == "constant":
             return self._intern(engine.CONSTANT, (), 0, float(node.value or 0.0), 0)
+        reads = [self._seen[part.text] for part in _read_by(node)]
         if node.op in OPERATOR_CODES:
-            return self._operator(node)
+            return self._operator(node.op, reads)
         function = FUNCTIONS[node.op]
         if function.body:
-            names = [argument.name for argument in function.arguments]
-            return self.number(_written_out(node.op).substitute(dict(zip(names, node.args, strict=True))))
-        window, share, reads = 0, 0.0, []
+            return reads[0]
+        window, share = 0, 0.0
         for argument, arg in zip(function.arguments, node.args, strict=True):
             if argument.kind == "window":
-                window = _whole_bars(node, arg)
+                window = _whole_bars(node, argument, arg)
             elif argument.kind == "share":
-                share = float(arg.value or 0)
-            else:
-                reads.append(self.number(arg))
+                share = _share(node, arg)
         if function.opcode == engine.TRUE_RANGE:
             reads = [_INPUT_ROW["high"], _INPUT_ROW["low"], _INPUT_ROW["close"]]
         if function.opcode == engine.DIRECTIONAL_MOVE:
@@ -78,13 +87,12 @@ class Linker:
         constant = function.constant(window, share)
         return self._intern(function.opcode, tuple(reads), window, constant, function.lookback(window))
 
-    def _operator(self, node: Node) -> int:
-        numbers = [self.number(arg) for arg in node.args]
-        if node.op not in CHAINS:
-            return self._intern(OPERATOR_CODES[node.op], tuple(numbers), 0, 0.0, 0)
-        number = numbers[0]
-        for other in numbers[1:]:
-            number = self._intern(OPERATOR_CODES[node.op], (number, other), 0, 0.0, 0)
+    def _operator(self, op: str, reads: list[int]) -> int:
+        if op not in CHAINS:
+            return self._intern(OPERATOR_CODES[op], tuple(reads), 0, 0.0, 0)
+        number = reads[0]
+        for other in reads[1:]:
+            number = self._intern(OPERATOR_CODES[op], (number, other), 0, 0.0, 0)
         return number
 
     def _intern(self, op: int, reads: tuple[int, ...], window: int, value: float, lookback: int) -> int:
@@ -109,11 +117,33 @@ class Linker:
         return sorted(found)
 
 
-def _whole_bars(node: Node, arg: Node) -> int:
-    bars = float(arg.value or 0)
-    if not bars.is_integer():
-        raise SpecError(f"{node.text[:60]} has a window of {bars:g} bars", remedy="bind whole bars")
+def _read_by(node: Node) -> tuple[Node, ...]:
+    """Return the trees whose values an instruction for this node reads."""
+    function = FUNCTIONS.get(node.op)
+    if function is None:
+        return node.args
+    if function.body:
+        names = [argument.name for argument in function.arguments]
+        return (_written_out(node.op).substitute(dict(zip(names, node.args, strict=True))),)
+    pairs = zip(function.arguments, node.args, strict=True)
+    return tuple(arg for argument, arg in pairs if argument.kind not in ("window", "share"))
+
+
+def _whole_bars(node: Node, argument: Argument, arg: Node) -> int:
+    bars = float(arg.value or 0.0) if arg.op == "constant" else math.nan
+    if not (bars.is_integer() and argument.least <= bars <= MAX_WINDOW):
+        seen = f"{node.text[:60]} has a window of {arg.text[:20]} bars"
+        raise SpecError(seen, remedy=f"bind {argument.least} to {MAX_WINDOW} whole bars")
     return int(bars)
+
+
+def _share(node: Node, arg: Node) -> float:
+    share = float(arg.value or 0.0) if arg.op == "constant" else math.nan
+    if not 0.0 <= share <= 1.0:
+        raise SpecError(
+            f"{node.text[:60]} has a share of {arg.text[:20]}", remedy="bind a number from 0 to 1"
+        )
+    return share
 
 
 @dataclass(frozen=True)
@@ -144,7 +174,7 @@ def _written_out(name: str) -> _Template:
         for a in function.arguments
         if a.kind not in ("window", "share")
     }
-    return _Template(parse_expression(function.body, Scope(params=windows, definitions=series)))
+    return _Template(parse_expression(function.body, Scope(windows, FixedNumbers(windows), series)))
 
 
 def program_of(roots: Sequence[Node | None]) -> tuple[Program, int]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import ast
 import difflib
 import itertools
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
+
+import numpy as np
 
 from research_lab.dsl import limits
 from research_lab.dsl.dimensions import (
@@ -23,6 +24,7 @@ from research_lab.dsl.dimensions import (
     Dimension,
     unify,
 )
+from research_lab.dsl.fixed import FixedNumbers
 from research_lab.dsl.registry import FUNCTIONS, INPUTS, MAX_WINDOW, Argument, Function
 from research_lab.dsl.tree import Node, constant, folded
 from research_lab.errors import DimensionError, LimitError, SpecError
@@ -49,12 +51,14 @@ class Scope:
 
     Parameters
     ----------
-    params : low end, high end and step of each parameter, by name: enough to check windows.
+    params : names of the parameters.
+    fixed : what expressions of parameters alone may come to; one for all expressions of a text.
     definitions : trees by the names of `define`.
     where, line, column : of the text's first character, for errors.
     """
 
-    params: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    params: Collection[str] = ()
+    fixed: FixedNumbers = field(default_factory=lambda: FixedNumbers({}))
     definitions: Mapping[str, Node] = field(default_factory=dict)
     where: str = "expression"
     line: int = 1
@@ -136,6 +140,14 @@ class _Parser:
                 "make it simpler",
                 LimitError,
             )
+        if node.depth > limits.TREE_DEPTH:
+            self._fail(
+                f"{node.depth} operations inside each other with definitions written out, "
+                f"more than {limits.TREE_DEPTH}",
+                item.col_offset,
+                "make it simpler",
+                LimitError,
+            )
         return node
 
     def _convert(self, item: ast.expr, depth: int) -> Node:
@@ -188,7 +200,7 @@ class _Parser:
         for side, part in ((left, item.left), (right, item.right)):
             if side.dimension.condition:
                 self._fail(
-                    f"{side.text} is a condition, not a number",
+                    f"{_short(side)} is a condition, not a number",
                     part.col_offset,
                     "choose numbers with if_else(condition, a, b)",
                     DimensionError,
@@ -208,7 +220,9 @@ class _Parser:
             self._need_condition(operand, item.operand)
             return Node("not", (operand,), CONDITION)
         if operand.dimension.condition:
-            self._fail(f"{operand.text} is a condition, not a number", item.col_offset, error=DimensionError)
+            self._fail(
+                f"{_short(operand)} is a condition, not a number", item.col_offset, error=DimensionError
+            )
         if isinstance(item.op, ast.UAdd):
             return operand
         return folded(Node("negate", (operand,), operand.dimension))
@@ -302,74 +316,27 @@ class _Parser:
                 place,
                 "write a number or a parameter",
             )
-        for value in self._values(node, whole=argument.kind == "window"):
-            if argument.kind == "share" and not 0.0 <= value <= 1.0:
+        try:
+            values = self.scope.fixed.values(node, whole=argument.kind == "window")
+        except SpecError as fault:
+            self._fail(fault.what, place, fault.remedy, type(fault))
+        if argument.kind == "share":
+            for value in values[(values < 0.0) | (values > 1.0)]:
                 self._fail(f"share of {function.name}() is {value:g}", place, "write a number from 0 to 1")
-            if argument.kind == "window" and value != int(value):
-                self._fail(f"{argument.name} of {function.name}() is {value:g}", place, "write whole bars")
-            if argument.kind == "window" and not argument.least <= value <= MAX_WINDOW:
-                self._fail(
-                    f"{argument.name} of {function.name}() is {value:g}",
-                    place,
-                    f"write {argument.least} to {MAX_WINDOW} bars",
-                    LimitError if value > MAX_WINDOW else SpecError,
-                )
-
-    def _values(self, node: Node, *, whole: bool) -> list[float]:
-        """Return what a fixed expression may come to: at the extremes of its parameters where that is enough.
-
-        It is for sums and products with each parameter once, and for bars if all numbers are whole as well;
-        otherwise every combination is looked at.
-        """
-        names = sorted(node.params)
-        if len(names) > 3:
-            self._fail("a window of more than three parameters", remedy="use fewer", error=LimitError)
-        ranges = [self.scope.params[name] for name in names]
-        plain = _is_multilinear(node) and not (whole and not _is_whole(node, ranges))
-        choices = [(low, high) if plain else _steps(low, high, step) for low, high, step in ranges]
-        if math.prod(len(choice) for choice in choices) > limits.WINDOWS:
+            return
+        for value in values[values != np.floor(values)]:
+            self._fail(f"{argument.name} of {function.name}() is {value:g}", place, "write whole bars")
+        for value in values[(values < argument.least) | (values > MAX_WINDOW)]:
             self._fail(
-                f"{_short(node)} takes more than {limits.WINDOWS} values",
-                remedy="use larger steps",
-                error=LimitError,
+                f"{argument.name} of {function.name}() is {value:g}",
+                place,
+                f"write {argument.least} to {MAX_WINDOW} bars",
+                LimitError if value > MAX_WINDOW else SpecError,
             )
-        found = []
-        for corner in itertools.product(*choices):
-            bound = node.bind(dict(zip(names, corner, strict=True)))
-            if bound.op != "constant" or bound.value is None:
-                self._fail(f"{_short(node)} has no value", remedy="write a number or a parameter")
-            found.append(float(bound.value))
-        return found
 
 
 def _chain(op: str, parts: tuple[Node, ...]) -> Node:
     return folded(Node(op, parts, CONDITION))
-
-
-def _steps(low: float, high: float, step: float) -> Sequence[float]:
-    """Return the values from low to high, at most one more than can be looked at."""
-    n = min(math.floor((high - low) / step + 1e-9) + 1, limits.WINDOWS + 1)
-    return [round(low + k * step, 12) for k in range(n)]
-
-
-def _leaves(node: Node) -> list[Node]:
-    return [leaf for arg in node.args for leaf in _leaves(arg)] if node.args else [node]
-
-
-def _is_multilinear(node: Node) -> bool:
-    """Whether a fixed expression adds and multiplies, each parameter once: extremes at the corners."""
-    names = [leaf.value for leaf in _leaves(node) if leaf.op == "param"]
-
-    def adds_or_multiplies(part: Node) -> bool:
-        plain = part.op in ("add", "subtract", "multiply", "negate") or not part.args
-        return plain and all(map(adds_or_multiplies, part.args))
-
-    return len(set(names)) == len(names) and adds_or_multiplies(node)
-
-
-def _is_whole(node: Node, ranges: Sequence[tuple[float, float, float]]) -> bool:
-    numbers = [float(leaf.value or 0.0) for leaf in _leaves(node) if leaf.op == "constant"]
-    return all(n.is_integer() for n in [*numbers, *(n for low, _, step in ranges for n in (low, step))])
 
 
 def _short(node: Node) -> str:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import Final
 
 BYTES: Final = 16 * 1024
-YAML_DEPTH: Final = 8
 EXPRESSION_CHARACTERS: Final = 4_096
 TOKENS: Final = 1_000
 DEPTH: Final = 32
+TREE_DEPTH: Final = (
+    32  # definitions written out; a tree is walked by recursion, and its text stays below DEPTH
+)
 NODES: Final = 2_000
 PARAMS: Final = 16
 PARAM_VALUES: Final = 10_000
-WINDOWS: Final = 1_000  # values looked at of one window of parameters
+FIXED_NODES: Final = 16  # operations of one number fixed before the run: a window, a share, a time stop
+FIXED_PARAMS: Final = 3
+FIXED_VALUES: Final = 1_000  # values looked at of one such number
+FIXED_WORK: Final = 200_000  # operations times values, over all such numbers of a text
 DEFINITIONS: Final = 32
 STATE_CELLS: Final = 200_000
 INSTRUCTIONS: Final = 2_000

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from research_lab.dsl import compiler, limits
+from research_lab.dsl.families import family_names
 from research_lab.dsl.tree import Node, constant, number_text
 from research_lab.engine import layout
 from research_lab.engine.jit import FloatArray
@@ -19,7 +20,7 @@ from research_lab.engine.program import Union
 from research_lab.engine.slot import Compiled
 from research_lab.errors import LimitError, SpecError, UsageError
 from research_lab.strict_yaml import scalar
-from research_lab.timeframe import timeframe_ms
+from research_lab.timeframe import timeframe_ms, timeframe_name
 
 REGIMES: tuple[str, ...] = ("trend_up", "trend_down", "range_lowvol", "range_highvol", "panic")
 REGIME_CODES: dict[str, int] = {name: code for code, name in enumerate(REGIMES, start=1)}
@@ -157,28 +158,28 @@ class Spec:
 
     @cached_property
     def template_hash(self) -> str:
-        """The family's identity: SHA-256 over what is traded, each parameter told by its range.
+        """The family's identity: SHA-256 over what is traded, each parameter told by range and first use.
 
         Neither names nor order of the parameters count, nor their values now.
         """
-        ranges = {name: f"[{p.low!r}, {p.high!r}, {p.step!r}]" for name, p in self.params.items()}
         trees = [
             *self._roots(),
             self.trail_after,
             self.time_stop,
             *(node for take in self.takes for node in take),
         ]
-        used = frozenset().union(*(tree.params for tree in trees if tree is not None))
-        text = self._said(lambda node: "" if node is None else node.renamed(ranges).text)
-        return hashlib.sha256("\n".join([text, *sorted(ranges[name] for name in used)]).encode()).hexdigest()
+        ranges = {name: f"[{p.low!r}, {p.high!r}, {p.step!r}]" for name, p in self.params.items()}
+        names = family_names(trees, ranges)
+        text = self._said(lambda node: "" if node is None else node.renamed(names).text)
+        return hashlib.sha256("\n".join([text, *sorted(names.values())]).encode()).hexdigest()
 
     def canonical(self) -> str:
         """Return the strategy as canonical YAML, which parses back to the same strategy."""
         lines = [
             "spec: 1",
-            f"name: {self.name}",
+            f"name: {scalar(self.name)}",
             f"hypothesis: {scalar(self.hypothesis)}",
-            f"timeframe: {self.timeframe}",
+            f"timeframe: {timeframe_name(self.step_ms)}",
             f"side: {self.side}",
         ]
         if self.params:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from research_lab.dsl import limits
 from research_lab.dsl.dimensions import CONDITION, PRICE, RATIO, Dimension
 from research_lab.dsl.expressions import Scope, is_dimension, parse_expression
+from research_lab.dsl.fixed import FixedNumbers
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.registry import FUNCTIONS, INPUTS
 from research_lab.dsl.spec import CONDITIONS, REGIMES, Param, Spec, compile_spec
@@ -25,7 +25,7 @@ from research_lab.dsl.tree import Node, constant
 from research_lab.engine import layout
 from research_lab.errors import DimensionError, GauntletError, LimitError, SpecError
 from research_lab.strict_yaml import Document, Place, load_text
-from research_lab.timeframe import timeframe_ms
+from research_lab.timeframe import timeframe_ms, timeframe_name
 
 _MAX_COMBINATIONS = 10_000_000
 _VOLATILITY_WINDOW = 64
@@ -57,8 +57,36 @@ def parse_spec(text: str | bytes, where: str = "spec") -> Spec:
     SpecError : naming file, line and column, what was seen, and what would be taken. LimitError for a
         text too large, DimensionError for expressions that do not fit.
     """
+    spec = _read(text, where)
+    _check_comes_back(spec, where)
+    _check_compiles(spec, where)
+    return spec
+
+
+def _read(text: str | bytes, where: str) -> Spec:
     document = _document(text, where)
     return _SpecReader(document, _fit(SpecForm, document, where), where).read()
+
+
+def _check_comes_back(spec: Spec, where: str) -> None:
+    """Refuse what is too large once definitions are written out: the canonical text is what is kept."""
+    remedy = "make it simpler"
+    try:
+        again = _read(spec.canonical(), where)
+    except SpecError as fault:
+        raise LimitError(f"with definitions written out: {fault.what}", where, remedy=remedy) from None
+    said = [(s.name, s.hypothesis, s.hash, s.template_hash) for s in (spec, again)]
+    if said[0] != said[1]:
+        raise LimitError("its canonical text does not read back as the same strategy", where, remedy=remedy)
+
+
+def _check_compiles(spec: Spec, where: str) -> None:
+    """Compile the strategy with the longest windows and with its own, so that no value fails later."""
+    for end in ("high", "default"):
+        try:
+            compile_spec(spec.bind({name: getattr(p, end) for name, p in spec.params.items()}))
+        except SpecError as fault:
+            raise type(fault)(fault.what, where, 1, 1, fault.remedy) from None
 
 
 def parse_regimes(text: str | bytes, where: str = "regimes") -> RegimeSet:
@@ -66,14 +94,14 @@ def parse_regimes(text: str | bytes, where: str = "regimes") -> RegimeSet:
     document = _document(text, where)
     form = _fit(RegimeForm, document, where)
     reader = _Reader(document, where)
-    reader.check_timeframe(form.timeframe)
+    timeframe = reader.timeframe(form.timeframe)
     reader.define(form.define)
     conditions = []
     for name, expression in form.regimes.items():
         if name not in REGIMES:
             reader.fail(("regimes", name), f"{name} is no regime", f"known: {', '.join(REGIMES)}")
         conditions.append((name, reader.expression(("regimes", name), expression, CONDITION)))
-    return RegimeSet(form.timeframe, tuple(conditions))
+    return RegimeSet(timeframe, tuple(conditions))
 
 
 def load_regimes(path: Path) -> RegimeSet:
@@ -91,20 +119,10 @@ def _document(text: str | bytes, where: str) -> Document:
         plain = raw.decode("utf-8")
     except UnicodeDecodeError as fault:
         raise SpecError(f"byte {fault.start} is not UTF-8", where, remedy="save it as UTF-8 text") from None
-    _count_brackets(plain, where)
     try:
         return load_text(plain, where, SpecError)
     except RecursionError:
         raise LimitError("nested too deeply", where) from None
-
-
-def _count_brackets(text: str, where: str) -> None:
-    """Refuse deep nesting before it is parsed: PyYAML's time grows with the square of the depth."""
-    depth = 0
-    for match in re.finditer(r"[\[\]{}]", text):
-        depth = depth + 1 if match.group() in "[{" else max(depth - 1, 0)
-        if depth > limits.YAML_DEPTH:
-            raise LimitError(f"more than {limits.YAML_DEPTH} brackets [ or {{ are open at once", where)
 
 
 def _fit(form: type[Form], document: Document, where: str) -> Form:
@@ -136,15 +154,17 @@ class _Reader:
         self.document = document
         self.where = where
         self.params: dict[str, Param] = {}
+        self.fixed = FixedNumbers({})
         self.definitions: dict[str, Node] = {}
 
     def fail(self, place: Place, what: str, remedy: str = "", error: type[SpecError] = SpecError) -> NoReturn:
         line, column = self.document.mark(place)
         raise error(what, self.where, line, column, remedy)
 
-    def check_timeframe(self, timeframe: str) -> None:
+    def timeframe(self, timeframe: str) -> str:
+        """Return the one name of a timeframe: 1d for 24h."""
         try:
-            timeframe_ms(timeframe)
+            return timeframe_name(timeframe_ms(timeframe))
         except GauntletError as fault:
             self.fail(("timeframe",), fault.what, fault.remedy)
 
@@ -160,8 +180,8 @@ class _Reader:
                 self.fail(place, f"a number beyond {limits.NUMBER:g}", "write a smaller number", LimitError)
             return constant(float(text))
         line, column = self.document.mark(place)
-        ranges = {name: (param.low, param.high, param.step) for name, param in self.params.items()}
-        return parse_expression(text, Scope(ranges, self.definitions, self.where, line, column))
+        scope = Scope(self.params, self.fixed, self.definitions, self.where, line, column)
+        return parse_expression(text, scope)
 
     def expression(self, place: Place, text: str | int | float, wanted: Dimension) -> Node:
         node = self.tree(place, text)
@@ -178,13 +198,14 @@ class _SpecReader(_Reader):
 
     def read(self) -> Spec:
         form = self.form
-        self.check_timeframe(form.timeframe)
+        timeframe = self.timeframe(form.timeframe)
         for name, param in form.params.items():
             self.params[name] = self._param(name, param)
         if math.prod(param.n_values for param in self.params.values()) > _MAX_COMBINATIONS:
             self.fail(
                 ("params",), f"more than {_MAX_COMBINATIONS} combinations", "use larger steps", LimitError
             )
+        self.fixed = FixedNumbers({name: (p.low, p.high, p.step) for name, p in self.params.items()})
         self.define(form.define)
         conditions = self._conditions()
         stop = None if form.stop is None else self.expression(("stop",), form.stop, PRICE)
@@ -193,12 +214,12 @@ class _SpecReader(_Reader):
             trail = self.expression(("trail", "distance"), form.trail.distance, PRICE)
         size_kind, size = self._size()
         spec = Spec(
-            form.name, form.hypothesis, form.timeframe, form.side, self.params, conditions, stop, trail,
+            form.name, form.hypothesis, timeframe, form.side, self.params, conditions, stop, trail,
             self._trail_after(), size_kind, size, self._takes(), self._time_stop(), form.breakeven,
             tuple(form.regimes), form.regime_exit,
         )  # fmt: skip
         self._check_together(spec)
-        return self._check_compiles(spec)
+        return spec
 
     def _param(self, name: str, form: ParamForm) -> Param:
         place: Place = ("params", name)
@@ -232,16 +253,31 @@ class _SpecReader(_Reader):
         }
 
     def _fixed(
-        self, place: Place, text: str | int | float, allowed: Callable[[float], bool], wanted: str
+        self,
+        place: Place,
+        text: str | int | float,
+        allowed: Callable[[float], bool],
+        wanted: str,
+        *,
+        whole: bool = False,
     ) -> Node:
-        """Return a number fixed before the run, checked at both ends of its parameter."""
+        """Return a number fixed before the run, checked at every value of its parameter.
+
+        Parameters
+        ----------
+        allowed : true on an interval, or on the whole numbers of an interval where `whole` says so.
+        """
         node = self.tree(place, text)
         if node.inputs or not node.dimension.literal or len(node.params) > 1:
             self.fail(place, f"{str(text)[:60]} is not a fixed number", "write a number or one parameter")
-        for end in ("low", "high"):
-            bound = node.bind({name: getattr(self.params[name], end) for name in node.params})
-            if bound.op != "constant" or not allowed(float(bound.value or 0.0)):
-                self.fail(place, f"{str(text)[:60]} does not fit", wanted)
+        try:
+            values = self.fixed.values(node, whole=whole).tolist()
+        except SpecError as fault:
+            self.fail(place, fault.what, fault.remedy, type(fault))
+        now = node.bind({name: self.params[name].default for name in node.params})
+        values.append(float(now.value or 0.0) if now.op == "constant" else math.nan)
+        if not all(map(allowed, values)):
+            self.fail(place, f"{str(text)[:60]} does not fit", wanted)
         return node
 
     def _multiple_of_r(self, place: Place, text: str, least: float) -> Node:
@@ -276,8 +312,9 @@ class _SpecReader(_Reader):
         return self._fixed(
             ("time_stop",),
             self.form.time_stop,
-            lambda v: v >= 1 and v == int(v),
+            lambda v: v >= 1 and v.is_integer(),
             "write whole bars, 1 or more",
+            whole=True,
         )
 
     def _size(self) -> tuple[int, Node]:
@@ -319,15 +356,6 @@ class _SpecReader(_Reader):
             self.fail(("regimes",), "a regime stands twice", "name each once")
         if spec.regime_exit and not spec.regimes:
             self.fail(("regime_exit",), "regime_exit without regimes", "name the regimes it may trade in")
-
-    def _check_compiles(self, spec: Spec) -> Spec:
-        """Return the spec after compiling it with the longest windows, so that no value fails later."""
-        try:
-            for end in ("high", "default"):
-                compile_spec(spec.bind({name: getattr(p, end) for name, p in spec.params.items()}))
-        except LimitError as fault:
-            self.fail((), fault.what, fault.remedy, LimitError)
-        return spec
 
 
 def _example(wanted: Dimension) -> str:

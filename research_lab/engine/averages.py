@@ -1,9 +1,10 @@
 """Averages, sums and dispersion over blocks: each advances its own slice of the state.
 
 A value that is not finite gives NaN for its bar and enters neither window nor recursion: a window
-is the last n values that were known. Rolling sums are compensated (Neumaier, 1974, "Rundungsfehler-
-analyse einiger Verfahren zur Summation endlicher Summen") and begun anew from the ring each time the
-ring wraps, which depends on the bars seen only, so any cut into blocks gives the same bits.
+is the last n values that were known. A result that is not finite is NaN too. Rolling sums are
+compensated (Neumaier, 1974, "Rundungsfehleranalyse einiger Verfahren zur Summation endlicher
+Summen") and begun anew from the ring each time the ring wraps, which depends on the bars seen only,
+so any cut into blocks gives the same bits.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 
 from research_lab.engine.jit import FloatArray, kernel
+from research_lab.engine.pointwise import known
 
 NAN = math.nan
 
@@ -48,7 +50,7 @@ def _recursive_average(state: FloatArray, x: FloatArray, out: FloatArray, weight
             continue
         y = y + weight * (value - y) if seen > 0.0 else value
         seen += 1.0
-        out[t] = y if seen >= ready else NAN
+        out[t] = known(y) if seen >= ready else NAN
     state[0] = seen
     state[1] = y
 
@@ -91,7 +93,7 @@ def rolling_sum(state: FloatArray, x: FloatArray, out: FloatArray, n: int, divis
                 new = total + term
                 lost += (total - new) + term if abs(total) >= abs(term) else (term - new) + total
                 total = new
-        out[t] = (total + lost) / divisor if seen >= n else NAN
+        out[t] = known((total + lost) / divisor) if seen >= n else NAN
     state[0] = seen
     state[1] = place
     state[2] = total
@@ -134,7 +136,7 @@ def std(state: FloatArray, x: FloatArray, out: FloatArray, n: int) -> None:
             continue
         mean = (state[3] + state[4]) / n
         variance = (state[5] + state[6]) / n - mean * mean
-        out[t] = math.sqrt(variance) if variance > 0.0 else 0.0
+        out[t] = 0.0 if variance <= 0.0 else known(math.sqrt(variance))
 
 
 @kernel
@@ -203,7 +205,7 @@ def slope(state: FloatArray, x: FloatArray, out: FloatArray, n: int) -> None:
         if state[0] < n:
             out[t] = NAN
         else:
-            out[t] = ((state[5] + state[6]) - middle * (state[3] + state[4])) / spread
+            out[t] = known(((state[5] + state[6]) - middle * (state[3] + state[4])) / spread)
 
 
 @kernel

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from research_lab.engine.jit import FloatArray, kernel
+from research_lab.engine.pointwise import known
 
 NAN = math.nan
 
@@ -84,7 +85,7 @@ def quantile(state: FloatArray, x: FloatArray, out: FloatArray, n: int, share: f
         seen += 1
         place = place + 1 if place + 1 < n else 0
         if seen >= n:
-            out[t] = ordered[below] + weight * (ordered[above] - ordered[below])
+            out[t] = known(ordered[below] + weight * (ordered[above] - ordered[below]))
         else:
             out[t] = NAN
     state[0] = seen

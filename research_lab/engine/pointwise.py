@@ -114,7 +114,7 @@ def true_range(
         height = high[t] - low[t]
         if seen > 0.0:
             height = max(height, abs(high[t] - before), abs(low[t] - before))
-        out[t] = height
+        out[t] = known(height)
         before = close[t]
         seen += 1.0
     state[0] = seen
@@ -144,7 +144,7 @@ def directional_move(
         if seen == 0.0:
             out[t] = NAN
         else:
-            out[t] = mine if mine > other and mine > 0.0 else 0.0
+            out[t] = known(mine) if mine > other and mine > 0.0 else 0.0
         before_high = high[t]
         before_low = low[t]
         seen += 1.0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import re
+import sys
 import time
 from collections.abc import Callable
 
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 
 from research_lab.dsl import limits
 from research_lab.dsl.spec import Spec, compile_spec
-from research_lab.dsl.spec_reader import parse_spec
+from research_lab.dsl.spec_reader import parse_regimes, parse_spec
 from research_lab.errors import DimensionError, LimitError, SpecError
 from tests.strategies_of_specs import spec_texts, specs
 
@@ -43,11 +46,19 @@ regime_exit: true
 """
 LONG = "close > level and volume > sma(volume, 20)"
 MOST_SECONDS = 0.1
+MOST_FRAMES = 400  # of the interpreter's 1,000, whatever the text
 
 
 def changed(old: str, new: str) -> str:
     assert TEXT.count(old) == 1, old
     return TEXT.replace(old, new)
+
+
+def off_grid(old: str, new: str) -> str:
+    """Return the text with k at 2.25, between two values that tuning takes: 1, 2 and 3, or 2 and 2.5."""
+    step = "step: 1, default: 2.25" if "time_stop" in old else "step: 0.5, default: 2.25"
+    ends = "[2, 2.5]" if old == LONG else "[1, 3]"
+    return changed(old, new).replace("[1, 3], step: 0.5, default: 2", f"{ends}, {step}")
 
 
 def long_when(condition: str) -> str:
@@ -70,6 +81,12 @@ def seconds(text: str | bytes) -> float:
             parse_spec(text)
         spent.append(time.perf_counter() - began)
     return min(spent)
+
+
+def defined(first: str, step: str, n: int, condition: str) -> str:
+    """Return a text with definitions z0 to zn, each made of the one before, and a condition on them."""
+    lines = [f"  z0: {first}\n", *(f"  z{k}: {step.format(f'z{k - 1}')}\n" for k in range(1, n + 1))]
+    return long_when(condition).replace("  level:", "".join(lines) + "  level:")
 
 
 @pytest.mark.parametrize(
@@ -110,6 +127,15 @@ def seconds(text: str | bytes) -> float:
         (changed("close: 0.5", "close: 1.5"), SpecError, "write a share above 0, up to 1"),
         (changed("time_stop: 48", "time_stop: 0.5"), SpecError, "s.yaml:19:12: 0.5 does not fit; write whole bars"),
         (changed("time_stop: 48", "time_stop: close > open"), SpecError, "is not a fixed number"),
+        (changed("time_stop: 48", "time_stop: 10 * (k - 2) * (k - 2)"), SpecError, "does not fit; write whole bars"),
+        (changed("time_stop: 48", "time_stop: 2 * (n - 15)"), SpecError, "does not fit; write whole bars, 1 or more"),
+        (changed("at: 1R, close: 0.5", "at: (k - 2) * (k - 2) R, close: 0.5"), SpecError, "write more than 0R"),
+        (changed("at: 1R, close: 0.5", "at: 1R, close: '1 - k * (k - 3) - 2'"), SpecError, "write a share above 0, up to 1"),
+        (changed("at: 1R, close: 0.5", "at: 1 / (k - 2) / (k - 2) R, close: 0.5"), SpecError, "has no value"),
+        (changed("after: 1R", "after: (k - 1) * (k - 2) R"), SpecError, "write 0R or more"),
+        (off_grid("time_stop: 48", "time_stop: k"), SpecError, "k does not fit; write whole bars, 1 or more"),
+        (off_grid(LONG, "close > prev(close, (k - 2.25) * (k - 2.25) * 16)"), SpecError, "has a window of 0 bars"),
+        (off_grid(LONG, "close > quantile(close, 5, (k - 2.25) * (k - 2.25) * 16 - 0.5)"), SpecError, "has a share of -0.5"),
         (changed("{risk: 0.01}", "{risk: 0.01, fraction: 1}"), SpecError, "give one of risk, fraction, target_vol"),
         (changed("{risk: 0.01}", "{}"), SpecError, "size has nothing"),
         (changed("[trend_up, panic]", "[bull]"), SpecError, "s.yaml:21:11: bull is no regime; known: trend_up"),
@@ -156,6 +182,16 @@ def test_an_error_says_where_what_and_what_to_do(text: str, error: type[SpecErro
         (changed("risk: 0.01", "risk: " + "9" * 4000), "a number of more than 40 characters"),
         (changed("[10, 20]", "[1, 1.7e308]"), "step 5 does not fit the range"),
         (changed("name: trend", "name: a\0"), "#x0000"),
+        (
+            changed("hypothesis: none", 'hypothesis: "\\UFFFFFFFF"'),
+            "s.yaml:3:16: an escape that stands for no character",
+        ),
+        (changed("hypothesis: none", 'hypothesis: "\\U00110000"'), "an escape that stands for no character"),
+        (
+            changed("hypothesis: none", 'hypothesis: "\\uD83D"'),
+            "s.yaml:3:13: an escape that stands for no character",
+        ),
+        (changed("name: trend", '"\\uD83D": trend'), "an escape that stands for no character"),
         (TEXT.encode() + b"\xff", "is not UTF-8"),
         (TEXT.encode("utf-16"), "is not UTF-8"),
         (changed("name: trend", "name: \ud800"), "is not UTF-8"),
@@ -190,6 +226,13 @@ def test_untrusted_text_is_refused(text: str | bytes, said: str) -> None:
         changed("  level: ema(close, n)\n", "  level: close\n" + "".join(f"  d{i}: close\n" for i in range(40))),
         long_when(" and ".join(f"close > quantile(close, {i}, 0.5)" for i in range(4900, 4960))),
         long_when("close > sma(close, n * n * n * n)"),
+        defined("n - n", "{0} + {0}", 9, " and ".join(["close > sma(close, n + z9)"] * 9)),
+        defined("close", "prev(" * 28 + "{}" + ")" * 28, 30, "close > z30"),
+        defined("close", "(" * 14 + "prev({})" + ")" * 14, 31, "close > z31"),
+        defined("-close", "-{}", 31, "close > -z31"),
+        defined("close", "{0} + prev({0})", 8, "close > z8"),
+        changed("[1, 3], step: 0.5, default: 2", "[1, 9], step: 0.01, default: 1").replace(LONG, " and ".join(
+            f"close > quantile(close, 9, k * k / (80 + k * k + {i}))" for i in range(60))),
         changed("params:\n", "params:\n" + "".join(
             f"  p{i}: {{range: [1, 10000], step: 1, default: 1}}\n" for i in range(14))),
         changed("params:\n", "params:\n" + "".join(
@@ -211,6 +254,12 @@ def test_what_is_too_large_or_too_deep_is_refused_in_time(text: str) -> None:
     [
         TEXT + "#" * (limits.BYTES - len(TEXT.encode())),
         changed("hypothesis: none", "hypothesis: 'what: [a] {b} \\0 \"c\" — ok'"),
+        changed("hypothesis: none", "hypothesis: '" + "[{" * 9 + "'  # " + "{[" * 9),
+        changed("hypothesis: none", "hypothesis: up \U0001f680"),
+        changed("hypothesis: none", 'hypothesis: "up \\ud83d\\ude80"'),
+        changed("name: trend", "name: 'true'"),
+        changed("name: trend", "name: 'null'"),
+        changed("timeframe: 1h", "timeframe: 60m"),
         "\ufeff" + TEXT,
         TEXT.replace("\n", "\r\n"),
         long_when("|\n  close\n   > level\n"),
@@ -220,7 +269,66 @@ def test_what_is_too_large_or_too_deep_is_refused_in_time(text: str) -> None:
 )
 def test_what_is_allowed_is_read_and_round_trips(text: str) -> None:
     spec = parse_spec(text)
-    assert parse_spec(spec.canonical()).hash == spec.hash
+    again = parse_spec(spec.canonical())
+    assert (again.hash, again.template_hash) == (spec.hash, spec.template_hash)
+    assert (again.name, again.hypothesis) == (spec.name, spec.hypothesis)
+    assert again.canonical() == spec.canonical()
+
+
+def test_a_tree_as_deep_as_allowed_is_walked_without_deep_recursion() -> None:
+    n = limits.TREE_DEPTH - 2
+    text = defined("close", "rsi({}, n) * close", (n - 1) // 2, f"close > z{(n - 1) // 2}")
+    text = text.replace("[10, 20], step: 5, default: 10", "[2, 3], step: 1, default: 2")
+    here = len(inspect.stack(0))
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(here + MOST_FRAMES)
+    try:
+        spec = parse_spec(text)
+        assert max(node.depth for node in spec.conditions.values()) > limits.TREE_DEPTH - 3
+        assert spec.bind({"n": 3}).template_hash == spec.template_hash
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def test_a_strategy_that_would_not_come_back_from_its_canonical_text_is_refused() -> None:
+    fault = refusal(defined("close", "{0} + prev({0})", 8, "close > z8"), LimitError)
+    assert "with definitions written out: enter_long: String should have at most 4096 characters" in str(
+        fault
+    )
+    parse_spec(defined("close", "{0} + prev({0})", 5, "close > z5"))
+
+
+@pytest.mark.parametrize("condition", ["close > sma(close, z4)", "close > quantile(close, 9, z4)"])
+def test_a_fixed_number_is_a_small_expression(condition: str) -> None:
+    assert "write a fixed number with 16 at most" in str(
+        refusal(defined("n - n + 1", "{} * 1 * 1", 4, condition.replace("z4", "z4 * z4")), LimitError)
+    )
+
+
+def test_windows_that_differ_share_one_budget() -> None:
+    fine = changed("step: 0.5, default: 2", "step: 0.0025, default: 2")
+    texts = [
+        fine.replace(
+            LONG, " and ".join(f"close > quantile(close, 9, k * k / {j})" for j in range(10, 10 + n))
+        )
+        for n in (20, 60)
+    ]
+    parse_spec(texts[0])
+    assert "operations to check" in str(refusal(texts[1], LimitError))
+    alike = fine.replace(
+        LONG, " and ".join(f"close > quantile(close, {j}, k * k / 10)" for j in range(10, 70))
+    )
+    parse_spec(alike)
+
+
+def test_one_timeframe_has_one_name() -> None:
+    day, hours = (parse_spec(changed("timeframe: 1h", f"timeframe: {name}")) for name in ("1d", "24h"))
+    assert (hours.timeframe, hours.canonical(), hours.hash) == ("1d", day.canonical(), day.hash)
+    regimes = [
+        parse_regimes(f"spec: 1\ntimeframe: {name}\nregimes: {{panic: close < open}}\n")
+        for name in ("1d", "24h")
+    ]
+    assert regimes[0].hash == regimes[1].hash
 
 
 @pytest.mark.proof
@@ -325,6 +433,46 @@ def test_a_family_is_told_by_its_ranges_and_not_by_its_values_now() -> None:
         assert parse_spec(changed(old, new)).template_hash != spec.template_hash
     exchanged = TEXT.replace("[10, 20], step: 5, default: 10", "[10, 30], step: 5, default: 10")
     assert parse_spec(exchanged).template_hash != spec.template_hash
+
+
+def of_twins(condition: str, *names: str) -> Spec:
+    """Return a strategy whose parameters all have one range, written in the given order."""
+    twins = "".join(f"  {name}: {{range: [2, 9], step: 1, default: 2}}\n" for name in names)
+    return parse_spec(long_when(condition).replace("params:\n", "params:\n" + twins))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ema(close, a) > ema(close, b)", "ema(close, a) > ema(close, a)"),
+        ("ema(close, a) > sma(close, b) > ema(open, a)", "ema(close, a) > sma(close, b) > ema(open, b)"),
+        ("close > ema(close, a) and close > ema(close, b)", "close > ema(close, a)"),
+        ("ema(low, a) * sma(low, b) > ema(open, a) * sma(open, b)",
+         "ema(low, a) * sma(low, b) > ema(open, b) * sma(open, a)"),
+    ],
+)  # fmt: skip
+def test_parameters_of_one_range_are_told_apart(one: str, other: str) -> None:
+    assert of_twins(one, "a", "b").template_hash != of_twins(other, "a", "b").template_hash
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "ema(close, a) - ema(close, b) > ema(open, c)",
+        "max(ema(close, a), ema(close, b)) > max(ema(open, b), ema(low, c))",
+        "close > ema(close, a) and close > ema(close, b) and close > ema(close, c) and open > ema(open, b)",
+        "max(ema(close, a), ema(close, b)) > max(sma(close, a), sma(close, b)) and close > sma(close, c)",
+        "max(ema(sma(close, a), b), ema(sma(close, b), c)) > ema(sma(close, c), a)",
+    ],
+)
+def test_neither_names_nor_order_of_parameters_of_one_range_tell_families_apart(condition: str) -> None:
+    wanted = of_twins(condition, "a", "b", "c").template_hash
+    for names in itertools.permutations("abc"):
+        renamed = condition
+        for old, new in zip("abc", names, strict=True):
+            renamed = _replace_word(renamed, old, f"{new}{new}")
+        assert of_twins(renamed, "cc", "aa", "bb").template_hash == wanted
+    assert of_twins(condition, "c", "b", "a").template_hash == wanted
 
 
 @pytest.mark.proof

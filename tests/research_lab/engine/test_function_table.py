@@ -261,6 +261,33 @@ def test_every_function_keeps_the_invariants(shape: str, data: st.DataObject) ->
     invariants.check_all(ProgramMachine(ALL), tape, cuts, data.draw(st.integers(1, tape.n - 1)))
 
 
+OVERFLOWING = [
+    *(f"{name}(volume * 1e299 * 1e9, 3)" for name in ("sum", "sma", "ema", "rma", "std", "slope")),
+    *(f"{name}(premium * volume * 1e299 * 1e9, 3)" for name in ("std", "slope", "ema", "change")),
+    "quantile(premium * volume * 1e299 * 1e9, 3, 0.4)",
+]
+
+
+@pytest.mark.parametrize("text", OVERFLOWING)
+def test_a_result_that_is_not_finite_is_unknown(text: str) -> None:
+    tape = shaped("walk", N_BARS)
+    tape.inputs[6] = np.where(np.arange(tape.n) % 2 == 0, 1.0, -1.0)
+    tape.inputs[4] = 1.5 + 0.1 * np.sin(np.arange(tape.n))
+    values = outputs(text, tape)
+    assert not np.isinf(values).any()
+    assert not (values == 0.0).any(), "squares that overflow are no deviation of zero"
+    rising = outputs(f"{text} > volume", tape)
+    np.testing.assert_array_equal(np.isnan(rising), np.isnan(values))
+
+
+def test_the_sum_of_large_numbers_overflows_here() -> None:
+    """The planted case: each number is finite and the sum of three is not."""
+    tape = shaped("walk", N_BARS)
+    tape.inputs[4] = 1.5
+    assert np.isfinite(outputs("volume * 1e299 * 1e9", tape)).all()
+    assert np.isnan(outputs("sum(volume * 1e299 * 1e9, 3)", tape)).all()
+
+
 def test_a_value_never_comes_before_the_derived_warm_up_of_a_window() -> None:
     tape = shaped("walk", N_BARS)
     for row in ROWS:
