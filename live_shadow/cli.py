@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -23,7 +23,7 @@ app = typer.Typer(
 INTERRUPTED = 130
 
 WorkspaceOption = Annotated[
-    Optional[Path],  # noqa: UP045 -- typer reads the annotation at run time
+    Path | None,
     typer.Option("--workspace", "-w", help="Folder of the workspace. [env: GAUNTLET_WORKSPACE]"),
 ]
 
@@ -59,15 +59,15 @@ def init(workspace: WorkspaceOption = None) -> None:
 def replay(
     data: Annotated[Path, typer.Option("--data", help="Parquet file of candles: the feed.")],
     funding: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--funding", help="Parquet file of funding rates, for a perpetual."),
     ] = None,
     spot: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--spot", help="Spot candles on the same grid, for the premium."),
     ] = None,
     capital: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option("--capital", help="Capital of a new account, quote currency. [default: 10000]"),
     ] = None,
     workspace: WorkspaceOption = None,
@@ -93,11 +93,11 @@ def replay(
 @app.command(epilog="Example: live-shadow why --at 2024-03-01T12:00:00Z --workspace ws")
 def why(
     at: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--at", help="A time such as 2024-03-01T12:00:00Z; the last bar when left out."),
     ] = None,
     since: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--since", help="Count the reasons of all bars opened from this time on instead."),
     ] = None,
     workspace: WorkspaceOption = None,

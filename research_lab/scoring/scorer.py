@@ -109,7 +109,7 @@ class Scorer:
         union, plans, step_ms = compile_union(specs)
         try:
             result = sweep(union, plans, step_ms, self.bars, self.terms, regime=self._regime)
-        except Exception:
+        except Exception:  # a look that crashed is counted too, and the crash goes on
             self.ledger.append([replace(self._trial(spec), kind="crashed") for spec in specs])
             raise
         scores = [

@@ -23,6 +23,7 @@ from research_lab.bars import Bars, BoolArray, IntArray
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.engine import layout, reasons
+from research_lab.engine.backtest import makes_whole_bars
 from research_lab.engine.terms import Terms
 from research_lab.validation.difference import Difference, Fault, fill_difference, first_difference
 from research_lab.validation.poison import BEYOND_OPEN, poisoned
@@ -158,7 +159,7 @@ def _report(
 
 def _lacking(spec: Spec, bars: Bars, regimes: RegimeSet | None) -> str:
     """Return what stands against a test of this strategy on these bars; empty when nothing does."""
-    if spec.step_ms < bars.step_ms or spec.step_ms % bars.step_ms:
+    if not makes_whole_bars(bars.step_ms, spec.step_ms):
         return f"bars of {bars.timeframe} do not make up bars of {spec.timeframe}"
     if spec.regimes and regimes is None:
         return f"the strategy declares regimes ({', '.join(spec.regimes)}) and none are defined"
@@ -175,8 +176,8 @@ def _tested_part(
     """
     strategy = compile_spec(spec)
     known = regimes.compiled if regimes is not None and spec.regimes else None
-    if known is not None and known.step_ms < bars.step_ms:
-        known = None  # as in every run: on bars coarser than its clock the regime is unknown
+    if known is not None and not makes_whole_bars(bars.step_ms, known.step_ms):
+        known = None  # as in every run: on bars that do not make its clock's the regime is unknown
     ratio = spec.step_ms // bars.step_ms
     lead = 0 if known is None else known.warmup * (known.step_ms // bars.step_ms)
     warmup = int(strategy.plan[layout.WARMUP]) * ratio

@@ -22,7 +22,7 @@ from research_lab.bars import Bars, BoolArray, IntArray, grid_origin_ms
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.engine import layout, program
-from research_lab.engine.backtest import regime_codes
+from research_lab.engine.backtest import makes_whole_bars, regime_codes
 from research_lab.engine.slot import Compiled, CompiledRegimes
 from research_lab.engine.terms import Terms
 from research_lab.validation.difference import Difference, Fault
@@ -125,7 +125,7 @@ def check_warmup(
     faults = [each.fault for each in found if each.fault is not None]
     needed = max(each.needed for each in found)
     shortfall = needed - derived
-    if spec.regimes and regimes is not None and regimes.compiled.step_ms >= bars.step_ms:
+    if spec.regimes and regimes is not None and makes_whole_bars(bars.step_ms, regimes.compiled.step_ms):
         for lacking_bars, fault in _regime_faults(regimes.compiled, bars, starts):
             faults.append(fault)
             shortfall = max(shortfall, lacking_bars)
