@@ -19,6 +19,7 @@ from research_lab.dsl.spec_reader import parse_spec
 from research_lab.engine import layout
 from research_lab.engine.backtest import makes_whole_bars
 from research_lab.engine.jit import FloatArray, IntArray
+from research_lab.engine.program import N_COLUMNS
 from research_lab.engine.slot import PROGRAM_AT, Compiled
 from research_lab.engine.terms import Terms
 from research_lab.errors import InsufficientError, MapError
@@ -172,7 +173,7 @@ def clock_table(regimes: RegimeSet | None, base_ms: int) -> tuple[core.Clock, in
     """
     if regimes is None or not makes_whole_bars(base_ms, regimes.compiled.step_ms):
         empty = np.empty(0, np.int64)
-        nothing = core.Clock(np.empty((0, 7), np.int64), np.empty(0), empty, empty, np.ones(2, np.int64))
+        nothing = core.Clock(np.empty((0, N_COLUMNS), np.int64), np.empty(0), empty, empty, np.ones(2, np.int64))
         return nothing, 0
     compiled = regimes.compiled
     timing = np.array([compiled.warmup, compiled.step_ms], np.int64)
@@ -206,7 +207,7 @@ def slot_tables(
         for slot in slots
     ]
     return core.Slots(
-        code=np.concatenate([np.empty((0, 7), np.int64), *(program.code for program in programs)]),
+        code=np.concatenate([np.empty((0, N_COLUMNS), np.int64), *(program.code for program in programs)]),
         values=np.concatenate([np.empty(0), *(program.values for program in programs)]),
         rows=_borders([program.code.shape[0] for program in programs]),
         outputs=np.array([p.outputs for p in programs], np.int64).reshape(-1, n_signals),

@@ -20,7 +20,8 @@ from research_lab.dsl.dimensions import (
     VOLUME,
     Dimension,
 )
-from research_lab.dsl.registry import FUNCTIONS, INPUTS, Function
+from research_lab.dsl.function import Function
+from research_lab.dsl.registry import FUNCTIONS, INPUTS
 from research_lab.dsl.spec import REGIMES, Spec
 from research_lab.dsl.spec_reader import parse_spec
 

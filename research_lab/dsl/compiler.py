@@ -14,22 +14,23 @@ from functools import cache
 import numpy as np
 
 from research_lab.dsl import limits
-from research_lab.dsl.dimensions import ZERO
+from research_lab.dsl.dimensions import RATIO, ZERO
 from research_lab.dsl.expressions import Scope, parse_expression
 from research_lab.dsl.fixed import FixedNumbers
-from research_lab.dsl.registry import FUNCTIONS, INPUTS, MAX_WINDOW, OPERATOR_CODES, Argument
-from research_lab.dsl.tree import CHAINS, Node
+from research_lab.dsl.function import FIXED_KINDS, MAX_WINDOW, Argument
+from research_lab.dsl.registry import CLOSING_TIME, FUNCTIONS, INPUTS, OPERATOR_CODES
+from research_lab.dsl.tree import CHAINS, Node, constant
 from research_lab.engine import program as engine
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.program import N_INPUTS, Program, Union
 from research_lab.errors import LimitError, SpecError
 
-_INPUT_ROW = {name: row for row, name in enumerate(INPUTS)}
+_INPUT_ROW = {name: row for row, name in enumerate([*INPUTS, CLOSING_TIME])}
 
 
 @dataclass(frozen=True)
 class _Instruction:
-    """What an instruction does, on values numbered by the linker; inputs are 0 to 6."""
+    """What an instruction does, on values numbered by the linker, inputs first."""
 
     op: int
     reads: tuple[int, ...]
@@ -38,9 +39,15 @@ class _Instruction:
 
 
 class Linker:
-    """Numbers each distinct value of all trees given to it, inputs first, arguments before results."""
+    """Numbers each distinct value of all trees given to it, inputs first, arguments before results.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    step_ms : length of a bar, by which times are told in bars.
+    """
+
+    def __init__(self, step_ms: int) -> None:
+        self.step_ms = step_ms
         self.instructions: list[_Instruction] = []
         self.warmup: list[int] = [1] * N_INPUTS
         self._numbers: dict[_Instruction, int] = {}
@@ -80,12 +87,9 @@ class Linker:
                 window = _whole_bars(node, argument, arg)
             elif argument.kind == "share":
                 share = _share(node, arg)
-        if function.opcode == engine.TRUE_RANGE:
-            reads = [_INPUT_ROW["high"], _INPUT_ROW["low"], _INPUT_ROW["close"]]
-        if function.opcode == engine.DIRECTIONAL_MOVE:
-            reads = [_INPUT_ROW["high"], _INPUT_ROW["low"]]
-        constant = function.constant(window, share)
-        return self._intern(function.opcode, tuple(reads), window, constant, function.lookback(window))
+        value = function.constant(window, share)
+        lookback = function.lookback(window) + -(-function.lookback_ms // self.step_ms)
+        return self._intern(function.opcode, tuple(reads), window, value, lookback)
 
     def _operator(self, op: str, reads: list[int]) -> int:
         if op not in CHAINS:
@@ -122,38 +126,35 @@ def _read_by(node: Node) -> tuple[Node, ...]:
     function = FUNCTIONS.get(node.op)
     if function is None:
         return node.args
-    if function.body:
-        names = [argument.name for argument in function.arguments]
-        return (_written_out(node.op).substitute(dict(zip(names, node.args, strict=True))),)
-    pairs = zip(function.arguments, node.args, strict=True)
-    return tuple(arg for argument, arg in pairs if argument.kind not in ("window", "share"))
+    pairs = list(zip(function.arguments, node.args, strict=True))
+    if not function.body and function.reads is None:
+        return tuple(arg for argument, arg in pairs if argument.kind not in FIXED_KINDS)
+    names = {argument.name: arg for argument, arg in pairs}
+    if function.fixed:
+        numbers = {a.name: _number(arg) for a, arg in pairs if a.kind in FIXED_KINDS}
+        names |= {name: constant(rule(numbers)) for name, rule in function.fixed.items()}
+    return tuple(_substitute(template, names) for template in _written_out(function.name))
 
 
 def _whole_bars(node: Node, argument: Argument, arg: Node) -> int:
-    bars = float(arg.value or 0.0) if arg.op == "constant" else math.nan
+    bars = _number(arg)
     if not (bars.is_integer() and argument.least <= bars <= MAX_WINDOW):
         seen = f"{node.text[:60]} has a window of {arg.text[:20]} bars"
         raise SpecError(seen, remedy=f"bind {argument.least} to {MAX_WINDOW} whole bars")
     return int(bars)
 
 
+def _number(arg: Node) -> float:
+    return float(arg.value or 0.0) if arg.op == "constant" else math.nan
+
+
 def _share(node: Node, arg: Node) -> float:
-    share = float(arg.value or 0.0) if arg.op == "constant" else math.nan
+    share = _number(arg)
     if not 0.0 <= share <= 1.0:
         raise SpecError(
             f"{node.text[:60]} has a share of {arg.text[:20]}", remedy="bind a number from 0 to 1"
         )
     return share
-
-
-@dataclass(frozen=True)
-class _Template:
-    """A derived function's body, with arguments as parameters."""
-
-    body: Node
-
-    def substitute(self, args: dict[str, Node]) -> Node:
-        return _substitute(self.body, args)
 
 
 def _substitute(node: Node, args: dict[str, Node]) -> Node:
@@ -165,26 +166,27 @@ def _substitute(node: Node, args: dict[str, Node]) -> Node:
 
 
 @cache
-def _written_out(name: str) -> _Template:
-    """Return a derived function's body, parsed once; its arguments' names stand for windows too."""
+def _written_out(name: str) -> tuple[Node, ...]:
+    """Return a function's body or reads, parsed once, with its arguments' names as parameters."""
     function = FUNCTIONS[name]
-    windows = {a.name: (2.0, 2.0, 1.0) for a in function.arguments if a.kind in ("window", "share")}
-    series = {
-        a.name: Node("param", (), ZERO, a.name)
-        for a in function.arguments
-        if a.kind not in ("window", "share")
-    }
-    return _Template(parse_expression(function.body, Scope(windows, FixedNumbers(windows), series)))
+    fixed = [a.name for a in function.arguments if a.kind in FIXED_KINDS] + list(function.fixed)
+    numbers = dict.fromkeys(fixed, (2.0, 2.0, 1.0))
+    series = {a.name: Node("param", (), ZERO, a.name) for a in function.arguments if a.name not in numbers}
+    series[CLOSING_TIME] = Node("input", (), RATIO, CLOSING_TIME)
+    scope = Scope(numbers, FixedNumbers(numbers), series)
+    texts = (function.body,) if function.body else function.reads or ()
+    return tuple(parse_expression(text, scope) for text in texts)
 
 
-def program_of(roots: Sequence[Node | None]) -> tuple[Program, int]:
+def program_of(roots: Sequence[Node | None], step_ms: int) -> tuple[Program, int]:
     """Return the program that computes some trees, and the warm-up in bars.
 
     Parameters
     ----------
     roots : the outputs in order; None for one that is absent.
+    step_ms : length of a bar.
     """
-    linker = Linker()
+    linker = Linker(step_ms)
     numbers = [-1 if root is None else linker.number(root) for root in roots]
     code, values, n_state = _table(linker, linker.needed(numbers), {})
     if n_state > limits.STATE_CELLS:
@@ -196,9 +198,9 @@ def program_of(roots: Sequence[Node | None]) -> tuple[Program, int]:
     return Program(code, values, np.array(numbers, np.int64), n_registers, n_state), warmup
 
 
-def union_of(strategies: Sequence[Sequence[Node | None]]) -> tuple[Union, list[int]]:
-    """Return many strategies as one program, and the warm-up of each in bars."""
-    linker = Linker()
+def union_of(strategies: Sequence[Sequence[Node | None]], step_ms: int) -> tuple[Union, list[int]]:
+    """Return many strategies on bars of one length as one program, and the warm-up of each in bars."""
+    linker = Linker(step_ms)
     numbers = [[-1 if root is None else linker.number(root) for root in roots] for roots in strategies]
     needed = [linker.needed(roots) for roots in numbers]
     users = np.zeros(N_INPUTS + len(linker.instructions), np.int64)

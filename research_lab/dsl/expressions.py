@@ -25,7 +25,8 @@ from research_lab.dsl.dimensions import (
     unify,
 )
 from research_lab.dsl.fixed import FixedNumbers
-from research_lab.dsl.registry import FUNCTIONS, INPUTS, MAX_WINDOW, Argument, Function
+from research_lab.dsl.function import MAX_WINDOW, Argument, Function
+from research_lab.dsl.registry import FUNCTIONS, INPUTS
 from research_lab.dsl.tree import Node, constant, folded
 from research_lab.errors import DimensionError, LimitError, SpecError
 

@@ -31,6 +31,7 @@ class RegimeSet:
     @cached_property
     def compiled(self) -> CompiledRegimes:
         """The regimes ready for the engine."""
-        program, warmup = compiler.program_of([node for _, node in self.conditions])
+        step_ms = timeframe_ms(self.timeframe)
+        program, warmup = compiler.program_of([node for _, node in self.conditions], step_ms)
         codes = np.array([REGIME_CODES[name] for name, _ in self.conditions], np.int64)
-        return CompiledRegimes(program, codes, timeframe_ms(self.timeframe), warmup)
+        return CompiledRegimes(program, codes, step_ms, warmup)

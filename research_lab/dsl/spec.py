@@ -236,7 +236,7 @@ class Spec:
 
 def compile_spec(spec: Spec) -> Compiled:
     """Return a strategy ready for the engine, at its parameters' values."""
-    program, warmup = compiler.program_of(spec.bound_roots())
+    program, warmup = compiler.program_of(spec.bound_roots(), spec.step_ms)
     if program.code.shape[0] > limits.INSTRUCTIONS:
         raise LimitError(f"{program.code.shape[0]} instructions, more than {limits.INSTRUCTIONS}", spec.name)
     return Compiled(program, spec.plan(warmup), spec.step_ms)
@@ -246,11 +246,11 @@ def compile_union(specs: Sequence[Spec]) -> tuple[Union, FloatArray, int]:
     """Return strategies of one timeframe as one program, their plans, and the timeframe in ms."""
     if len({spec.step_ms for spec in specs}) != 1:
         raise UsageError("strategies of different timeframes in one sweep", remedy="sweep each timeframe")
-    union, warmups = compiler.union_of([spec.bound_roots() for spec in specs])
+    union, warmups = compiler.union_of([spec.bound_roots() for spec in specs], specs[0].step_ms)
     plans = np.stack([spec.plan(warmup) for spec, warmup in zip(specs, warmups, strict=True)])
     return union, plans, specs[0].step_ms
 
 
 def warmup_bars(spec: Spec) -> int:
     """Return how many bars of its timeframe the strategy must have seen before it may decide."""
-    return compiler.program_of(spec.bound_roots())[1]
+    return compiler.program_of(spec.bound_roots(), spec.step_ms)[1]

@@ -1,7 +1,8 @@
 """The program: a flat table of instructions over registers, advanced block by block.
 
-Registers 0 to 6 are the inputs (open, high, low, close, volume, funding, premium); each instruction
-writes one more. Its memory is a slice of one flat float64 state array.
+Registers 0 to 6 are the market's inputs (open, high, low, close, volume, funding, premium), register 7 the
+time at which the bar closes; each instruction writes one more. Its memory is a slice of one flat float64
+state array.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import numpy as np
 from research_lab.engine import averages, extremes, pointwise
 from research_lab.engine.jit import FloatArray, IntArray, kernel
 
-N_INPUTS: Final = 7
+N_MARKET: Final = 7
+CLOSING_TIME: Final = 7  # ms since 1970, UTC
+N_INPUTS: Final = 8
 
 # Columns of the instruction table.
 OP: Final = 0
@@ -24,7 +27,8 @@ B: Final = 3
 C: Final = 4
 STATE: Final = 5
 WINDOW: Final = 6
-N_COLUMNS: Final = 7
+D: Final = 7
+N_COLUMNS: Final = 8
 
 # Opcodes are stored on disk: numbers are append-only.
 CONSTANT: Final = 0
@@ -67,8 +71,8 @@ class Program(NamedTuple):
 
     Parameters
     ----------
-    code : (n_instructions, 7) int64: opcode, register written, up to three read, place of the state,
-        window in bars.
+    code : (n_instructions, 8) int64: opcode, register written, three read, place of the state, window in
+        bars, a fourth register read.
     values : (n_instructions,) float64: a constant, a divisor, a share or a sign, where one is needed.
     outputs : (n_outputs,) int64: the register of each output; -1 for one that is absent.
     n_registers, n_state : cells needed.

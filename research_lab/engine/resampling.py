@@ -12,14 +12,14 @@ import math
 from typing import Final
 
 from research_lab.engine.jit import FloatArray, IntArray, kernel
-from research_lab.engine.program import N_INPUTS
+from research_lab.engine.program import CLOSING_TIME, N_MARKET
 
 # State: the open bucket's number, 1 when it has bars, its seven values so far, 1 when a bar was seen, 1 while
 # the open bucket is one whose beginning was not.
 BUCKET: Final = 0
 FILLED: Final = 1
 VALUES: Final = 2
-BEGUN: Final = VALUES + N_INPUTS
+BEGUN: Final = VALUES + N_MARKET
 HEADLESS: Final = BEGUN + 1
 SIZE: Final = HEADLESS + 1
 
@@ -52,7 +52,7 @@ def resample(
     time : (n,) int64, opening times in ms UTC, ascending.
     inputs : (7, n) float64: open, high, low, close, volume, funding, premium.
     base_ms, step_ms : lengths of a base bar and of a higher bar; step_ms at least base_ms.
-    out : (at least 7, n + 1) float64; the first seven rows are written.
+    out : (at least 8, n + 1) float64; the first eight rows are written: the bar, and when it closes.
     emitted_at : (n + 1,) int64; index in this block of the base bar that completed each higher bar.
 
     Returns
@@ -62,10 +62,11 @@ def resample(
     """
     n = time.shape[0]
     if step_ms == base_ms:
-        for row in range(N_INPUTS):
+        for row in range(N_MARKET):
             for t in range(n):
                 out[row, t] = inputs[row, t]
         for t in range(n):
+            out[CLOSING_TIME, t] = time[t] + base_ms
             emitted_at[t] = t
         return n
     offset = MONDAY_MS if step_ms % WEEK_MS == 0 else 0
@@ -76,11 +77,11 @@ def resample(
             state[BEGUN] = 1.0
             state[HEADLESS] = 1.0 if time[t] > bucket * step_ms + offset else 0.0
         if state[FILLED] == 1.0 and state[BUCKET] != bucket:
-            m = _emit(state, out, emitted_at, m, t)
+            m = _emit(state, step_ms, offset, out, emitted_at, m, t)
         if state[FILLED] == 0.0:
             state[FILLED] = 1.0
             state[BUCKET] = bucket
-            for row in range(N_INPUTS):
+            for row in range(N_MARKET):
                 state[VALUES + row] = inputs[row, t]
         else:
             state[VALUES + 1] = max(state[VALUES + 1], inputs[1, t])
@@ -90,18 +91,21 @@ def resample(
             state[VALUES + 5] = inputs[5, t]
             state[VALUES + 6] = inputs[6, t]
         if time[t] + base_ms >= (bucket + 1) * step_ms + offset:
-            m = _emit(state, out, emitted_at, m, t)
+            m = _emit(state, step_ms, offset, out, emitted_at, m, t)
     return m
 
 
 @kernel
-def _emit(state: FloatArray, out: FloatArray, emitted_at: IntArray, m: int, t: int) -> int:
+def _emit(
+    state: FloatArray, step_ms: int, offset: int, out: FloatArray, emitted_at: IntArray, m: int, t: int
+) -> int:
     state[FILLED] = 0.0
     if state[HEADLESS] == 1.0:
         state[HEADLESS] = 0.0
         return m
-    for row in range(N_INPUTS):
+    for row in range(N_MARKET):
         out[row, m] = state[VALUES + row]
+    out[CLOSING_TIME, m] = (state[BUCKET] + 1.0) * step_ms + offset
     emitted_at[m] = t
     return m + 1
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from research_lab.dsl.registry import FUNCTIONS, INPUTS, OPERATOR_CODES
+from research_lab.dsl.function import FIXED_KINDS
+from research_lab.dsl.registry import CLOSING_TIME, FUNCTIONS, INPUTS, OPERATOR_CODES
 from research_lab.engine import layout, program, reasons
 from research_lab.engine.backtest import Tape, regime_codes, to_fills
 from research_lab.engine.jit import FloatArray, IntArray
@@ -32,7 +33,7 @@ _LONGEST_NAME = 90
 _ARITY = {
     **{code: 1 if name in ("negate", "not") else 2 for name, code in OPERATOR_CODES.items()},
     **{
-        f.opcode: sum(a.kind not in ("window", "share") for a in f.arguments)
+        f.opcode: sum(a.kind not in FIXED_KINDS for a in f.arguments) if f.reads is None else len(f.reads)
         for f in FUNCTIONS.values()
         if f.opcode >= 0
     },
@@ -133,7 +134,7 @@ def _blocks(begin: int, n: int, width: int) -> list[tuple[int, int]]:
 
 def names_of(code: Program) -> tuple[str, ...]:
     """Return what each register of a program holds, as text near that of the language, cut when long."""
-    names = [*INPUTS, *[""] * (code.n_registers - len(INPUTS))]
+    names = [*INPUTS, CLOSING_TIME, *[""] * (code.n_registers - len(INPUTS) - 1)]
     for row, value in zip(code.code, code.values, strict=True):
         op = int(row[program.OP])
         reads = [names[int(register)] for register in row[program.A : program.A + _ARITY[op]]]

@@ -151,7 +151,8 @@ class ProgramMachine:
 
     def advance(self, state: FloatArray, tape: Tape, first: int, last: int) -> tuple[FloatArray, FloatArray]:
         registers = self.program.new_registers(last - first)
-        registers[: program.N_INPUTS] = tape.inputs[:, first:last]
+        registers[: program.N_MARKET] = tape.inputs[:, first:last]
+        registers[program.CLOSING_TIME] = tape.time[first:last] + tape.step_ms
         program.advance(self.program.code, self.program.values, state, registers, last - first)
         return registers[self.program.outputs], np.empty((0, layout.FILL_SIZE))
 

@@ -20,7 +20,7 @@ from research_lab.engine.program import Program
 from tests.oracles.indicators import ORACLES as O
 from tests.research_lab.engine import invariants
 from tests.research_lab.engine.invariants import ProgramMachine, block_cuts
-from tests.research_lab.engine.tapes import SHAPES, Tape, shaped
+from tests.research_lab.engine.tapes import HOUR_MS, SHAPES, Tape, shaped
 
 N_BARS = 240
 
@@ -188,7 +188,7 @@ def tree(text: str) -> Node:
 
 
 def compiled(*texts: str) -> Program:
-    return compiler.program_of([tree(text) for text in texts])[0]
+    return compiler.program_of([tree(text) for text in texts], HOUR_MS)[0]
 
 
 ALL = compiled(*(row.text for row in ROWS))
@@ -292,7 +292,7 @@ def test_a_value_never_comes_before_the_derived_warm_up_of_a_window() -> None:
     tape = shaped("walk", N_BARS)
     for row in ROWS:
         node = tree(row.text)
-        _, warmup = compiler.program_of([node])
+        _, warmup = compiler.program_of([node], HOUR_MS)
         if (
             node.op in ("sma", "sum", "std", "slope", "highest", "lowest", "quantile", "prev")
             and "premium" not in row.text

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from research_lab.engine import resampling
 from research_lab.engine.jit import FloatArray, IntArray
+from research_lab.engine.program import N_INPUTS
 from tests.research_lab.engine.invariants import block_cuts
 from tests.research_lab.engine.tapes import HOUR_MS, Tape, walk, with_gaps
 
@@ -25,7 +26,7 @@ def resampled(tape: Tape, step_ms: int, cuts: Sequence[int] = ()) -> tuple[Float
     bars, completed = [], []
     for first, last in pairwise([0, *cuts, tape.n]):
         block = tape.window(first, last)
-        out, emitted_at = np.empty((7, block.n + 1)), np.empty(block.n + 1, np.int64)
+        out, emitted_at = np.empty((N_INPUTS, block.n + 1)), np.empty(block.n + 1, np.int64)
         m = resampling.resample(state, block.time, block.inputs, tape.step_ms, step_ms, out, emitted_at)
         bars.append(out[:, :m])
         completed.append(emitted_at[:m] + first)
@@ -50,7 +51,7 @@ def expected(tape: Tape, step_ms: int) -> tuple[list[list[float]], list[int]]:
             volume = 0.0
             for one in v:
                 volume += one
-            bars.append([o[0], h.max(), low.min(), c[-1], volume, f[-1], p[-1]])
+            bars.append([o[0], h.max(), low.min(), c[-1], volume, f[-1], p[-1], end])
             completed.append(closes[0])
     return bars, completed
 

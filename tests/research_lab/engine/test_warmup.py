@@ -29,7 +29,7 @@ OFFSETS = (1, 2, 17, 100, 333)
 def test_a_value_after_its_warm_up_does_not_depend_on_where_the_bars_begin(text: str) -> None:
     """Within what a recursion may keep of its first value; bars_since remembers for ever by its nature."""
     tape = walk(np.random.default_rng(7), 1500)
-    program, warmup = compiler.program_of([parse_expression(text, Scope())])
+    program, warmup = compiler.program_of([parse_expression(text, Scope())], 3_600_000)
     whole = invariants.run(ProgramMachine(program), tape).rows[0]
     for offset in OFFSETS:
         late = invariants.run(ProgramMachine(program), tape.window(offset, tape.n)).rows[0]
