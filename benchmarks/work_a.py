@@ -85,8 +85,9 @@ def _timed(name: str, work: Callable[[], Any], repeats: int) -> Timing:
 
 
 def _ours(bars: Bars, specs: list[Spec], n_threads: int) -> FloatArray:
-    union, plans, step_ms = compile_union(specs)
-    found = sweep(union, plans, step_ms, bars, TERMS, n_threads=n_threads)
+    half = -(-len(specs) // n_threads)
+    chunks = [compile_union(specs[first : first + half]) for first in range(0, len(specs), half)]
+    found = sweep(chunks, bars, TERMS, n_threads=n_threads)
     return found.metrics[:, 0] + 1.0
 
 

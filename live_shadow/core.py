@@ -28,6 +28,7 @@ import numpy as np
 from research_lab.engine import broker, layout, program, reasons, resampling
 from research_lab.engine.jit import FloatArray, IntArray, kernel
 from research_lab.engine.layout import BOOK_SIZE
+from research_lab.engine.program import N_MARKET
 from research_lab.engine.slot import BOOK_AT, PROGRAM_AT, SEEN_AT, advance_regimes
 
 HOUR_MS: Final = 3_600_000
@@ -131,8 +132,9 @@ class Rules(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Room for one bar: registers, completed bars, regime, and what the broker writes."""
+    """Room for one bar: its inputs, registers, completed bars, regime, and what the broker writes."""
 
+    inputs: FloatArray
     registers: FloatArray
     emitted_at: IntArray
     regime: FloatArray
@@ -186,6 +188,8 @@ def advance(
     events.n_fills[0] = 0
     events.n_fills[1] = 0
     for t in range(feed.time.shape[0]):
+        for row in range(feed.inputs.shape[0]):
+            scratch.inputs[row, 0] = feed.inputs[row, t]
         _advance_regime(feed, clock, rules, scratch, state, t)
         events.regime[t] = scratch.regime[0]
         for k in range(slots.step_ms.shape[0]):
@@ -217,7 +221,7 @@ def _advance_regime(
     advance_regimes(
         clock.code, clock.values, clock.outputs, clock.codes, clock.timing[0], rules.base_ms,
         clock.timing[1], memory, scratch.registers, scratch.emitted_at, feed.time[t : t + 1],
-        feed.inputs[:, t : t + 1], scratch.regime,
+        scratch.inputs, scratch.regime,
     )  # fmt: skip
     for s in range(int(memory[SEEN_AT] - seen)):
         code = scratch.registers[0, s]
@@ -241,7 +245,7 @@ def _step_slot(
     """Advance a slot's program and its own book by one bar; return how many of its bars completed."""
     own = state[slots.state_at[k] : slots.state_at[k + 1]]
     m = resampling.resample(
-        own[:BOOK_AT], feed.time[t : t + 1], feed.inputs[:, t : t + 1], rules.base_ms, slots.step_ms[k],
+        own[:BOOK_AT], feed.time[t : t + 1], scratch.inputs, rules.base_ms, slots.step_ms[k],
         scratch.registers, scratch.emitted_at,
     )  # fmt: skip
     rows = slots.rows
@@ -253,7 +257,7 @@ def _step_slot(
     bar = int(state[BARS])
     start = bar if feed.time[t] >= slots.since[k, 0] else bar + 1
     n = broker.step(
-        own[BOOK_AT:PROGRAM_AT], slots.plans[k], slots.research, feed.inputs[:, t : t + 1],
+        own[BOOK_AT:PROGRAM_AT], slots.plans[k], slots.research, scratch.inputs,
         feed.funding_due[t : t + 1], scratch.regime, scratch.registers, slots.outputs[k],
         scratch.emitted_at, m, bar, start, reasons.NONE, scratch.equity, scratch.position, scratch.reason,
         events.slot_fills[at:],
@@ -495,6 +499,7 @@ def _note(feed: Feed, slots: Slots, rules: Rules, state: FloatArray, events: Eve
 def new_scratch(n_registers: int) -> Scratch:
     """Return room for one bar of slots with at most so many registers."""
     return Scratch(
+        np.zeros((N_MARKET, 1)),
         np.zeros((n_registers, 2)),
         np.zeros(2, np.int64),
         np.zeros(1),

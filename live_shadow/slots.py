@@ -173,7 +173,9 @@ def clock_table(regimes: RegimeSet | None, base_ms: int) -> tuple[core.Clock, in
     """
     if regimes is None or not makes_whole_bars(base_ms, regimes.compiled.step_ms):
         empty = np.empty(0, np.int64)
-        nothing = core.Clock(np.empty((0, N_COLUMNS), np.int64), np.empty(0), empty, empty, np.ones(2, np.int64))
+        nothing = core.Clock(
+            np.empty((0, N_COLUMNS), np.int64), np.empty(0), empty, empty, np.ones(2, np.int64)
+        )
         return nothing, 0
     compiled = regimes.compiled
     timing = np.array([compiled.warmup, compiled.step_ms], np.int64)

@@ -16,8 +16,7 @@ from research_lab.dsl.families import family_names
 from research_lab.dsl.tree import Node, constant, number_text
 from research_lab.engine import layout
 from research_lab.engine.jit import FloatArray
-from research_lab.engine.program import Union
-from research_lab.engine.slot import Compiled
+from research_lab.engine.slot import Compiled, CompiledUnion
 from research_lab.errors import LimitError, SpecError, UsageError
 from research_lab.strict_yaml import scalar
 from research_lab.timeframe import timeframe_ms, timeframe_name
@@ -242,13 +241,13 @@ def compile_spec(spec: Spec) -> Compiled:
     return Compiled(program, spec.plan(warmup), spec.step_ms)
 
 
-def compile_union(specs: Sequence[Spec]) -> tuple[Union, FloatArray, int]:
-    """Return strategies of one timeframe as one program, their plans, and the timeframe in ms."""
+def compile_union(specs: Sequence[Spec]) -> CompiledUnion:
+    """Return strategies of one timeframe as one program with their plans, for a sweep."""
     if len({spec.step_ms for spec in specs}) != 1:
         raise UsageError("strategies of different timeframes in one sweep", remedy="sweep each timeframe")
     union, warmups = compiler.union_of([spec.bound_roots() for spec in specs], specs[0].step_ms)
     plans = np.stack([spec.plan(warmup) for spec, warmup in zip(specs, warmups, strict=True)])
-    return union, plans, specs[0].step_ms
+    return CompiledUnion(union, plans, specs[0].step_ms)
 
 
 def warmup_bars(spec: Spec) -> int:

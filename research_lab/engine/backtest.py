@@ -19,7 +19,7 @@ from research_lab.engine.slot import (
     CompiledRegimes,
     advance_regimes,
     advance_slot,
-    blockwise,
+    block_of,
     cut_into_blocks,
 )
 from research_lab.engine.terms import Terms
@@ -104,7 +104,6 @@ def regime_codes(regimes: CompiledRegimes | None, tape: Tape, block: int = BLOCK
     if regimes is None or not makes_whole_bars(tape.step_ms, regimes.step_ms):
         return codes
     state = regimes.new_state()
-    inputs = blockwise(tape.inputs)
     registers = regimes.program.new_registers(block + 1)
     emitted_at = np.zeros(block + 1, np.int64)
     for first, last in cut_into_blocks(n, block):
@@ -120,7 +119,7 @@ def regime_codes(regimes: CompiledRegimes | None, tape: Tape, block: int = BLOCK
             registers,
             emitted_at,
             tape.time[first:last],
-            inputs[:, first:last],
+            block_of(tape.inputs, first, last),
             codes[first:last],
         )
     return codes
@@ -150,7 +149,6 @@ def backtest(
     widest = max((last - first for first, last in cuts), default=0)
     codes = np.zeros(n) if regime is None else regime
     state = strategy.new_state()
-    inputs = blockwise(tape.inputs)
     registers = strategy.program.new_registers(widest + 1)
     emitted_at = np.zeros(widest + 1, np.int64)
     equity, position = np.empty(n), np.empty(n)
@@ -170,7 +168,7 @@ def backtest(
             registers,
             emitted_at,
             tape.time[first:last],
-            inputs[:, first:last],
+            block_of(tape.inputs, first, last),
             tape.funding_due[first:last],
             codes[first:last],
             first,
@@ -189,7 +187,7 @@ def backtest(
         reason,
         fills,
         trades_of(fills),
-        _metrics(equity, position, state[BOOK_AT:PROGRAM_AT], tape.step_ms, start),
+        _metrics(equity, state[BOOK_AT:PROGRAM_AT], tape.step_ms, start),
         start,
         state,
     )
@@ -225,12 +223,10 @@ def trades_of(fills: NDArray[np.void]) -> NDArray[np.void]:
     return trades[np.abs(left) <= 1e-9 * trades["quantity"]]
 
 
-def _metrics(
-    equity: FloatArray, position: FloatArray, book: FloatArray, base_ms: int, start: int
-) -> dict[str, float]:
+def _metrics(equity: FloatArray, book: FloatArray, base_ms: int, start: int) -> dict[str, float]:
     accumulators = np.zeros(metrics.SIZE)
     metrics.begin(accumulators, 1.0)
-    metrics.accumulate(accumulators, equity, position, start, equity.shape[0])
+    metrics.accumulate(accumulators, equity[start:])
     out = np.empty(len(metrics.NAMES))
     metrics.summarise(accumulators, book, base_ms, out)
     return dict(zip(metrics.NAMES, out.tolist(), strict=True))

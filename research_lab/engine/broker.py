@@ -17,18 +17,12 @@ from research_lab.engine import reasons
 from research_lab.engine.decision import decide
 from research_lab.engine.jit import FloatArray, IntArray, kernel
 from research_lab.engine.layout import (
+    BARS_IN_POSITION,
     BEST,
-    BREAKEVEN,
-    ENTER_LONG,
-    ENTER_SHORT,
     ENTRY_PRICE,
     ENTRY_QUANTITY,
     EQUITY,
-    EXIT_LONG,
-    EXIT_SHORT,
     FEE,
-    GOAL,
-    GUARD,
     HELD,
     LEVERAGE,
     MIN_NOTIONAL,
@@ -41,18 +35,13 @@ from research_lab.engine.layout import (
     PERPETUAL,
     POSITION_ID,
     QUANTITY,
-    REGIME_EXIT,
     RUN_OVER,
     SLIPPAGE,
     STOP,
-    STRATEGY_BARS,
     TAKES_DONE,
-    TIME_STOP,
     TRADE_CASH,
     TRAIL,
-    TRAIL_AFTER,
     TRAIL_DISTANCE,
-    WARMUP,
     R,
 )
 from research_lab.engine.protection import (
@@ -64,6 +53,7 @@ from research_lab.engine.protection import (
     take,
     watch,
 )
+from research_lab.engine.quiet import mark, quiet_until
 from research_lab.engine.settlement import close_all, end_run, fill, money, pay, to_tick, whole_lots
 
 
@@ -92,12 +82,13 @@ def step(
     Parameters
     ----------
     book : (BOOK_SIZE,) in place. plan : (PLAN_SIZE,). terms : (TERMS_SIZE,).
-    inputs : (7, n) base bars; funding_due, regime : (n,).
+    inputs : (at least 4, n) base bars; funding_due, regime : (n,).
     registers, outputs, emitted_at, m : the strategy's completed bars of this block.
     first_bar : the block's first bar, counted from the beginning of the run.
     start : entries are decided from this bar of the run on.
     veto : a reason for which no entry may be decided in this block; 0 for none.
-    equity, position, reason : (n,) written: value, signed quantity and decision after each bar.
+    equity : (n,) written: value after each bar.
+    position, reason : (n,) written: signed quantity and decision after each bar; with no cells neither is.
     fills : (capacity, FILL_SIZE) written; with no rows nothing is recorded.
 
     Returns
@@ -105,122 +96,33 @@ def step(
     int
         Rows of `fills` written.
     """
+    n = inputs.shape[1]
     n_fills = 0
     t = 0
     s = 0
     watch(book, terms, plan)
     while True:
-        t, s = _pass_quiet_bars(
-            book, plan, terms, inputs, funding_due, registers, outputs, emitted_at, m,
-            t, s, equity, position, reason,
-        )  # fmt: skip
-        if t == inputs.shape[1]:
+        end, s_end = quiet_until(
+            book, plan, terms, inputs, funding_due, regime, registers, outputs, emitted_at, m, t, s
+        )
+        if end > t:
+            mark(
+                book, plan, terms, inputs[3, t:end], registers, outputs, emitted_at, t, s, s_end,
+                equity[t:end], position, reason,
+            )  # fmt: skip
+        t, s = end, s_end
+        if t == n:
             return n_fills
         barred = reasons.INACTIVE if first_bar + t < start else veto
-        n_fills, s, reason[t] = _step_bar(
+        n_fills, s, decision = _step_bar(
             book, plan, terms, inputs, funding_due[t], regime[t], registers, outputs, emitted_at, m,
             first_bar + t, t, s, barred, fills, n_fills,
         )  # fmt: skip
         equity[t] = book[EQUITY]
-        position[t] = book[QUANTITY]
+        if reason.shape[0] > 0:
+            position[t] = book[QUANTITY]
+            reason[t] = decision
         t += 1
-
-
-@kernel
-def _pass_quiet_bars(
-    book: FloatArray,
-    plan: FloatArray,
-    terms: FloatArray,
-    inputs: FloatArray,
-    funding_due: FloatArray,
-    registers: FloatArray,
-    outputs: IntArray,
-    emitted_at: IntArray,
-    m: int,
-    t: int,
-    s: int,
-    equity: FloatArray,
-    position: FloatArray,
-    reason: IntArray,
-) -> tuple[int, int]:
-    """Mark the bars on which nothing can be filled, paid, moved or ordered; return where it ends.
-
-    Only scalars are touched, so this is what makes a sweep fast. Leaving it at any bar is right:
-    `_step_bar` gives the same answer for a quiet bar.
-    """
-    if book[PENDING_SIDE] != 0.0 or book[PENDING_EXIT] != 0.0 or book[RUN_OVER] == 1.0:
-        return t, s
-    n = inputs.shape[1]
-    quantity = book[QUANTITY]
-    held = quantity != 0.0
-    cash = money(book, terms)
-    guard, goal, best = book[GUARD], book[GOAL], book[BEST]
-    long = quantity > 0.0
-    side = 1.0 if long else -1.0
-    moves = outputs[TRAIL_DISTANCE] >= 0 and held
-    entry_price = book[ENTRY_PRICE]
-    armed = plan[TRAIL_AFTER] * book[R]
-    exit_register = outputs[EXIT_LONG] if long else outputs[EXIT_SHORT]
-    enter_long, enter_short = outputs[ENTER_LONG], outputs[ENTER_SHORT]
-    last_hold = plan[TIME_STOP] - 1.0 if plan[TIME_STOP] > 0.0 else math.inf
-    if held and (plan[REGIME_EXIT] == 1.0 or (moves and plan[TRAIL_AFTER] == 0.0)):
-        return t, s
-    if held and plan[BREAKEVEN] == 1.0 and book[TAKES_DONE] >= 1.0:
-        return t, s
-    bars, holds = book[STRATEGY_BARS], book[HELD]
-    warming = plan[WARMUP]
-    worth = book[EQUITY]
-    while t < n:
-        completed = s < m and emitted_at[s] == t
-        if completed and s + 1 < m and emitted_at[s + 1] == t:
-            break
-        decision = reasons.NO_STRATEGY_BAR
-        if held:
-            high, low = inputs[1, t], inputs[2, t]
-            if long:
-                if low <= guard or high >= goal:
-                    break
-            elif high >= guard or low <= goal:
-                break
-            reached = max(best, high) if long else min(best, low)
-            if moves and (reached - entry_price) * side >= armed:
-                break
-            if funding_due[t] != 0.0 or cash + quantity * inputs[3, t] <= 0.0:
-                break
-            if completed:
-                if holds >= last_hold:
-                    break
-                if exit_register >= 0 and registers[exit_register, s] == 1.0:
-                    break
-                if moves and registers[outputs[TRAIL_DISTANCE], s] > 0.0:
-                    book[TRAIL] = registers[outputs[TRAIL_DISTANCE], s]
-                holds += 1.0
-                decision = reasons.HOLDING
-            best = reached
-        elif completed:
-            go_long = registers[enter_long, s] if enter_long >= 0 else 0.0
-            go_short = registers[enter_short, s] if enter_short >= 0 else 0.0
-            if go_long == 1.0 or go_short == 1.0:
-                break
-            decision = reasons.NO_SIGNAL
-            if bars + 1.0 < warming:
-                decision = reasons.WARMING
-            elif math.isnan(go_long) or math.isnan(go_short):
-                decision = reasons.UNKNOWN
-        if completed:
-            bars += 1.0
-            s += 1
-        worth = cash + quantity * inputs[3, t]
-        equity[t] = worth
-        position[t] = quantity
-        reason[t] = decision
-        t += 1
-    book[STRATEGY_BARS] = bars
-    book[EQUITY] = worth
-    if held:
-        book[HELD] = holds
-        book[BEST] = best
-    return t, s
 
 
 @kernel
@@ -249,10 +151,13 @@ def _step_bar(
         n_fills = at_open(book, plan, terms, inputs[0, t], funding_due, bar, fills, n_fills)
         n_fills = inside(book, plan, terms, inputs[0, t], high, low, bar, fills, n_fills)
         watch(book, terms, plan)
-    return at_close(
+    n_fills, s, decision = at_close(
         book, plan, terms, high, low, close, regime, registers, outputs, emitted_at, m,
         bar, t, s, barred, fills, n_fills,
     )  # fmt: skip
+    if book[QUANTITY] != 0.0:
+        book[BARS_IN_POSITION] += 1.0
+    return n_fills, s, decision
 
 
 @kernel

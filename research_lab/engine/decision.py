@@ -76,7 +76,7 @@ def decide(
         return barred
     if book[QUANTITY] * side > 0.0:
         return reasons.SAME_SIDE
-    if not _regime_declared(plan, regime):
+    if not regime_declared(plan, regime):
         return reasons.REGIME
     if side < 0.0 and terms[PERPETUAL] == 0.0:
         return reasons.SHORT_NEEDS_PERPETUAL
@@ -100,7 +100,7 @@ def _decide_exit(
         book[PENDING_EXIT] = reasons.TIME_STOP
     elif _signal(registers, outputs, role, s) == 1.0:
         book[PENDING_EXIT] = reasons.EXIT_SIGNAL
-    elif plan[REGIME_EXIT] == 1.0 and not _regime_declared(plan, regime):
+    elif plan[REGIME_EXIT] == 1.0 and not regime_declared(plan, regime):
         book[PENDING_EXIT] = reasons.REGIME_EXIT
 
 
@@ -150,7 +150,7 @@ def _signal(registers: FloatArray, outputs: IntArray, role: int, s: int) -> floa
 
 
 @inlined_kernel
-def _regime_declared(plan: FloatArray, regime: float) -> bool:
+def regime_declared(plan: FloatArray, regime: float) -> bool:
     """Whether the mask has the regime's bit; code 0, not known, is in no mask, and no mask has all."""
     if plan[REGIME_MASK] == 0.0:
         return True

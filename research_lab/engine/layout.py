@@ -88,7 +88,8 @@ TURNOVER: Final = 27
 LAST_EXIT: Final = 28  # strategy bars seen when the last position closed
 GUARD: Final = 29  # nearest level that closes the position: stop or liquidation, NaN for none
 GOAL: Final = 30  # level of the next take, NaN for none
-BOOK_SIZE: Final = 31
+BARS_IN_POSITION: Final = 31  # base bars after which a position was open
+BOOK_SIZE: Final = 32
 
 # Columns of a fill record.
 FILL_BAR: Final = 0

@@ -9,24 +9,26 @@ import math
 from typing import Final
 
 from research_lab.engine import layout
-from research_lab.engine.jit import FloatArray, IntArray, kernel
+from research_lab.engine.jit import FloatArray, inlined_kernel, kernel
 
 YEAR_MS: Final = 365 * 86_400_000
 DAY_MS: Final = 86_400_000
 
-# Accumulators over equity, in place, zeros at the first bar.
+# Accumulators over equity, in place. Sums of returns are kept in lanes, bar i in lane i mod LANES: the order of
+# additions depends on the bars only, any cut into blocks gives the same bits, and lanes are added side by side.
 N: Final = 0
-SUM: Final = 1
-SUM_SQUARES: Final = 2
-SUM_DOWN: Final = 3
-PEAK: Final = 4
-DEEPEST: Final = 5
-UNDER_WATER: Final = 6
-LONGEST: Final = 7
-EXPOSED: Final = 8
-LAST: Final = 9
-FIRST: Final = 10
-SIZE: Final = 11
+PEAK: Final = 1
+TROUGH: Final = 2  # lowest value since the peak
+DEEPEST: Final = 3
+UNDER_WATER: Final = 4
+LONGEST: Final = 5
+LAST: Final = 6
+FIRST: Final = 7
+LANES: Final = 64
+SUM: Final = 8
+SUM_SQUARES: Final = SUM + LANES
+SUM_DOWN: Final = SUM_SQUARES + LANES
+SIZE: Final = SUM_DOWN + LANES
 
 NAMES: Final = (
     "return",
@@ -50,70 +52,107 @@ def begin(accumulators: FloatArray, cash: float) -> None:
     """Set the accumulators before the first bar of a run that starts with `cash`."""
     accumulators[:] = 0.0
     accumulators[PEAK] = cash
+    accumulators[TROUGH] = cash
     accumulators[LAST] = cash
     accumulators[FIRST] = cash
 
 
 @kernel
-def accumulate(
-    accumulators: FloatArray, equity: FloatArray, position: FloatArray, first: int, n: int
+def accumulate(accumulators: FloatArray, equity: FloatArray) -> None:
+    """Add the equity after each bar of one block, the whole of it."""
+    n = equity.shape[0]
+    t = 0
+    while t < n:
+        lane = int(accumulators[N]) % LANES
+        # the first bar's return is against the last bar of the block before
+        end = t + 1 if t == 0 else min(t + LANES - lane, n)
+        worth = equity[t:end]
+        last = accumulators[LAST]
+        if _is_constant(worth, last):
+            _stay(accumulators, worth.shape[0])
+        else:
+            if t == 0:
+                _add_return(accumulators, lane, worth[0], last)
+            else:
+                _add_returns(
+                    accumulators[SUM + lane : SUM_SQUARES],
+                    accumulators[SUM_SQUARES + lane : SUM_DOWN],
+                    accumulators[SUM_DOWN + lane : SIZE],
+                    worth,
+                    equity[t - 1 : end - 1],
+                )
+            _add_records(accumulators, worth)
+            accumulators[LAST] = worth[worth.shape[0] - 1]
+        accumulators[N] += worth.shape[0]
+        t = end
+
+
+@inlined_kernel
+def _is_constant(worth: FloatArray, value: float) -> bool:
+    n_moved = 0
+    for k in range(worth.shape[0]):
+        n_moved += 1 if worth[k] != value else 0
+    return n_moved == 0
+
+
+@inlined_kernel
+def _stay(accumulators: FloatArray, n: int) -> None:
+    """Add bars on which the equity did not move: at the peak nothing happens, below it time goes by."""
+    if accumulators[LAST] < accumulators[PEAK]:
+        accumulators[UNDER_WATER] += n
+        accumulators[LONGEST] = max(accumulators[LONGEST], accumulators[UNDER_WATER])
+
+
+@inlined_kernel
+def _add_return(accumulators: FloatArray, lane: int, worth: float, last: float) -> None:
+    change = worth / last - 1.0 if last > 0.0 else 0.0
+    square = change * change
+    accumulators[SUM + lane] += change
+    accumulators[SUM_SQUARES + lane] += square
+    accumulators[SUM_DOWN + lane] += square if change < 0.0 else 0.0
+
+
+@inlined_kernel
+def _add_returns(
+    total: FloatArray, squares: FloatArray, down: FloatArray, worth: FloatArray, last: FloatArray
 ) -> None:
-    """Add the bars from `first` to before `n` of one block."""
-    total = accumulators[SUM]
-    squares = accumulators[SUM_SQUARES]
-    down = accumulators[SUM_DOWN]
-    peak = accumulators[PEAK]
-    deepest = accumulators[DEEPEST]
+    for k in range(worth.shape[0]):
+        change = worth[k] / last[k] - 1.0 if last[k] > 0.0 else 0.0
+        square = change * change
+        total[k] += change
+        squares[k] += square
+        down[k] += square if change < 0.0 else 0.0
+
+
+@inlined_kernel
+def _add_records(accumulators: FloatArray, worth: FloatArray) -> None:
+    """Add to peaks and troughs; a stretch with neither is only counted."""
+    peak, trough = accumulators[PEAK], accumulators[TROUGH]
+    n_records = 0
+    for k in range(worth.shape[0]):
+        n_records += 1 if (worth[k] >= peak) | (worth[k] < trough) else 0
     under = accumulators[UNDER_WATER]
     longest = accumulators[LONGEST]
-    exposed = accumulators[EXPOSED]
-    last = accumulators[LAST]
-    for t in range(first, n):
-        worth = equity[t]
-        if position[t] != 0.0:
-            exposed += 1.0
-        if worth != last:
-            change = worth / last - 1.0 if last > 0.0 else 0.0
-            total += change
-            squares += change * change
-            if change < 0.0:
-                down += change * change
-            last = worth
-        if worth >= peak:
-            peak = worth
-            under = 0.0
-        else:
+    if n_records == 0:
+        under += worth.shape[0]
+        longest = max(longest, under)
+    else:
+        for k in range(worth.shape[0]):
+            value = worth[k]
+            if value >= peak:
+                peak = value
+                trough = value
+                under = 0.0
+                continue
             under += 1.0
             longest = max(longest, under)
-            deepest = max(deepest, 1.0 - worth / peak)
-    accumulators[N] += max(n - first, 0)
-    accumulators[SUM] = total
-    accumulators[SUM_SQUARES] = squares
-    accumulators[SUM_DOWN] = down
+            if value < trough:
+                trough = value
+                accumulators[DEEPEST] = max(accumulators[DEEPEST], 1.0 - trough / peak)
     accumulators[PEAK] = peak
-    accumulators[DEEPEST] = deepest
+    accumulators[TROUGH] = trough
     accumulators[UNDER_WATER] = under
     accumulators[LONGEST] = longest
-    accumulators[EXPOSED] = exposed
-    accumulators[LAST] = last
-
-
-@kernel
-def daily(time: IntArray, equity: FloatArray, first: int, n: int, first_day: int, out: FloatArray) -> None:
-    """Write the equity at the last close of each UTC day; a bar belongs to the day it opens in.
-
-    Parameters
-    ----------
-    out : (n_days,) in place, from `first_day` (days since 1970) on; a day without a bar is left.
-    """
-    t = first
-    while t < n:
-        day = time[t] // DAY_MS
-        next_day = (day + 1) * DAY_MS
-        while t + 1 < n and time[t + 1] < next_day:
-            t += 1
-        out[day - first_day] = equity[t]
-        t += 1
 
 
 @kernel
@@ -131,16 +170,16 @@ def summarise(accumulators: FloatArray, book: FloatArray, base_ms: int, out: Flo
     n = accumulators[N]
     bars_a_year = YEAR_MS / base_ms
     years = n / bars_a_year
-    mean = accumulators[SUM] / n if n > 0.0 else math.nan
+    mean = _total(accumulators[SUM:SUM_SQUARES]) / n if n > 0.0 else math.nan
     variance = math.nan
     if n > 1.0:
-        variance = (accumulators[SUM_SQUARES] - n * mean * mean) / (n - 1.0)
+        variance = (_total(accumulators[SUM_SQUARES:SUM_DOWN]) - n * mean * mean) / (n - 1.0)
     growth = accumulators[LAST] / accumulators[FIRST]
     deepest = accumulators[DEEPEST]
     trades = book[layout.TRADES]
     out[0] = growth - 1.0
     out[1] = mean / math.sqrt(variance) * math.sqrt(bars_a_year) if variance > 0.0 else math.nan
-    downside = accumulators[SUM_DOWN] / n if n > 0.0 else 0.0
+    downside = _total(accumulators[SUM_DOWN:SIZE]) / n if n > 0.0 else 0.0
     out[2] = mean / math.sqrt(downside) * math.sqrt(bars_a_year) if downside > 0.0 else math.nan
     out[3] = math.nan
     if deepest > 0.0 and growth > 0.0 and years > 0.0:
@@ -152,7 +191,15 @@ def summarise(accumulators: FloatArray, book: FloatArray, base_ms: int, out: Flo
     if book[layout.TRADES_WITH_R] > 0.0:
         out[7] = book[layout.SUM_R] / book[layout.TRADES_WITH_R]
     out[8] = book[layout.WINS] / trades if trades > 0.0 else math.nan
-    out[9] = accumulators[EXPOSED] / n if n > 0.0 else math.nan
+    out[9] = book[layout.BARS_IN_POSITION] / n if n > 0.0 else math.nan
     out[10] = book[layout.TURNOVER] / years if years > 0.0 else math.nan
     out[11] = trades
     out[12] = years
+
+
+@inlined_kernel
+def _total(lanes: FloatArray) -> float:
+    total = 0.0
+    for k in range(lanes.shape[0]):
+        total += lanes[k]
+    return total

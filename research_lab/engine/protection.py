@@ -164,10 +164,12 @@ def protect(
 ) -> None:
     """Move the stop by trailing and breakeven, only ever nearer; it acts from the next bar on."""
     side = math.copysign(1.0, book[QUANTITY])
-    book[BEST] = max(book[BEST], high) if side > 0.0 else min(book[BEST], low)
-    if trailing and not math.isnan(book[TRAIL]):
+    if trailing:
+        book[BEST] = max(book[BEST], high) if side > 0.0 else min(book[BEST], low)
         gained = (book[BEST] - book[ENTRY_PRICE]) * side
-        if plan[TRAIL_AFTER] == 0.0 or gained >= plan[TRAIL_AFTER] * book[R]:
+        if not math.isnan(book[TRAIL]) and (
+            plan[TRAIL_AFTER] == 0.0 or gained >= plan[TRAIL_AFTER] * book[R]
+        ):
             _tighten(book, terms, book[BEST] - side * book[TRAIL], side)
     if plan[BREAKEVEN] == 1.0 and book[TAKES_DONE] >= 1.0:
         _tighten(book, terms, book[ENTRY_PRICE], side)

@@ -9,11 +9,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from research_lab.engine import broker, layout, program, resampling
+from research_lab.engine import broker, layout, metrics, program, resampling
 from research_lab.engine.jit import FloatArray, IntArray, kernel
-from research_lab.engine.program import Program
+from research_lab.engine.program import Program, Union
 
 BLOCK: Final = 2048
+LEAST_BLOCK: Final = 256
+REGISTER_BYTES: Final = 512 * 1024  # what a sweep's registers may take of a core's cache
 
 # The state of a slot: resampling, then the book, then the program.
 BOOK_AT: Final = resampling.SIZE
@@ -37,6 +39,28 @@ class Compiled(NamedTuple):
         state = np.zeros(PROGRAM_AT + self.program.n_state)
         layout.open_book(state[BOOK_AT:PROGRAM_AT], cash)
         return state
+
+
+class CompiledUnion(NamedTuple):
+    """Strategies of one timeframe as one program, ready for a sweep, and their plans, one row each."""
+
+    union: Union
+    plans: FloatArray
+    step_ms: int
+
+    @property
+    def block(self) -> int:
+        """Bars advanced at a time, so that the registers stay near the core; no number changes a bit."""
+        n_registers = self.union.shared.n_registers + self.union.n_private
+        fitting = REGISTER_BYTES // (8 * n_registers)
+        return int(min(BLOCK, max(LEAST_BLOCK, 1 << fitting.bit_length() >> 1)))
+
+    def n_bytes(self, n_days: int) -> int:
+        """Return the memory that a sweep of it takes, daily returns over `n_days` included."""
+        n_registers = self.union.shared.n_registers + self.union.n_private
+        cells = n_registers * (self.block + 1) + self.union.shared.n_state + int(self.union.state_at[-1])
+        a_strategy = layout.BOOK_SIZE + metrics.SIZE + len(metrics.NAMES) + n_days
+        return 8 * (cells + self.plans.shape[0] * a_strategy + self.union.code.size + self.union.values.size)
 
 
 class CompiledRegimes(NamedTuple):
@@ -141,8 +165,6 @@ def cut_into_blocks(n: int, block: int = BLOCK) -> list[tuple[int, int]]:
     return [(first, min(first + block, n)) for first in range(0, n, block)]
 
 
-def blockwise(inputs: FloatArray) -> FloatArray:
-    """Return the inputs such that no block of them is contiguous: kernels then compile for one layout."""
-    wide = np.empty((inputs.shape[0], inputs.shape[1] + 1))
-    wide[:, :-1] = inputs
-    return wide[:, :-1]
+def block_of(inputs: FloatArray, first: int, last: int) -> FloatArray:
+    """Return a block of the inputs with contiguous rows, which the processor reads many bars at a time."""
+    return np.ascontiguousarray(inputs[:, first:last])

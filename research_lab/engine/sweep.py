@@ -1,14 +1,16 @@
-"""A sweep: many strategies on the same bars as one program, block by block, threads over strategies.
+"""A sweep: many strategies on the same bars, in chunks that are one program each, threads over chunks.
 
-What strategies share is computed once a block; the rest, the broker and the metrics run per strategy.
-Memory grows with the strategies' states, not with strategies times bars. Every look belongs into the
-trial ledger, so `research_lab.scoring` is the only importer.
+What the strategies of a chunk share is computed once a block; the rest, the broker and the metrics run per
+strategy while the block is in the cache. Memory grows with the strategies' states and daily returns, not
+with strategies times bars. Every look belongs into the trial ledger, so `research_lab.scoring` is the only
+importer.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,8 +19,7 @@ import numpy as np
 from research_lab.engine import broker, layout, metrics, program, reasons, resampling
 from research_lab.engine.backtest import Tape
 from research_lab.engine.jit import FloatArray, IntArray, kernel
-from research_lab.engine.program import Union
-from research_lab.engine.slot import BLOCK, blockwise, cut_into_blocks
+from research_lab.engine.slot import CompiledUnion, block_of, cut_into_blocks
 from research_lab.engine.terms import Terms
 
 
@@ -39,27 +40,9 @@ class Sweep:
 
 
 @kernel
-def _advance_shared(
-    code: IntArray,
-    values: FloatArray,
-    state: FloatArray,
-    clock: FloatArray,
-    registers: FloatArray,
-    emitted_at: IntArray,
-    base_ms: int,
-    step_ms: int,
-    time: IntArray,
-    inputs: FloatArray,
-) -> int:
-    """Advance what strategies share over one block; return how many strategy bars completed."""
-    m = resampling.resample(clock, time, inputs, base_ms, step_ms, registers, emitted_at)
-    program.advance(code, values, state, registers, m)
-    return m
-
-
-@kernel
-def _advance_own(
-    worker: int,
+def _advance_chunk(
+    shared_code: IntArray,
+    shared_values: FloatArray,
     code: IntArray,
     values: FloatArray,
     rows: IntArray,
@@ -67,33 +50,45 @@ def _advance_own(
     state_at: IntArray,
     plans: FloatArray,
     terms: FloatArray,
-    private_state: FloatArray,
+    clock: FloatArray,
+    shared_state: FloatArray,
+    state: FloatArray,
     books: FloatArray,
     accumulators: FloatArray,
     registers: FloatArray,
     emitted_at: IntArray,
-    m: int,
     equity: FloatArray,
-    position: FloatArray,
-    reason: IntArray,
-    fills: FloatArray,
+    no_positions: FloatArray,
+    no_reasons: IntArray,
+    no_fills: FloatArray,
+    base_ms: int,
+    step_ms: int,
     time: IntArray,
     inputs: FloatArray,
     funding_due: FloatArray,
     regime: FloatArray,
     first_bar: int,
     start: int,
-    first_day: int,
+    day_ends: IntArray,
     days: FloatArray,
 ) -> None:
-    """Advance one worker's strategies, each n_workers-th of them, over one block."""
+    """Advance all strategies of a chunk over one block.
+
+    Parameters
+    ----------
+    day_ends : (2, n) bars of the block that are the last of a day, and each one's column of `days`.
+    days : (n_strategies, n_days) equity after each day, in place.
+    """
     n = time.shape[0]
     first = min(max(start - first_bar, 0), n)
-    for k in range(worker, rows.shape[0] - 1, equity.shape[0]):
+    worth = equity[:n]
+    m = resampling.resample(clock, time, inputs, base_ms, step_ms, registers, emitted_at)
+    program.advance(shared_code, shared_values, shared_state, registers, m)
+    for k in range(plans.shape[0]):
         program.advance(
             code[rows[k] : rows[k + 1]],
             values[rows[k] : rows[k + 1]],
-            private_state[state_at[k] : state_at[k + 1]],
+            state[state_at[k] : state_at[k + 1]],
             registers,
             m,
         )
@@ -111,19 +106,18 @@ def _advance_own(
             first_bar,
             start,
             reasons.NONE,
-            equity[worker],
-            position[worker],
-            reason[worker],
-            fills,
+            worth,
+            no_positions,
+            no_reasons,
+            no_fills,
         )
-        metrics.accumulate(accumulators[k], equity[worker], position[worker], first, n)
-        metrics.daily(time, equity[worker], first, n, first_day, days[k])
+        metrics.accumulate(accumulators[k], worth[first:])
+        for j in range(day_ends.shape[1]):
+            days[k, day_ends[1, j]] = worth[day_ends[0, j]]
 
 
 def sweep(
-    union: Union,
-    plans: FloatArray,
-    step_ms: int,
+    chunks: Sequence[CompiledUnion],
     tape: Tape,
     terms: Terms,
     *,
@@ -132,114 +126,129 @@ def sweep(
     n_threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Sweep:
-    """Run all strategies of a union over a tape.
+    """Run all strategies of some chunks over a tape.
 
     Parameters
     ----------
-    union, plans : strategies of one timeframe `step_ms`, and their plans, one row each.
+    chunks : run side by side; results stand in their order.
     tape, terms, regime, start : as for `engine.backtest.backtest`.
     n_threads : threads; one a core when None. Their number does not change a bit.
-    progress : called with the share of bars done, after each block.
+    progress : called with the share of the work done, after each block of a chunk.
     """
-    n_threads = n_threads or os.cpu_count() or 1
-    memory = _Memory(union, plans, n_threads)
-    n = tape.time.shape[0]
-    codes = np.zeros(n) if regime is None else regime
-    traded = tape.time[min(start, n - 1) :] // metrics.DAY_MS
-    first_day, n_days = int(traded[0]), int(traded[-1] - traded[0]) + 1
-    days = np.full((plans.shape[0], n_days), np.nan)
-    rules, rows = terms.array(), blockwise(tape.inputs)
-    with ThreadPoolExecutor(memory.n_workers) as pool:
-        for first, last in cut_into_blocks(n):
-            time, inputs = tape.time[first:last], rows[:, first:last]
-            m = _advance_shared(
-                union.shared.code,
-                union.shared.values,
-                memory.shared_state,
-                memory.clock,
-                memory.registers,
-                memory.emitted_at,
-                tape.step_ms,
-                step_ms,
-                time,
-                inputs,
-            )
-            jobs = [
-                pool.submit(
-                    _advance_own,
-                    worker,
-                    memory.code,
-                    union.values,
-                    union.rows,
-                    memory.outputs,
-                    union.state_at,
-                    plans,
-                    rules,
-                    memory.private_state,
-                    memory.books,
-                    memory.accumulators,
-                    memory.registers,
-                    memory.emitted_at,
-                    m,
-                    memory.equity,
-                    memory.position,
-                    memory.reason,
-                    memory.no_fills,
-                    time,
-                    inputs,
-                    tape.funding_due[first:last],
-                    codes[first:last],
-                    first,
-                    start,
-                    first_day,
-                    days,
-                )
-                for worker in range(memory.n_workers)
-            ]
+    run = _Run(chunks, tape, terms, regime, start, progress)
+    with ThreadPoolExecutor(max(1, min(n_threads or os.cpu_count() or 1, len(chunks)))) as pool:
+        jobs = [pool.submit(run.chunk, k) for k in range(len(chunks))]
+        try:
             for job in jobs:
                 job.result()
-            if progress is not None:
-                progress(last / n)
-    return Sweep(memory.summarise(tape.step_ms), first_day, _returns(days))
+        except BaseException:
+            run.stopped = True
+            pool.shutdown(cancel_futures=True)
+            raise
+    return Sweep(run.metrics, run.first_day, _returns(run.days))
+
+
+class _Run:
+    """What the chunks of one sweep have in common, and where their results go."""
+
+    def __init__(
+        self,
+        chunks: Sequence[CompiledUnion],
+        tape: Tape,
+        terms: Terms,
+        regime: FloatArray | None,
+        start: int,
+        progress: Callable[[float], None] | None,
+    ) -> None:
+        n = tape.time.shape[0]
+        self.chunks, self.tape, self.terms, self.start = chunks, tape, terms.array(), start
+        self.codes = np.zeros(n) if regime is None else regime
+        day = tape.time // metrics.DAY_MS
+        self.first_day = int(day[min(start, n - 1)])
+        ends = np.flatnonzero(np.diff(day, append=day[-1] + 1))
+        self.day_ends = ends[ends >= start]
+        self.columns = day[self.day_ends] - self.first_day
+        self.rows = np.concatenate([[0], np.cumsum([len(chunk.plans) for chunk in chunks])]).astype(int)
+        self.metrics = np.empty((self.rows[-1], len(metrics.NAMES)))
+        self.days = np.full((self.rows[-1], int(day[-1]) - self.first_day + 1), np.nan)
+        self.progress = progress
+        self.stopped = False
+        self._lock = threading.Lock()
+        self._done = 0
+
+    def chunk(self, k: int) -> None:
+        """Run one chunk from the first bar to the last."""
+        union, plans, step_ms = self.chunks[k]
+        tape, block = self.tape, self.chunks[k].block
+        memory = _Memory(self.chunks[k])
+        days = self.days[self.rows[k] : self.rows[k + 1]]
+        for first, last in cut_into_blocks(tape.time.shape[0], block):
+            if self.stopped:
+                return
+            a, b = np.searchsorted(self.day_ends, (first, last))
+            _advance_chunk(
+                union.shared.code,
+                union.shared.values,
+                union.code,
+                union.values,
+                union.rows,
+                union.outputs,
+                union.state_at,
+                plans,
+                self.terms,
+                memory.clock,
+                memory.shared_state,
+                memory.state,
+                memory.books,
+                memory.accumulators,
+                memory.registers,
+                memory.emitted_at,
+                memory.equity,
+                memory.no_positions,
+                memory.no_reasons,
+                memory.no_fills,
+                tape.step_ms,
+                step_ms,
+                tape.time[first:last],
+                block_of(tape.inputs, first, last),
+                tape.funding_due[first:last],
+                self.codes[first:last],
+                first,
+                self.start,
+                np.stack([self.day_ends[a:b] - first, self.columns[a:b]]),
+                days,
+            )
+            self._tell((last - first) * len(plans))
+        for row in range(len(plans)):
+            out = self.metrics[self.rows[k] + row]
+            metrics.summarise(memory.accumulators[row], memory.books[row], tape.step_ms, out)
+
+    def _tell(self, n_bars: int) -> None:
+        if self.progress is None:
+            return
+        with self._lock:
+            self._done += n_bars
+            self.progress(self._done / (self.tape.time.shape[0] * int(self.rows[-1])))
 
 
 class _Memory:
-    """Memory of a sweep: one of each thread's scratch, one of each strategy's state."""
+    """Memory of a running chunk: scratch for one block, and each strategy's state."""
 
-    def __init__(self, union: Union, plans: FloatArray, n_threads: int) -> None:
-        n_strategies = plans.shape[0]
-        n_workers = self.n_workers = max(1, min(n_threads, n_strategies))
-        n_shared = union.shared.n_registers
-        # Worker w's private registers stand behind those of the workers before it.
-        worker = np.arange(n_strategies) % n_workers
-        shift = np.repeat(worker, np.diff(union.rows)) * union.n_private
-        self.code = union.code.copy()
-        for column in (program.OUT, program.A, program.B, program.C):
-            private = self.code[:, column] >= n_shared
-            self.code[private, column] += shift[private]
-        self.outputs = union.outputs + np.where(
-            union.outputs >= n_shared, (worker * union.n_private)[:, None], 0
-        )
-        self.registers = np.zeros((n_shared + n_workers * union.n_private, BLOCK + 1))
-        self.emitted_at = np.zeros(BLOCK + 1, np.int64)
-        self.equity = np.empty((n_workers, BLOCK))
-        self.position = np.empty((n_workers, BLOCK))
-        self.reason = np.empty((n_workers, BLOCK), np.int64)
+    def __init__(self, chunk: CompiledUnion) -> None:
+        union, n_strategies, width = chunk.union, chunk.plans.shape[0], chunk.block + 1
+        self.registers = np.zeros((union.shared.n_registers + union.n_private, width))
+        self.emitted_at = np.zeros(width, np.int64)
+        self.equity = np.empty(width)
+        self.no_positions, self.no_reasons = np.empty(0), np.empty(0, np.int64)
         self.no_fills = np.empty((0, layout.FILL_SIZE))
         self.clock = np.zeros(resampling.SIZE)
         self.shared_state = np.zeros(union.shared.n_state)
-        self.private_state = np.zeros(int(union.state_at[-1]))
+        self.state = np.zeros(int(union.state_at[-1]))
         self.books = np.zeros((n_strategies, layout.BOOK_SIZE))
         self.accumulators = np.zeros((n_strategies, metrics.SIZE))
         for book, accumulators in zip(self.books, self.accumulators, strict=True):
             layout.open_book(book, 1.0)
             metrics.begin(accumulators, 1.0)
-
-    def summarise(self, base_ms: int) -> FloatArray:
-        out = np.empty((self.books.shape[0], len(metrics.NAMES)))
-        for k in range(out.shape[0]):
-            metrics.summarise(self.accumulators[k], self.books[k], base_ms, out[k])
-        return out
 
 
 def _returns(days: FloatArray) -> FloatArray:

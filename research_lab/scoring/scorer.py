@@ -106,9 +106,9 @@ class Scorer:
         return [self._known[spec.hash] for spec in specs]
 
     def _run(self, specs: Sequence[Spec]) -> None:
-        union, plans, step_ms = compile_union(specs)
+        compiled = compile_union(specs)
         try:
-            result = sweep(union, plans, step_ms, self.bars, self.terms, regime=self._regime)
+            result = sweep([compiled], self.bars, self.terms, regime=self._regime)
         except Exception:  # a look that crashed is counted too, and the crash goes on
             self.ledger.append([replace(self._trial(spec), kind="crashed") for spec in specs])
             raise

@@ -23,7 +23,7 @@ from research_lab.engine.slot import (
     Compiled,
     CompiledRegimes,
     advance_slot,
-    blockwise,
+    block_of,
     cut_into_blocks,
 )
 from research_lab.engine.terms import Terms
@@ -99,7 +99,7 @@ def record(
     width = min(BLOCK, n - begin)
     rows = np.arange(strategy.program.n_registers) if keep is None else np.unique(keep)
     codes = regime_codes(regimes, tape)
-    state, inputs = strategy.new_state(), blockwise(tape.inputs)
+    state = strategy.new_state()
     scratch, emitted_at = strategy.program.new_registers(width + 1), np.zeros(width + 1, np.int64)
     equity, position, reason = np.ones(n), np.zeros(n), np.zeros(n, np.int64)
     buffer = np.empty((width * layout.MAX_FILLS_PER_BAR, layout.FILL_SIZE))
@@ -109,7 +109,7 @@ def record(
         n_fills = advance_slot(
             strategy.program.code, strategy.program.values, strategy.program.outputs, strategy.plan,
             terms.array(), tape.step_ms, strategy.step_ms, state, scratch, emitted_at, tape.time[first:last],
-            inputs[:, first:last], tape.funding_due[first:last], codes[first:last], first, begin,
+            block_of(tape.inputs, first, last), tape.funding_due[first:last], codes[first:last], first, begin,
             reasons.NONE, equity[first:last], position[first:last], reason[first:last], buffer,
         )  # fmt: skip
         m = int(np.count_nonzero(emitted_at >= 0))

@@ -45,7 +45,10 @@ class Tape:
 
     def window(self, first: int, last: int) -> Tape:
         return Tape(
-            self.step_ms, self.time[first:last], self.inputs[:, first:last], self.funding_due[first:last]
+            self.step_ms,
+            self.time[first:last],
+            np.ascontiguousarray(self.inputs[:, first:last]),
+            self.funding_due[first:last],
         )
 
 

@@ -102,7 +102,8 @@ def summary(equity: FloatArray, position: FloatArray, cuts: tuple[int, ...] = ()
     metrics.begin(accumulators, 1.0)
     borders = [0, *cuts, len(equity)]
     for a, b in pairwise(borders):
-        metrics.accumulate(accumulators, equity[a:b], position[a:b], 0, b - a)
+        metrics.accumulate(accumulators, equity[a:b])
+    book[layout.BARS_IN_POSITION] = np.count_nonzero(position)
     metrics.summarise(accumulators, book, HOUR_MS, out)
     return dict(zip(metrics.NAMES, out.tolist(), strict=True))
 
