@@ -61,7 +61,8 @@ def measure(repeats: int = 7) -> tuple[list[Timing], float]:
     The difference is that of final equity, relative, over all pairs.
     """
     bars = worlds.noise(1, N_BARS, step_ms=timeframe_ms("15m")).bars
-    specs = [parse_spec(TEXT).bind({"fast": f, "slow": s}) for f, s in PAIRS]
+    template = parse_spec(TEXT)
+    specs = [template.bind({"fast": f, "slow": s}) for f, s in PAIRS]
     ours = _ours(bars, specs, 1)
     theirs = _vectorbt(bars)
     difference = float(np.max(np.abs(ours / theirs - 1.0)))

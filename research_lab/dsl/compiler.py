@@ -1,15 +1,14 @@
 """From trees to programs: derived functions written out, equal expressions computed once.
 
-Every instruction is interned by what it does and reads, so two strategies that share a part share it by
-identity; what at least two strategies need goes into the shared half of a union.
+Every instruction is interned by what it does and reads, so equal parts are one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,19 +16,18 @@ from research_lab.dsl import limits
 from research_lab.dsl.dimensions import RATIO, ZERO
 from research_lab.dsl.expressions import Scope, parse_expression
 from research_lab.dsl.fixed import FixedNumbers
-from research_lab.dsl.function import FIXED_KINDS, MAX_WINDOW, Argument
+from research_lab.dsl.function import FIXED_KINDS, MAX_WINDOW, Argument, Function
 from research_lab.dsl.registry import CLOSING_TIME, FUNCTIONS, INPUTS, OPERATOR_CODES
-from research_lab.dsl.tree import CHAINS, Node, constant
+from research_lab.dsl.tree import CHAINS, Node, constant, number_text
 from research_lab.engine import program as engine
 from research_lab.engine.jit import FloatArray, IntArray
-from research_lab.engine.program import N_INPUTS, Program, Union
+from research_lab.engine.program import N_INPUTS, Program
 from research_lab.errors import LimitError, SpecError
 
 _INPUT_ROW = {name: row for row, name in enumerate([*INPUTS, CLOSING_TIME])}
 
 
-@dataclass(frozen=True)
-class _Instruction:
+class _Instruction(NamedTuple):
     """What an instruction does, on values numbered by the linker, inputs first."""
 
     op: int
@@ -60,7 +58,7 @@ class Linker:
         """
         open_ = [node]
         while open_:
-            missing = [part for part in _read_by(open_[-1]) if part.text not in self._seen]
+            missing = [part for part in read_by(open_[-1]) if part.text not in self._seen]
             if missing:
                 open_ += reversed(missing)
                 continue
@@ -74,8 +72,8 @@ class Linker:
         if node.op == "input":
             return _INPUT_ROW[str(node.value)]
         if node.op == "constant":
-            return self._intern(engine.CONSTANT, (), 0, float(node.value or 0.0), 0)
-        reads = [self._seen[part.text] for part in _read_by(node)]
+            return self.intern(engine.CONSTANT, (), 0, float(node.value or 0.0), 0)
+        reads = [self._seen[part.text] for part in read_by(node)]
         if node.op in OPERATOR_CODES:
             return self._operator(node.op, reads)
         function = FUNCTIONS[node.op]
@@ -84,22 +82,26 @@ class Linker:
         window, share = 0, 0.0
         for argument, arg in zip(function.arguments, node.args, strict=True):
             if argument.kind == "window":
-                window = _whole_bars(node, argument, arg)
+                window = whole_bars(node, argument, _number(arg))
             elif argument.kind == "share":
-                share = _share(node, arg)
+                share = share_of(node, _number(arg))
         value = function.constant(window, share)
-        lookback = function.lookback(window) + -(-function.lookback_ms // self.step_ms)
-        return self._intern(function.opcode, tuple(reads), window, value, lookback)
+        return self.intern(function.opcode, tuple(reads), window, value, self.lookback(function, window))
+
+    def lookback(self, function: Function, window: int) -> int:
+        """Return the bars that a function adds to the warm-up of what it reads."""
+        return function.lookback(window) + -(-function.lookback_ms // self.step_ms)
 
     def _operator(self, op: str, reads: list[int]) -> int:
         if op not in CHAINS:
-            return self._intern(OPERATOR_CODES[op], tuple(reads), 0, 0.0, 0)
+            return self.intern(OPERATOR_CODES[op], tuple(reads), 0, 0.0, 0)
         number = reads[0]
         for other in reads[1:]:
-            number = self._intern(OPERATOR_CODES[op], (number, other), 0, 0.0, 0)
+            number = self.intern(OPERATOR_CODES[op], (number, other), 0, 0.0, 0)
         return number
 
-    def _intern(self, op: int, reads: tuple[int, ...], window: int, value: float, lookback: int) -> int:
+    def intern(self, op: int, reads: tuple[int, ...], window: int, value: float, lookback: int) -> int:
+        """Return the number of an instruction's value; equal instructions are one."""
         instruction = _Instruction(op, reads, window, value)
         known = self._numbers.get(instruction)
         if known is None:
@@ -121,8 +123,13 @@ class Linker:
         return sorted(found)
 
 
-def _read_by(node: Node) -> tuple[Node, ...]:
-    """Return the trees whose values an instruction for this node reads."""
+def read_by(node: Node, made: Mapping[str, Node] | None = None) -> tuple[Node, ...]:
+    """Return the trees whose values an instruction for this node reads.
+
+    Parameters
+    ----------
+    made : trees of a function's `fixed` numbers by name; computed from the node's windows when None.
+    """
     function = FUNCTIONS.get(node.op)
     if function is None:
         return node.args
@@ -130,16 +137,18 @@ def _read_by(node: Node) -> tuple[Node, ...]:
     if not function.body and function.reads is None:
         return tuple(arg for argument, arg in pairs if argument.kind not in FIXED_KINDS)
     names = {argument.name: arg for argument, arg in pairs}
-    if function.fixed:
+    if made is not None:
+        names |= made
+    elif function.fixed:
         numbers = {a.name: _number(arg) for a, arg in pairs if a.kind in FIXED_KINDS}
         names |= {name: constant(rule(numbers)) for name, rule in function.fixed.items()}
     return tuple(_substitute(template, names) for template in _written_out(function.name))
 
 
-def _whole_bars(node: Node, argument: Argument, arg: Node) -> int:
-    bars = _number(arg)
+def whole_bars(node: Node, argument: Argument, bars: float) -> int:
+    """Return a window that was checked."""
     if not (bars.is_integer() and argument.least <= bars <= MAX_WINDOW):
-        seen = f"{node.text[:60]} has a window of {arg.text[:20]} bars"
+        seen = f"{node.text[:60]} has a window of {number_text(bars)} bars"
         raise SpecError(seen, remedy=f"bind {argument.least} to {MAX_WINDOW} whole bars")
     return int(bars)
 
@@ -148,12 +157,11 @@ def _number(arg: Node) -> float:
     return float(arg.value or 0.0) if arg.op == "constant" else math.nan
 
 
-def _share(node: Node, arg: Node) -> float:
-    share = _number(arg)
+def share_of(node: Node, share: float) -> float:
+    """Return a share that was checked."""
     if not 0.0 <= share <= 1.0:
-        raise SpecError(
-            f"{node.text[:60]} has a share of {arg.text[:20]}", remedy="bind a number from 0 to 1"
-        )
+        seen = f"{node.text[:60]} has a share of {number_text(share)}"
+        raise SpecError(seen, remedy="bind a number from 0 to 1")
     return share
 
 
@@ -188,7 +196,7 @@ def program_of(roots: Sequence[Node | None], step_ms: int) -> tuple[Program, int
     """
     linker = Linker(step_ms)
     numbers = [-1 if root is None else linker.number(root) for root in roots]
-    code, values, n_state = _table(linker, linker.needed(numbers), {})
+    code, values, n_state = _table(linker, linker.needed(numbers))
     if n_state > limits.STATE_CELLS:
         raise LimitError(
             f"needs {n_state} cells of memory, more than {limits.STATE_CELLS}", remedy="use shorter windows"
@@ -198,61 +206,17 @@ def program_of(roots: Sequence[Node | None], step_ms: int) -> tuple[Program, int
     return Program(code, values, np.array(numbers, np.int64), n_registers, n_state), warmup
 
 
-def union_of(strategies: Sequence[Sequence[Node | None]], step_ms: int) -> tuple[Union, list[int]]:
-    """Return many strategies on bars of one length as one program, and the warm-up of each in bars."""
-    linker = Linker(step_ms)
-    numbers = [[-1 if root is None else linker.number(root) for root in roots] for roots in strategies]
-    needed = [linker.needed(roots) for roots in numbers]
-    users = np.zeros(N_INPUTS + len(linker.instructions), np.int64)
-    for below in needed:
-        users[below] += 1
-    common = [number for number in range(N_INPUTS, users.shape[0]) if users[number] > 1]
-    registers = {number: N_INPUTS + k for k, number in enumerate(common)}
-    code, values, n_state = _table(linker, common, registers)
-    n_shared = N_INPUTS + len(common)
-    shared = Program(code, values, np.empty(0, np.int64), n_shared, n_state)
-    private = [_private(linker, below, users, registers, n_shared) for below in needed]
-    outputs = [
-        [root if root < N_INPUTS else places[root] for root in roots]
-        for roots, (_, _, _, places) in zip(numbers, private, strict=True)
-    ]
-    union = Union(
-        shared,
-        np.concatenate([part[0] for part in private]),
-        np.concatenate([part[1] for part in private]),
-        _borders([part[0].shape[0] for part in private]),
-        np.array(outputs, np.int64),
-        _borders([part[2] for part in private]),
-        max((part[0].shape[0] for part in private), default=0),
-    )
-    return union, [max((linker.warmup[k] for k in roots if k >= 0), default=0) for roots in numbers]
-
-
-def _private(
-    linker: Linker, below: list[int], users: IntArray, registers: dict[int, int], n_shared: int
-) -> tuple[IntArray, FloatArray, int, dict[int, int]]:
-    own = [number for number in below if users[number] == 1]
-    places = {**registers, **{number: n_shared + k for k, number in enumerate(own)}}
-    return (*_table(linker, own, places), places)
-
-
-def _borders(lengths: Sequence[int]) -> IntArray:
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-
-
-def _table(
-    linker: Linker, numbers: Sequence[int], registers: dict[int, int]
-) -> tuple[IntArray, FloatArray, int]:
-    """Return instruction rows for some values; a value's register is its number unless told."""
+def _table(linker: Linker, numbers: Sequence[int]) -> tuple[IntArray, FloatArray, int]:
+    """Return instruction rows for some values; a value's register is its number."""
     code = np.zeros((len(numbers), engine.N_COLUMNS), np.int64)
     values = np.zeros(len(numbers))
     place = 0
     for row, number in enumerate(numbers):
         instruction = linker.instructions[number - N_INPUTS]
         code[row, engine.OP] = instruction.op
-        code[row, engine.OUT] = registers.get(number, number)
-        for column, read in enumerate(instruction.reads):
-            code[row, engine.A + column] = registers.get(read, read)
+        code[row, engine.OUT] = number
+        for column, read in zip(engine.READS, instruction.reads, strict=False):
+            code[row, column] = read
         code[row, engine.STATE] = place
         code[row, engine.WINDOW] = instruction.window
         values[row] = instruction.value

@@ -14,6 +14,7 @@ import numpy as np
 from research_lab.dsl import compiler, limits
 from research_lab.dsl.families import family_names
 from research_lab.dsl.tree import Node, constant, number_text
+from research_lab.dsl.union_compiler import Template, union_of
 from research_lab.engine import layout
 from research_lab.engine.jit import FloatArray
 from research_lab.engine.slot import Compiled, CompiledUnion
@@ -94,12 +95,12 @@ class Spec:
     @property
     def n_nodes(self) -> int:
         """Operations of all trees, definitions written out: the strategy's complexity."""
-        return sum(root.size for root in self._roots() if root is not None)
+        return sum(root.size for root in self.roots() if root is not None)
 
     @property
     def needs(self) -> frozenset[str]:
         """Names of the inputs that it cannot do without."""
-        return frozenset().union(*(root.needs for root in self._roots() if root is not None))
+        return frozenset().union(*(root.needs for root in self.roots() if root is not None))
 
     def bind(self, values: Mapping[str, float]) -> Spec:
         """Return the strategy with other values of its parameters.
@@ -126,12 +127,13 @@ class Spec:
         combinations = itertools.product(*(self.params[name].values for name in names))
         return [dict(zip(names, combination, strict=True)) for combination in combinations]
 
-    def _roots(self) -> list[Node | None]:
+    def roots(self) -> list[Node | None]:
+        """Return the trees of the signals, in the engine's order, with parameters."""
         return [*(self.conditions.get(name) for name in CONDITIONS), self.stop, self.trail, self.size]
 
     def bound_roots(self) -> list[Node | None]:
         """Return the trees of the signals, in the engine's order, with parameters replaced."""
-        return [None if root is None else root.bind(self.values) for root in self._roots()]
+        return [None if root is None else root.bind(self.values) for root in self.roots()]
 
     @cached_property
     def identity(self) -> str:
@@ -162,7 +164,7 @@ class Spec:
         Neither names nor order of the parameters count, nor their values now.
         """
         trees = [
-            *self._roots(),
+            *self.roots(),
             self.trail_after,
             self.time_stop,
             *(node for take in self.takes for node in take),
@@ -224,6 +226,12 @@ class Spec:
             plan[layout.TAKE_SHARE + k] = self._number(share)
         return plan
 
+    @property
+    def plan_has_params(self) -> bool:
+        """Whether the plan depends on parameters: a take, a time stop or a trail's arming that is one."""
+        nodes = [self.trail_after, self.time_stop, *(node for take in self.takes for node in take)]
+        return any(node.params for node in nodes if node is not None)
+
     def _number(self, node: Node) -> float:
         bound = node.bind(self.values)
         if bound.op != "constant" or bound.value is None:
@@ -245,9 +253,39 @@ def compile_union(specs: Sequence[Spec]) -> CompiledUnion:
     """Return strategies of one timeframe as one program with their plans, for a sweep."""
     if len({spec.step_ms for spec in specs}) != 1:
         raise UsageError("strategies of different timeframes in one sweep", remedy="sweep each timeframe")
-    union, warmups = compiler.union_of([spec.bound_roots() for spec in specs], specs[0].step_ms)
-    plans = np.stack([spec.plan(warmup) for spec, warmup in zip(specs, warmups, strict=True)])
+    union, warmups = union_of(_templates(specs), specs[0].step_ms)
+    plans = _plans(specs)
+    plans[:, layout.WARMUP] = warmups
     return CompiledUnion(union, plans, specs[0].step_ms)
+
+
+def _plans(specs: Sequence[Spec]) -> FloatArray:
+    """Return one plan a strategy, made once for those that share one without parameters."""
+    plans = np.empty((len(specs), layout.PLAN_SIZE))
+    made: dict[tuple[object, ...], FloatArray] = {}
+    for row, spec in enumerate(specs):
+        key = (id(spec.takes), id(spec.time_stop), id(spec.trail_after), id(spec.regimes), spec.size_kind,
+               spec.breakeven, spec.regime_exit)  # fmt: skip
+        if key not in made or spec.plan_has_params:
+            made[key] = spec.plan(0)
+        plans[row] = made[key]
+    return plans
+
+
+def _templates(specs: Sequence[Spec]) -> list[Template]:
+    """Return strategies by their trees: those bound from one file hold the same trees."""
+    members: dict[tuple[int, ...], list[int]] = {}
+    for place, spec in enumerate(specs):
+        members.setdefault(tuple(map(id, spec.roots())), []).append(place)
+    found = []
+    for places in members.values():
+        first = specs[places[0]]
+        names = tuple(first.params)
+        values = [[specs[place].params[name].default for name in names] for place in places]
+        found.append(
+            Template(tuple(first.roots()), names, np.array(values).reshape(len(places), -1), np.array(places))
+        )
+    return found
 
 
 def warmup_bars(spec: Spec) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from typing import Any
 
 from research_lab.dsl.dimensions import LITERAL, ZERO, Dimension
 
@@ -159,16 +160,16 @@ def folded(node: Node) -> Node:
     """
     if node.op in CHAINS and len(node.args) == 1:
         return node.args[0]
-    if node.op not in _ARITHMETIC or any(arg.op != "constant" for arg in node.args):
+    if node.op not in ARITHMETIC or any(arg.op != "constant" for arg in node.args):
         return node
     numbers = [float(arg.value) for arg in node.args if arg.value is not None]
     if node.op == "divide" and numbers[1] == 0.0:
         return node
-    result = _ARITHMETIC[node.op](*numbers)
+    result = ARITHMETIC[node.op](*numbers)
     return constant(result) if math.isfinite(result) else node
 
 
-_ARITHMETIC: dict[str, Callable[..., float]] = {
+ARITHMETIC: dict[str, Callable[..., Any]] = {
     "add": lambda a, b: a + b,
     "subtract": lambda a, b: a - b,
     "multiply": lambda a, b: a * b,

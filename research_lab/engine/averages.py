@@ -2,16 +2,15 @@
 
 A value that is not finite gives NaN for its bar and enters neither window nor recursion: a window
 is the last n values that were known. A result that is not finite is NaN too. Rolling sums are
-compensated (Neumaier, 1974, "Rundungsfehleranalyse einiger Verfahren zur Summation endlicher
-Summen") and begun anew from the ring each time the ring wraps, which depends on the bars seen only,
-so any cut into blocks gives the same bits.
+compensated, what rounding loses being summed beside them, and begun anew each time the ring of the window
+wraps, which depends on the bars seen only, so any cut into blocks gives the same bits.
 """
 
 from __future__ import annotations
 
 import math
 
-from research_lab.engine.jit import FloatArray, kernel
+from research_lab.engine.jit import FloatArray, inlined_kernel, kernel
 from research_lab.engine.pointwise import known
 
 NAN = math.nan
@@ -59,45 +58,55 @@ def _recursive_average(state: FloatArray, x: FloatArray, out: FloatArray, weight
 def rolling_sum(state: FloatArray, x: FloatArray, out: FloatArray, n: int, divisor: float) -> None:
     """Sum of the last n known values, divided by `divisor`: 1 for `sum`, n for `sma`.
 
+    Beside the sum runs a second one, of the values since the ring last wrapped; at the next wrap it holds
+    the whole window and takes the first one's place.
+
     Parameters
     ----------
-    state : 4 + n cells: values seen, place in the ring, sum, compensation; then the ring.
+    state : 6 + n cells: values seen, place in the ring, sum, what rounding lost, and both of the second
+        sum; then the ring.
     x, out : one block. Unit kept. NaN until n values were seen.
     """
     seen = state[0]
     place = int(state[1])
-    total = state[2]
-    lost = state[3]
+    total, lost = state[2], state[3]
+    fresh, fresh_lost = state[4], state[5]
+    ring = state[6 : 6 + n]
     for t in range(x.shape[0]):
         value = x[t]
         if not math.isfinite(value):
             out[t] = NAN
             continue
-        if seen >= n:
-            gone = -state[4 + place]
-            new = total + gone
-            lost += (total - new) + gone if abs(total) >= abs(gone) else (gone - new) + total
-            total = new
-        new = total + value
-        lost += (total - new) + value if abs(total) >= abs(value) else (value - new) + total
+        gone = ring[place] if seen >= n else 0.0
+        step = value - gone
+        new = total + step
+        lost += _rounding(value, -gone, step) + _rounding(total, step, new)
         total = new
-        state[4 + place] = value
+        new = fresh + value
+        fresh_lost += _rounding(fresh, value, new)
+        fresh = new
+        ring[place] = value
         seen += 1.0
         place += 1
         if place == n:
             place = 0
-            total = 0.0
-            lost = 0.0
-            for k in range(n):
-                term = state[4 + k]
-                new = total + term
-                lost += (total - new) + term if abs(total) >= abs(term) else (term - new) + total
-                total = new
+            total, lost = fresh, fresh_lost
+            fresh, fresh_lost = 0.0, 0.0
         out[t] = known((total + lost) / divisor) if seen >= n else NAN
     state[0] = seen
     state[1] = place
-    state[2] = total
-    state[3] = lost
+    state[2], state[3] = total, lost
+    state[4], state[5] = fresh, fresh_lost
+
+
+@inlined_kernel
+def _rounding(a: float, b: float, total: float) -> float:
+    """Return what the sum of two numbers lost by rounding, exactly.
+
+    Source: Donald Knuth (1969), The Art of Computer Programming, volume 2, section 4.2.2.
+    """
+    b_kept = total - a
+    return (a - (total - b_kept)) + (b - b_kept)
 
 
 @kernel

@@ -15,7 +15,7 @@ import math
 
 from research_lab.engine import reasons
 from research_lab.engine.decision import decide
-from research_lab.engine.jit import FloatArray, IntArray, kernel
+from research_lab.engine.jit import FloatArray, IntArray, inlined_kernel, kernel
 from research_lab.engine.layout import (
     BARS_IN_POSITION,
     BEST,
@@ -125,7 +125,7 @@ def step(
         t += 1
 
 
-@kernel
+@inlined_kernel
 def _step_bar(
     book: FloatArray,
     plan: FloatArray,
@@ -160,7 +160,7 @@ def _step_bar(
     return n_fills, s, decision
 
 
-@kernel
+@inlined_kernel
 def at_close(
     book: FloatArray,
     plan: FloatArray,
@@ -200,7 +200,7 @@ def at_close(
     return n_fills, s, decision
 
 
-@kernel
+@inlined_kernel
 def at_open(
     book: FloatArray,
     plan: FloatArray,
@@ -228,7 +228,7 @@ def at_open(
     return n_fills
 
 
-@kernel
+@inlined_kernel
 def _enter(
     book: FloatArray, terms: FloatArray, price: float, bar: int, fills: FloatArray, n_fills: int
 ) -> int:
@@ -254,7 +254,7 @@ def _enter(
     return fill(book, terms, side * quantity, market, terms[FEE], reasons.ENTRY, bar, fills, n_fills)
 
 
-@kernel
+@inlined_kernel
 def inside(
     book: FloatArray,
     plan: FloatArray,

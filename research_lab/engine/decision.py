@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from research_lab.engine import reasons
-from research_lab.engine.jit import FloatArray, IntArray, inlined_kernel, kernel
+from research_lab.engine.jit import FloatArray, IntArray, inlined_kernel
 from research_lab.engine.layout import (
     ENTER_LONG,
     ENTER_SHORT,
@@ -38,7 +38,7 @@ from research_lab.engine.layout import (
 from research_lab.engine.settlement import whole_lots
 
 
-@kernel
+@inlined_kernel
 def decide(
     book: FloatArray,
     terms: FloatArray,
@@ -83,7 +83,7 @@ def decide(
     return _order(book, terms, plan, registers, outputs, s, side, close)
 
 
-@kernel
+@inlined_kernel
 def _decide_exit(
     book: FloatArray,
     plan: FloatArray,
@@ -104,7 +104,7 @@ def _decide_exit(
         book[PENDING_EXIT] = reasons.REGIME_EXIT
 
 
-@kernel
+@inlined_kernel
 def _order(
     book: FloatArray,
     terms: FloatArray,

@@ -67,10 +67,13 @@ def accumulate(accumulators: FloatArray, equity: FloatArray) -> None:
         # the first bar's return is against the last bar of the block before
         end = t + 1 if t == 0 else min(t + LANES - lane, n)
         worth = equity[t:end]
-        last = accumulators[LAST]
-        if _is_constant(worth, last):
-            _stay(accumulators, worth.shape[0])
-        else:
+        last, peak, trough = accumulators[LAST], accumulators[PEAK], accumulators[TROUGH]
+        n_moved = 0
+        n_records = 0
+        for k in range(worth.shape[0]):
+            n_moved += 1 if worth[k] != last else 0
+            n_records += 1 if (worth[k] >= peak) | (worth[k] < trough) else 0
+        if n_moved > 0:
             if t == 0:
                 _add_return(accumulators, lane, worth[0], last)
             else:
@@ -81,26 +84,14 @@ def accumulate(accumulators: FloatArray, equity: FloatArray) -> None:
                     worth,
                     equity[t - 1 : end - 1],
                 )
-            _add_records(accumulators, worth)
             accumulators[LAST] = worth[worth.shape[0] - 1]
+        if n_records == 0:
+            accumulators[UNDER_WATER] += worth.shape[0]
+            accumulators[LONGEST] = max(accumulators[LONGEST], accumulators[UNDER_WATER])
+        elif n_moved > 0 or last < peak:
+            _add_records(accumulators, worth)
         accumulators[N] += worth.shape[0]
         t = end
-
-
-@inlined_kernel
-def _is_constant(worth: FloatArray, value: float) -> bool:
-    n_moved = 0
-    for k in range(worth.shape[0]):
-        n_moved += 1 if worth[k] != value else 0
-    return n_moved == 0
-
-
-@inlined_kernel
-def _stay(accumulators: FloatArray, n: int) -> None:
-    """Add bars on which the equity did not move: at the peak nothing happens, below it time goes by."""
-    if accumulators[LAST] < accumulators[PEAK]:
-        accumulators[UNDER_WATER] += n
-        accumulators[LONGEST] = max(accumulators[LONGEST], accumulators[UNDER_WATER])
 
 
 @inlined_kernel
@@ -126,33 +117,26 @@ def _add_returns(
 
 @inlined_kernel
 def _add_records(accumulators: FloatArray, worth: FloatArray) -> None:
-    """Add to peaks and troughs; a stretch with neither is only counted."""
+    """Add bars with a new peak, or a new low since the peak."""
     peak, trough = accumulators[PEAK], accumulators[TROUGH]
-    n_records = 0
+    under, longest, deepest = accumulators[UNDER_WATER], accumulators[LONGEST], accumulators[DEEPEST]
     for k in range(worth.shape[0]):
-        n_records += 1 if (worth[k] >= peak) | (worth[k] < trough) else 0
-    under = accumulators[UNDER_WATER]
-    longest = accumulators[LONGEST]
-    if n_records == 0:
-        under += worth.shape[0]
+        value = worth[k]
+        if value >= peak:
+            peak = value
+            trough = value
+            under = 0.0
+            continue
+        under += 1.0
         longest = max(longest, under)
-    else:
-        for k in range(worth.shape[0]):
-            value = worth[k]
-            if value >= peak:
-                peak = value
-                trough = value
-                under = 0.0
-                continue
-            under += 1.0
-            longest = max(longest, under)
-            if value < trough:
-                trough = value
-                accumulators[DEEPEST] = max(accumulators[DEEPEST], 1.0 - trough / peak)
+        if value < trough:
+            trough = value
+            deepest = max(deepest, 1.0 - trough / peak)
     accumulators[PEAK] = peak
     accumulators[TROUGH] = trough
     accumulators[UNDER_WATER] = under
     accumulators[LONGEST] = longest
+    accumulators[DEEPEST] = deepest
 
 
 @kernel

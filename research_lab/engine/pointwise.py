@@ -80,6 +80,27 @@ def crosses_above(state: FloatArray, a: FloatArray, b: FloatArray, out: FloatArr
 
 
 @kernel
+def crosses(state: FloatArray, a: FloatArray, b: FloatArray, above: FloatArray, below: FloatArray) -> None:
+    """Both of `crosses_above(a, b)` and `crosses_above(b, a)`, from one look at the values. State as there."""
+    before_a = state[1] if state[0] > 0.0 else NAN
+    before_b = state[2] if state[0] > 0.0 else NAN
+    for t in range(a.shape[0]):
+        now_a = a[t]
+        now_b = b[t]
+        if math.isnan(now_a) or math.isnan(now_b) or math.isnan(before_a) or math.isnan(before_b):
+            above[t] = NAN
+            below[t] = NAN
+        else:
+            above[t] = 1.0 if now_a > now_b and before_a <= before_b else 0.0
+            below[t] = 1.0 if now_b > now_a and before_b <= before_a else 0.0
+        before_a = now_a
+        before_b = now_b
+    state[0] += a.shape[0]
+    state[1] = before_a
+    state[2] = before_b
+
+
+@kernel
 def bars_since(state: FloatArray, condition: FloatArray, out: FloatArray) -> None:
     """Bars since the condition was last definitely true: 0 now, NaN before the first time.
 

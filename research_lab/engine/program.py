@@ -29,6 +29,7 @@ STATE: Final = 5
 WINDOW: Final = 6
 D: Final = 7
 N_COLUMNS: Final = 8
+READS: Final = (A, B, C, D)
 
 # Opcodes are stored on disk: numbers are append-only.
 CONSTANT: Final = 0
@@ -62,6 +63,7 @@ CROSSES_ABOVE: Final = 27
 BARS_SINCE: Final = 28
 TRUE_RANGE: Final = 29
 DIRECTIONAL_MOVE: Final = 30
+CROSSES: Final = 64  # two crossings at once: writes the register in column D as well
 
 NAN = math.nan
 
@@ -95,12 +97,12 @@ def state_size(op: int, window: int) -> int:
     """Return the cells of state that one instruction needs; the layout stands with its kernel."""
     if op in (EMA, RMA, BARS_SINCE, TRUE_RANGE):
         return 2
-    if op in (CROSSES_ABOVE, DIRECTIONAL_MOVE):
+    if op in (CROSSES_ABOVE, CROSSES, DIRECTIONAL_MOVE):
         return 3
     if op == PREV:
         return 2 + window
     if op == ROLLING_SUM:
-        return 4 + window
+        return 6 + window
     if op in (STD, SLOPE):
         return 7 + window
     if op == HIGHEST:
@@ -207,6 +209,8 @@ def advance(code: IntArray, values: FloatArray, state: FloatArray, registers: Fl
             extremes.quantile(memory, a, out, window, value)
         elif op == CROSSES_ABOVE:
             pointwise.crosses_above(memory, a, b, out)
+        elif op == CROSSES:
+            pointwise.crosses(memory, a, b, out, registers[code[k, D], :n])
         elif op == BARS_SINCE:
             pointwise.bars_since(memory, a, out)
         elif op == TRUE_RANGE:

@@ -44,11 +44,11 @@ from research_lab.engine.layout import (
 )
 from research_lab.engine.settlement import money, to_tick
 
-CHUNK: Final = 64  # bars looked at together
+CHUNK: Final = 16  # bars looked at together
 WIDEST: Final = 1024
 
 
-@kernel
+@inlined_kernel
 def quiet_until(
     book: FloatArray,
     plan: FloatArray,
@@ -102,6 +102,11 @@ def quiet_until(
 @inlined_kernel
 def _first_at(emitted_at: IntArray, s: int, m: int, t: int) -> int:
     """Return the first strategy bar from `s` on that completes at base bar `t` or later; m for none."""
+    if s < m:
+        # where bars complete one by one, it is as far as the base bar
+        near = s + t - emitted_at[s]
+        if s < near < m and emitted_at[near] >= t and emitted_at[near - 1] < t:
+            return near
     low, high = s, m
     while low < high:
         middle = (low + high) // 2
@@ -112,7 +117,7 @@ def _first_at(emitted_at: IntArray, s: int, m: int, t: int) -> int:
     return low
 
 
-@kernel
+@inlined_kernel
 def mark(
     book: FloatArray,
     plan: FloatArray,
@@ -168,18 +173,9 @@ def _next_true(registers: FloatArray, register: int, s: int, m: int) -> int:
     if register < 0:
         return m
     signal = registers[register, s:m]
-    n = signal.shape[0]
-    k = 0
-    while k < n:
-        chunk = signal[k : min(k + CHUNK, n)]
-        n_true = 0
-        for j in range(chunk.shape[0]):
-            n_true += 1 if chunk[j] == 1.0 else 0
-        if n_true > 0:
-            for j in range(chunk.shape[0]):
-                if chunk[j] == 1.0:
-                    return s + k + j
-        k += CHUNK
+    for k in range(signal.shape[0]):
+        if signal[k] == 1.0:
+            return s + k
     return m
 
 

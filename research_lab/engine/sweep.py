@@ -116,6 +116,12 @@ def _advance_chunk(
             days[k, day_ends[1, j]] = worth[day_ends[0, j]]
 
 
+@kernel
+def _summarise(accumulators: FloatArray, books: FloatArray, base_ms: int, out: FloatArray) -> None:
+    for k in range(books.shape[0]):
+        metrics.summarise(accumulators[k], books[k], base_ms, out[k])
+
+
 def sweep(
     chunks: Sequence[CompiledUnion],
     tape: Tape,
@@ -219,9 +225,8 @@ class _Run:
                 days,
             )
             self._tell((last - first) * len(plans))
-        for row in range(len(plans)):
-            out = self.metrics[self.rows[k] + row]
-            metrics.summarise(memory.accumulators[row], memory.books[row], tape.step_ms, out)
+        out = self.metrics[self.rows[k] : self.rows[k + 1]]
+        _summarise(memory.accumulators, memory.books, tape.step_ms, out)
 
     def _tell(self, n_bars: int) -> None:
         if self.progress is None:
@@ -244,11 +249,11 @@ class _Memory:
         self.clock = np.zeros(resampling.SIZE)
         self.shared_state = np.zeros(union.shared.n_state)
         self.state = np.zeros(int(union.state_at[-1]))
-        self.books = np.zeros((n_strategies, layout.BOOK_SIZE))
-        self.accumulators = np.zeros((n_strategies, metrics.SIZE))
-        for book, accumulators in zip(self.books, self.accumulators, strict=True):
-            layout.open_book(book, 1.0)
-            metrics.begin(accumulators, 1.0)
+        book, accumulators = np.empty(layout.BOOK_SIZE), np.empty(metrics.SIZE)
+        layout.open_book(book, 1.0)
+        metrics.begin(accumulators, 1.0)
+        self.books = np.tile(book, (n_strategies, 1))
+        self.accumulators = np.tile(accumulators, (n_strategies, 1))
 
 
 def _returns(days: FloatArray) -> FloatArray:
