@@ -147,6 +147,29 @@ def _fit(form: type[Form], document: Document, where: str) -> Form:
     raise SpecError(f"{field}: {message}", where, line, column, remedy)
 
 
+def checked_param(name: str, form: ParamForm) -> Param:
+    """Return the parameter that a form describes.
+
+    Raises
+    ------
+    SpecError : for a name that is taken or a range that does not hold; it names no place.
+    """
+    low, high = (float(value) for value in form.range)
+    if name in _RESERVED:
+        raise SpecError(f"{name} is taken", remedy="choose another name")
+    if not low <= high:
+        raise SpecError(f"range [{low:g}, {high:g}] is upside down", remedy="write the lower end first")
+    if not form.step > 0 or (high - low) / form.step > limits.PARAM_VALUES:
+        raise SpecError(
+            f"step {form.step:g} does not fit the range",
+            remedy=f"write a step above zero, for {limits.PARAM_VALUES} values at most",
+        )
+    if not low <= form.default <= high:
+        what = f"default {form.default:g} lies outside {low:g} to {high:g}"
+        raise SpecError(what, remedy="move one of them")
+    return Param(low, high, float(form.step), float(form.default))
+
+
 class _Reader:
     """What strategy and regimes files share: definitions, expressions, and errors with their place."""
 
@@ -222,21 +245,10 @@ class _SpecReader(_Reader):
         return spec
 
     def _param(self, name: str, form: ParamForm) -> Param:
-        place: Place = ("params", name)
-        low, high = (float(value) for value in form.range)
-        if name in _RESERVED:
-            self.fail(place, f"{name} is taken", "choose another name")
-        if not low <= high:
-            self.fail(place, f"range [{low:g}, {high:g}] is upside down", "write the lower end first")
-        if not form.step > 0 or (high - low) / form.step > limits.PARAM_VALUES:
-            self.fail(
-                place,
-                f"step {form.step:g} does not fit the range",
-                f"write a step above zero, for {limits.PARAM_VALUES} values at most",
-            )
-        if not low <= form.default <= high:
-            self.fail(place, f"default {form.default:g} lies outside {low:g} to {high:g}", "move one of them")
-        return Param(low, high, float(form.step), float(form.default))
+        try:
+            return checked_param(name, form)
+        except SpecError as fault:
+            self.fail(("params", name), fault.what, fault.remedy)
 
     def _conditions(self) -> dict[str, Node]:
         given = {name: getattr(self.form, name) for name in CONDITIONS}
