@@ -148,6 +148,19 @@ def diff(first: FileArgument, second: FileArgument) -> None:
         raise typer.Exit(NOT_AS_ASKED)
 
 
+@app.command()
+def schema() -> None:
+    """Print the form of a strategy file as JSON Schema.
+
+    Editors that know it complete fields and underline mistakes; docs/spec.schema.json is the same.
+
+    Example: pipeline strategy schema > spec.schema.json
+    """
+    from research_lab.dsl.json_schema import schema_text
+
+    typer.echo(schema_text(), nl=False)
+
+
 def _each(files: list[Path], act: Callable[[Path], None]) -> None:
     """Act on every file; the faults are told one by one, and end the command when all have had their turn."""
     wrong = 0

@@ -30,7 +30,7 @@ from research_lab.timeframe import timeframe_ms, timeframe_name
 _MAX_COMBINATIONS = 10_000_000
 _VOLATILITY_WINDOW = 64
 _YEAR_MS = 365 * 86_400_000
-_RESERVED = frozenset({"and", "or", "not", "if", "else", "in", "is", "lambda", "r", *INPUTS, *FUNCTIONS})
+RESERVED = frozenset({"and", "or", "not", "if", "else", "in", "is", "lambda", "r", *INPUTS, *FUNCTIONS})
 
 Form = TypeVar("Form", bound=BaseModel)
 
@@ -155,7 +155,7 @@ def checked_param(name: str, form: ParamForm) -> Param:
     SpecError : for a name that is taken or a range that does not hold; it names no place.
     """
     low, high = (float(value) for value in form.range)
-    if name in _RESERVED:
+    if name in RESERVED:
         raise SpecError(f"{name} is taken", remedy="choose another name")
     if not low <= high:
         raise SpecError(f"range [{low:g}, {high:g}] is upside down", remedy="write the lower end first")
@@ -193,7 +193,7 @@ class _Reader:
 
     def define(self, texts: Mapping[str, str | int | float]) -> None:
         for name, text in texts.items():
-            if name in self.params or name in _RESERVED:
+            if name in self.params or name in RESERVED:
                 self.fail(("define", name), f"{name} is taken", "choose another name")
             self.definitions[name] = self.tree(("define", name), text)
 
