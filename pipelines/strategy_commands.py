@@ -161,6 +161,19 @@ def schema() -> None:
     typer.echo(schema_text(), nl=False)
 
 
+@app.command()
+def reference() -> None:
+    """Print the language page: every field, function and limit.
+
+    docs/language.md is the same.
+
+    Example: pipeline strategy reference > language.md
+    """
+    from research_lab.dsl.reference import language_page
+
+    typer.echo(language_page(), nl=False)
+
+
 def _each(files: list[Path], act: Callable[[Path], None]) -> None:
     """Act on every file; the faults are told one by one, and end the command when all have had their turn."""
     wrong = 0

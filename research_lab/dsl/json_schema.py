@@ -11,7 +11,7 @@ from typing import Any
 
 from research_lab.dsl import limits
 from research_lab.dsl.spec import REGIMES
-from research_lab.dsl.spec_reader import RESERVED
+from research_lab.dsl.spec_reader import RESERVED, VOLATILITY_WINDOW
 from research_lab.dsl.spec_text import SpecForm
 from research_lab.timeframe import TIMEFRAME_PATTERN
 
@@ -57,7 +57,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "risk": "Share of equity that is lost at the stop.",
         "fraction": "Share of equity that the position is worth.",
         "target_vol": "Volatility a year that the position should have, as a share of equity.",
-        "window": "Bars over which target_vol measures volatility.",
+        "window": f"Bars over which target_vol measures volatility; {VOLATILITY_WINDOW} when left out.",
     },
 }
 _TEXTS = ("enter_long", "exit_long", "enter_short", "exit_short", "stop")
@@ -145,7 +145,7 @@ def _simplified(field: Schema) -> None:
 def _bounded(field: Schema) -> None:
     """Refuse blank expressions and numbers beyond the language's."""
     choices = _choices(field)
-    if not any("maxLength" in choice for choice in choices[:1]) or len(choices) == 1:
+    if not any(choice.get("maxLength") == limits.EXPRESSION_CHARACTERS for choice in choices):
         return
     for choice in choices:
         if choice["type"] == "string":

@@ -28,7 +28,7 @@ from research_lab.strict_yaml import Document, Place, load_text
 from research_lab.timeframe import timeframe_ms, timeframe_name
 
 _MAX_COMBINATIONS = 10_000_000
-_VOLATILITY_WINDOW = 64
+VOLATILITY_WINDOW = 64
 _YEAR_MS = 365 * 86_400_000
 RESERVED = frozenset({"and", "or", "not", "if", "else", "in", "is", "lambda", "r", *INPUTS, *FUNCTIONS})
 
@@ -340,7 +340,7 @@ class _SpecReader(_Reader):
         size = self.expression(("size", kind), getattr(form, kind), RATIO)
         if kind != "target_vol":
             return (layout.RISK if kind == "risk" else layout.FRACTION), size
-        window = _VOLATILITY_WINDOW if form.window is None else form.window
+        window = VOLATILITY_WINDOW if form.window is None else form.window
         bars_a_year = _YEAR_MS / timeframe_ms(self.form.timeframe)
         volatility = f"std(log(close / prev(close)), {window}) * {math.sqrt(bars_a_year)!r}"
         return layout.FRACTION, self.tree(("size",), f"({size.text}) / ({volatility})")

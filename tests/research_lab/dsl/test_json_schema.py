@@ -10,7 +10,6 @@ from typing import Any
 import jsonschema
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 import research_lab.strategies
@@ -147,7 +146,7 @@ def test_what_the_reader_takes_fits(text: str) -> None:
         (("stop",), None), (("take", 0, "at"), "1"), (("take", 0, "at"), "R"), (("take", 0, "at"), 1),
         (("take", 0, "close"), 0), (("take", 0, "close"), 1.5), (("take",), []), (("take",), [{"at": "1R"}]),
         (("take",), [{"at": "1R", "close": 0.1}] * 5), (("trail", "after"), "1"), (("trail", "distance"), 5),
-        (("trail",), {}), (("breakeven",), "yes"), (("time_stop",), 0), (("time_stop",), 2.5),
+        (("trail",), {}), (("trail", "distance"), ""), (("breakeven",), "yes"), (("time_stop",), 0), (("time_stop",), 2.5),
         (("size",), {}), (("size", "fraction"), 0.5), (("size",), {"risk": 0.1, "window": 5}),
         (("size", "risk"), 1e301), (("size",), 0.01), (("regimes",), ["up"]), (("regimes",), ["panic", "panic"]),
         (("regimes",), []), (("regime_exit",), 1), (("sise",), {"risk": 1}), (("side",), "long"),
@@ -171,35 +170,30 @@ def test_a_strategy_that_never_exits_does_not_fit() -> None:
     assert reader_takes(data)
 
 
-@settings(max_examples=400, deadline=None)
-@given(st.data())
+@pytest.mark.parametrize("place", places(data_of(FULL)), ids=lambda place: ".".join(map(str, place)))
 def test_any_change_that_the_form_refuses_does_not_fit_and_what_the_reader_takes_does(
-    drawn: st.DataObject,
+    place: tuple[str | int, ...],
 ) -> None:
-    data = data_of(FULL)
-    place = drawn.draw(st.sampled_from(places(data)))
-    values = st.sampled_from(
-        [
-            None,
-            True,
-            0,
-            1,
-            -3,
-            0.5,
-            "",
-            "close > open",
-            "2 * atr(5)",
-            "1R",
-            "n",
-            [],
-            ["1R"],
-            {},
-            {"risk": 0.1},
-        ]
+    full = data_of(FULL)
+    values = (
+        None,
+        True,
+        0,
+        1,
+        -3,
+        0.5,
+        "",
+        " ",
+        "close > open",
+        "2 * atr(5)",
+        "1R",
+        "n",
+        [],
+        ["1R"],
+        {},
+        {"risk": 0.1},
     )
-    data = changed(data, place, drawn.draw(values), drop=drawn.draw(st.booleans()))
-    fits = VALIDATOR.is_valid(data)
-    if not form_takes(data):
-        assert not fits
-    if reader_takes(data):
-        assert fits
+    for data in [changed(full, place, None, drop=True), *(changed(full, place, value) for value in values)]:
+        fits = VALIDATOR.is_valid(data)
+        assert form_takes(data) or not fits, data
+        assert fits or not reader_takes(data), data
