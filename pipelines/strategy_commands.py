@@ -75,11 +75,10 @@ def explain(file: FileArgument) -> None:
 
     Example: pipeline strategy explain ema_atr
     """
-    from pipelines.strategy_files import found
+    from pipelines.strategy_files import strategy_in
     from research_lab.dsl.explanation import explanation
-    from research_lab.dsl.spec_reader import load_spec
 
-    typer.echo(explanation(load_spec(found(file))))
+    typer.echo(explanation(strategy_in(file)))
 
 
 @app.command()
@@ -133,11 +132,10 @@ def diff(first: FileArgument, second: FileArgument) -> None:
 
     Example: pipeline strategy diff my_trend.yaml ema_atr
     """
-    from pipelines.strategy_files import found
+    from pipelines.strategy_files import strategy_in
     from research_lab.dsl.comparison import differences, is_same, relation
-    from research_lab.dsl.spec_reader import load_spec
 
-    one, other = load_spec(found(first)), load_spec(found(second))
+    one, other = strategy_in(first), strategy_in(second)
     typer.echo(f"{one.name} {one.hash[:12]} and {other.name} {other.hash[:12]}: {relation(one, other)}")
     for name, before, after in differences(one, other):
         typer.echo(f"\n{name}")

@@ -50,6 +50,8 @@ def begin(name: str, starter: str, folder: Path) -> Path:
             file.write(text.replace("name: starter", f"name: {name}", 1))
     except FileExistsError:
         raise UsageError("the file exists, and is left alone", str(path), "choose another name") from None
+    except OSError as fault:
+        raise UsageError(f"cannot be written: {fault.strerror}", str(path), "name another --folder") from None
     return path
 
 
@@ -72,6 +74,17 @@ def found(wanted: Path) -> Path:
     raise UsageError(
         "there is no such file", str(wanted), f"name a file, or a strategy of the library: {known}"
     )
+
+
+def strategy_in(wanted: Path) -> Spec:
+    """Read the strategy that is meant; see `found`."""
+    return load_spec(_no_regimes(found(wanted)))
+
+
+def _no_regimes(path: Path) -> Path:
+    if path.name == REGIMES:
+        raise UsageError("this file holds regimes, no strategy", str(path), "check is what there is for it")
+    return path
 
 
 def check_line(path: Path) -> str:
@@ -110,7 +123,7 @@ class Form:
 
 def form_of(path: Path) -> Form:
     """Read a strategy file and put it into canonical form."""
-    raw = read_bytes(path)
+    raw = read_bytes(_no_regimes(path))
     spec = parse_spec(raw, str(path))
     canonical, text = spec.canonical(), raw.decode("utf-8")
     n = n_comments(text)

@@ -19,7 +19,7 @@ from typing import ClassVar, NoReturn
 from research_lab.dsl.dimensions import Dimension
 from research_lab.dsl.expressions import Scope, parse_expression
 from research_lab.dsl.fixed import FixedNumbers
-from research_lab.dsl.registry import FUNCTIONS, Function
+from research_lab.dsl.registry import FUNCTIONS, INPUTS, Function
 from research_lab.dsl.spec import Param
 from research_lab.dsl.tree import OPERATORS, Node, number_text
 from research_lab.errors import DimensionError, SpecError
@@ -213,8 +213,13 @@ def finite(value: object) -> float:
         with suppress(OverflowError):
             if math.isfinite(number := float(value)):
                 return number
-    shown = f"{_short(repr(value))} is neither an expression nor a finite number"
-    raise SpecError(shown, "expression", remedy="write 2, 0.5, or what inputs and functions make")
+    shown, remedy = _short(repr(value)), "write 2, 0.5, or what inputs and functions make"
+    name = getattr(value, "__name__", "")
+    if callable(value) and name in FUNCTIONS:
+        shown, remedy = f"{name} without brackets", f"write {FUNCTIONS[name].signature}"
+    elif callable(value) and name in INPUTS:
+        shown, remedy = f"Python's own {name}", f"import {name} from research_lab.dsl.builder"
+    raise SpecError(f"{shown} is neither an expression nor a finite number", "expression", remedy=remedy)
 
 
 def called(name: str, *args: object) -> Expression:
@@ -232,6 +237,7 @@ def function_of(name: str) -> Callable[..., Expression]:
         return called(name, *(_by_place(function, args, named) if named else args))
 
     call.__name__ = call.__qualname__ = name
+    call.__module__ = "research_lab.dsl.builder"
     call.__doc__ = f"{function.signature}: {function.meaning}."
     parameters = [
         inspect.Parameter(
@@ -286,4 +292,4 @@ def _short(text: str) -> str:
 def near(name: str, known: Mapping[str, object]) -> str:
     """Return what a name that is not known may have meant, to end a message; nothing when unclear."""
     close = difflib.get_close_matches(name, list(known), n=3)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
+    return f"; did you mean {' or '.join(close)}?" if close else "; docs/language.md has them all"

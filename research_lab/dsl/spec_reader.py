@@ -32,6 +32,13 @@ VOLATILITY_WINDOW = 64
 _YEAR_MS = 365 * 86_400_000
 RESERVED = frozenset({"and", "or", "not", "if", "else", "in", "is", "lambda", "r", *INPUTS, *FUNCTIONS})
 
+_REMEDIES = {
+    "bool_type": "write true or false",
+    "list_type": "write a list: [...]",
+    "model_type": "write its fields: {field: value}",
+    "string_pattern_mismatch": "write a small letter, then small letters, digits and _, 48 at most",
+}
+
 Form = TypeVar("Form", bound=BaseModel)
 
 
@@ -138,8 +145,7 @@ def _fit(form: type[Form], document: Document, where: str) -> Form:
     place = tuple(part for part in place if not str(part).startswith("constrained-"))
     line, column = document.mark(place)
     field = ".".join(str(part)[:40] for part in place)
-    message = str(first["msg"])
-    remedy = ""
+    message, remedy = str(first["msg"]), _REMEDIES.get(first["type"], "")
     if first["type"] == "extra_forbidden":
         message, remedy = "this field is not known", f"known: {', '.join(form.model_fields)}"
     if first["type"] == "missing":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -126,6 +127,13 @@ class TestNew:
         )
         assert "nope: there is no such folder; make it" in desk.do("new", "a", "-f", "nope").message
 
+    @pytest.mark.skipif(
+        os.name != "posix" or not Path("/proc/self").exists(), reason="wants a folder of the kernel"
+    )
+    def test_a_folder_that_takes_no_files_is_told(self, desk: Desk) -> None:
+        answer = desk.do("new", "mine", "-f", "/proc")
+        assert (answer.code, "mine.yaml: cannot be written: " in answer.message) == (2, True)
+
 
 class TestCheck:
     def test_the_library_is_right_by_name_and_by_path(self, desk: Desk) -> None:
@@ -151,6 +159,9 @@ class TestCheck:
             ("just words", "s.yaml:1:1: no fields found"),
             (b"\x89PNG\r\n\x1a\n\x00\x00", "s.yaml: byte 0 is not UTF-8; save it as UTF-8 text"),
             (b"PK\x03\x04\x00\x00", "s.yaml: no YAML text"),
+            (PLAIN + "---\nspec: 1\n", "s.yaml:14:1: expected a single document in the stream, but found another document"),
+            (PLAIN.replace("  n:", "\tn:"), "s.yaml:7:1: found character '\\t' that cannot start any token; indent with"),
+            (PLAIN + "regimes: [panic", "s.yaml:14:16: expected ',' or ']', but got '<stream end>'; close the bracket"),
             (b"#" * 20_000, "s.yaml: larger than 16384 bytes; a strategy is a page, not a book"),
         ],
     )  # fmt: skip
@@ -294,6 +305,13 @@ class TestDiff:
         answer = desk.do("diff", "s.yaml", "o.yaml")
         assert "\n\ntime_stop\n  + 9\n" in answer.out
         assert "\n\ntake.1.at\n  + 1 R\n" in answer.out
+
+    def test_regimes_are_no_strategy(self, desk: Desk) -> None:
+        shutil.copy(LIBRARY / "regimes.yaml", desk.root)
+        for command in (["explain"], ["diff", "ema_atr"], ["fmt"]):
+            message = desk.do(*command, "regimes.yaml").message
+            assert message.startswith("pipeline: regimes.yaml: this file holds regimes, no strategy")
+        assert desk.do("check", "regimes.yaml").out.startswith("regimes.yaml: ok, 5 regimes ")
 
     def test_a_broken_file_is_2(self, desk: Desk) -> None:
         desk.file("")

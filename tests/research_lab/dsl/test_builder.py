@@ -148,6 +148,7 @@ class TestBothDoors:
             "size": {"fraction": 0.5}, "enter_long": b.close > b.sma(b.close, N), "time_stop": 5, "side": "long",
             "timeframe": "1h", "hypothesis": "none", "name": "one",
         }  # fmt: skip
+        assert str(strategy(**fields)) == strategy(**fields).canonical()
         assert strategy(**fields).canonical() == strategy(**dict(reversed(fields.items()))).canonical()
 
     def test_text_may_stand_for_any_expression(self) -> None:
@@ -237,6 +238,10 @@ class TestExpression:
             (lambda: b.sma(n=5), SpecError, "sma() needs x"),
             (lambda: b.close == "high", SpecError, "'high' is neither an expression nor a finite number"),
             (lambda: b.close > None, SpecError, "None is neither"),
+            (lambda: b.close > b.sma, SpecError, "sma without brackets is neither an expression nor a finite number; "
+             "write sma(x, n)"),
+            (lambda: b.close > open, SpecError, "Python's own open is neither an expression nor a finite number; "
+             "import open from research_lab.dsl.builder"),
             (lambda: b.funding > True, SpecError, "True is neither"),
             (lambda: b.funding > float("nan"), SpecError, "nan is neither"),
             (lambda: b.funding > 10**400, SpecError, "is neither"),
@@ -253,6 +258,8 @@ class TestExpression:
     def test_a_name_that_is_near_is_offered(self) -> None:
         with pytest.raises(AttributeError, match="smaa is no function of the language; did you mean sma"):
             _ = b.close.smaa
+        with pytest.raises(AttributeError, match="shift is no function of the language; docs/language"):
+            _ = b.close.shift
         with pytest.raises(AttributeError, match="highst is no input or function; did you mean highest"):
             _ = b.highst
 
@@ -334,7 +341,9 @@ class TestStrategy:
             ({"stop": 2}, "strategy one: stop must be a price, but 2 is a ratio"),
             ({"take": [(1, 0.5)]}, "strategy one: take needs R, and there is no stop"),
             ({"take": 3}, "take is no list; write take=[(1, 0.5), ...]"),
-            ({"name": "One"}, "strategy One: name: "),
+            ({"name": "One"}, "strategy One: name: String should match pattern '^[a-z][a-z0-9_]{0,47}$'; write a small"),
+            ({"size": 0.5}, "strategy one: size: Input should be an object; write its fields: {field: value}"),
+            ({"take": [1]}, "strategy one: take.0: Input should be an object"),
             ({"timeframe": "7x"}, "'7x' is no timeframe"),
             ({"params": {"n": 3}}, "params is no list of parameters; write params=[n, k]"),
             ({"size": {"fraction": float("inf")}}, "inf is neither an expression nor a finite number"),
