@@ -88,39 +88,42 @@ def schema_text() -> str:
 def _tighten(parts: dict[str, Schema]) -> None:
     """Say in the fields what the reader asks of them beyond their kind."""
     fields = parts["SpecForm"]["properties"]
-    for name in _TEXTS:
-        _only_text(fields[name])
-    _only_text(parts["TrailForm"]["properties"]["distance"])
-    fields["timeframe"]["pattern"] = f"^{TIMEFRAME_PATTERN}$"
+    for field in (*(fields[name] for name in _TEXTS), parts["TrailForm"]["properties"]["distance"]):
+        _only_text(field)
     for name in ("params", "define"):
         (pattern, values), *_ = fields[name].pop("patternProperties").items()
         fields[name]["propertyNames"] = {"pattern": pattern, "not": {"enum": sorted(RESERVED)}}
         fields[name]["additionalProperties"] = values
     every = [field for part in parts.values() for field in part["properties"].values()]
-    for field in (
-        *every,
-        fields["define"]["additionalProperties"],
-        parts["ParamForm"]["properties"]["range"]["items"],
-    ):
+    inner = [fields["define"]["additionalProperties"], parts["ParamForm"]["properties"]["range"]["items"]]
+    for field in (*every, *inner):
         _simplified(field)
         _bounded(field)
+    fields["timeframe"]["pattern"] = f"^{TIMEFRAME_PATTERN}$"
     fields["regimes"] |= {"items": {"enum": list(REGIMES)}, "uniqueItems": True}
-    for choice in _choices(fields["time_stop"]):
-        if choice["type"] == "number":
-            choice |= {"minimum": 1, "multipleOf": 1}
-    parts["ParamForm"]["properties"]["step"]["exclusiveMinimum"] = 0
-    take, trail, size = (parts[f"{name}Form"]["properties"] for name in ("Take", "Trail", "Size"))
-    take["at"]["pattern"] = _MULTIPLE_OF_R
-    for choice in _choices(trail["after"]):
-        if choice["type"] == "string":
-            choice["pattern"] = _MULTIPLE_OF_R
-    for choice in _choices(take["close"]):
-        if choice["type"] == "number":
-            choice |= {"exclusiveMinimum": 0, "maximum": 1}
-    kinds = [name for name in size if name != "window"]
-    parts["SizeForm"]["oneOf"] = [_given(name) for name in kinds]
-    parts["SizeForm"]["if"] = _given("window")
-    parts["SizeForm"]["then"] = _given("target_vol")
+    _demand(fields["time_stop"], "number", minimum=1, multipleOf=1)
+    _tighten_parts({name: part["properties"] for name, part in parts.items()})
+    kinds = [name for name in FIELDS["SizeForm"] if name != "window"]
+    parts["SizeForm"] |= {
+        "oneOf": [_given(name) for name in kinds],
+        "if": _given("window"),
+        "then": _given("target_vol"),
+    }
+
+
+def _tighten_parts(fields: dict[str, Schema]) -> None:
+    """Say what the reader asks of the fields inside params, take and trail."""
+    _demand(fields["ParamForm"]["step"], "number", exclusiveMinimum=0)
+    _demand(fields["TakeForm"]["at"], "string", pattern=_MULTIPLE_OF_R)
+    _demand(fields["TakeForm"]["close"], "number", exclusiveMinimum=0, maximum=1)
+    _demand(fields["TrailForm"]["after"], "string", pattern=_MULTIPLE_OF_R)
+
+
+def _demand(field: Schema, kind: str, **rules: object) -> None:
+    """Add rules to what a field may be of one kind."""
+    for choice in _choices(field):
+        if choice["type"] == kind:
+            choice |= rules
 
 
 def _choices(field: Schema) -> list[Schema]:
