@@ -88,14 +88,14 @@ def fmt(
     check_only: Annotated[
         bool, typer.Option("--check", help="Change nothing; exit code 3 when a file is not canonical.")
     ] = False,
-    drop_comments: Annotated[
-        bool, typer.Option("--drop-comments", help="With --write, rewrite files with comments as well.")
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="With --write, rewrite files that lose something by it as well.")
     ] = False,
 ) -> None:
     """Put strategy files into canonical form.
 
     It stays the same strategy with the same hash. The form has one order and one layout, definitions are
-    written out, and comments are left out.
+    written out and comments left out; a file that has any is rewritten with --anyway alone.
 
     Example: pipeline strategy fmt my_trend.yaml
     """
@@ -112,9 +112,8 @@ def fmt(
                 strays.append(form)
                 typer.echo(f"{form.path}: not canonical")
         elif write:
-            rewrite(form, drop_comments=drop_comments)
+            rewrite(form, anyway=anyway)
             typer.echo(f"{form.path}: {'was canonical' if form.is_canonical else 'rewritten'}")
-            _warn_of_definitions(form)
         else:
             _show_form(form)
 
@@ -189,11 +188,4 @@ def _show_form(form: Form) -> None:
     """Print a canonical form; what it leaves out is told beside it."""
     typer.echo(form.canonical, nl=False)
     if form.lost:
-        typer.echo(f"pipeline: {form.path}: {form.lost} left out", err=True)
-    _warn_of_definitions(form)
-
-
-def _warn_of_definitions(form: Form) -> None:
-    if form.written_out:
-        names = ", ".join(form.written_out)
-        typer.echo(f"pipeline: {form.path}: definitions written out: {names}", err=True)
+        typer.echo(f"pipeline: {form.path}: without its {form.lost}", err=True)

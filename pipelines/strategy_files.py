@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import research_lab.strategies
 from research_lab.dsl.spec import Spec, warmup_bars
 from research_lab.dsl.spec_reader import load_regimes, load_spec, parse_spec, read_bytes
 from research_lab.durable import atomic_write
-from research_lab.errors import UsageError
+from research_lab.errors import SpecError, UsageError
+from research_lab.strict_yaml import load_text
 
 LIBRARY = Path(next(iter(research_lab.strategies.__path__)))
 REGIMES = "regimes.yaml"
@@ -109,8 +109,7 @@ class Form:
     path, spec : where it lies and what it says.
     canonical : its canonical text.
     is_canonical : whether the file is that text, byte for byte.
-    lost : what the canonical text leaves out, as words: comments; empty when nothing.
-    written_out : names of the definitions that it writes out.
+    lost : what the canonical text leaves out or writes out, as words: comments, definitions; empty when nothing.
     """
 
     path: Path
@@ -118,7 +117,6 @@ class Form:
     canonical: str
     is_canonical: bool
     lost: str
-    written_out: tuple[str, ...]
 
 
 def form_of(path: Path) -> Form:
@@ -126,26 +124,31 @@ def form_of(path: Path) -> Form:
     raw = read_bytes(_no_regimes(path))
     spec = parse_spec(raw, str(path))
     canonical, text = spec.canonical(), raw.decode("utf-8")
-    n = n_comments(text)
-    lost = f"{n} comment{'s' * (n != 1)}" if n else ""
-    return Form(path, spec, canonical, raw == canonical.encode(), lost, tuple(_definitions(text)))
+    counts = {
+        "comment": n_comments(text),
+        "definition": len(load_text(text, str(path), SpecError).data.get("define", {})),
+    }
+    lost = " and ".join(f"{n} {what}{'s' * (n != 1)}" for what, n in counts.items() if n)
+    return Form(path, spec, canonical, raw == canonical.encode(), lost)
 
 
-def rewrite(form: Form, *, drop_comments: bool) -> None:
+def rewrite(form: Form, *, anyway: bool) -> None:
     """Write a file anew in canonical form, all of it or nothing.
 
     Raises
     ------
     UsageError
-        Comments would be lost, or the file belongs to the installed program.
+        Comments or definitions would be lost, or the file belongs to the installed program.
     """
     if form.path.resolve().is_relative_to(LIBRARY.resolve()):
         raise UsageError(
             "this file belongs to the program, and is left alone", str(form.path), "copy it first"
         )
-    if form.lost and not drop_comments:
+    if form.lost and not anyway:
         raise UsageError(
-            f"{form.lost} would be lost, so the file is left alone", str(form.path), "add --drop-comments"
+            f"{form.lost} would be lost, so the file is left alone",
+            str(form.path),
+            "add --anyway to lose them",
         )
     if not form.is_canonical:
         atomic_write(form.path.resolve(), form.canonical)
@@ -162,8 +165,3 @@ def n_comments(text: str) -> int:
     outside = [at for at in starts if not any(begin <= at < end for begin, end in spans)]
     lines = {text.count("\n", 0, at) for at in outside}
     return len(lines)
-
-
-def _definitions(text: str) -> Sequence[str]:
-    data = yaml.safe_load(text)
-    return list(data.get("define") or {})

@@ -35,6 +35,7 @@ size: {risk: 0.01}
 """
 
 
+UNDEFINED = PLAIN.replace("define:\n  level: sma(close, n)\n", "").replace("level", "sma(close, n)")
 TREE = """
 enter_long
   and              condition
@@ -214,13 +215,11 @@ class TestFmt:
         path = desk.file("# why\n" + PLAIN)
         answer = desk.do("fmt", "s.yaml")
         assert (answer.code, answer.out) == (0, load_spec(path).canonical())
-        assert answer.err.splitlines() == [
-            "pipeline: s.yaml: 1 comment left out", "pipeline: s.yaml: definitions written out: level"
-        ]  # fmt: skip
+        assert answer.message == "pipeline: s.yaml: without its 1 comment and 1 definition"
         assert path.read_text(encoding="utf-8").startswith("# why")
 
     def test_it_writes_the_same_strategy(self, desk: Desk) -> None:
-        path = desk.file(PLAIN)
+        path = desk.file(UNDEFINED)
         before = load_spec(path)
         assert desk.do("fmt", "--write", path).out == f"{path}: rewritten\n"
         assert path.read_text(encoding="utf-8") == before.canonical()
@@ -228,14 +227,19 @@ class TestFmt:
         assert desk.do("fmt", "--write", path).out == f"{path}: was canonical\n"
         assert desk.do("fmt", "--check", path).code == 0
 
-    def test_comments_are_not_lost_unasked(self, desk: Desk) -> None:
-        path = desk.file(PLAIN + "# because\n")
+    @pytest.mark.parametrize(
+        ("text", "lost"),
+        [(UNDEFINED + "# because\n", "1 comment"), (PLAIN, "1 definition"),
+         ("# a\n# b\n" + PLAIN, "2 comments and 1 definition")],
+    )  # fmt: skip
+    def test_comments_and_definitions_are_not_lost_unasked(self, desk: Desk, text: str, lost: str) -> None:
+        path = desk.file(text)
         answer = desk.do("fmt", "--write", path)
         assert answer.code == 2
-        assert "1 comment would be lost, so the file is left alone; add --drop-comments" in answer.message
-        assert path.read_text(encoding="utf-8").endswith("# because\n")
-        assert desk.do("fmt", "--write", "--drop-comments", path).code == 0
-        assert "#" not in path.read_text(encoding="utf-8")
+        assert f"s.yaml: {lost} would be lost, so the file is left alone; add --anyway" in answer.message
+        assert path.read_text(encoding="utf-8") == text
+        assert desk.do("fmt", "--write", "--anyway", path).code == 0
+        assert path.read_text(encoding="utf-8") == load_spec(desk.file(text, "again.yaml")).canonical()
 
     def test_check_changes_nothing_and_tells_what_is_not_canonical(self, desk: Desk) -> None:
         stray, good = desk.file(PLAIN), desk.file(load_spec(desk.file(PLAIN)).canonical(), "good.yaml")
