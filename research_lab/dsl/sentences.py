@@ -120,9 +120,8 @@ class _Words:
         if spec.breakeven:
             said.append("After the first take the stop moves to the entry price.")
         if spec.trail is not None:
-            once = (
-                "" if spec.trail_after.text == "0" else f", once {self._fixed(spec.trail_after)} R are gained"
-            )
+            after = f", once the gain is {self._fixed(spec.trail_after)} R"
+            once = "" if spec.trail_after.text == "0" else after
             distance = self._inner(spec.trail)
             said.append(f"The stop trails {distance} behind the best price since the entry{once}.")
         return said

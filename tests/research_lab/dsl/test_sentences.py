@@ -73,7 +73,7 @@ def test_a_condition_is_said_as_it_is(condition: str, said: str) -> None:
          "After the first take the stop moves to the entry price."),
         ("trail: {distance: 3 * atr(14)}", "The stop trails 3 * atr(14) behind the best price since the entry."),
         ("stop: atr(14)\ntrail: {distance: atr(9), after: 2R}",
-         "The stop trails atr(9) behind the best price since the entry, once 2 R are gained."),
+         "The stop trails atr(9) behind the best price since the entry, once the gain is 2 R."),
         ("regimes: [panic]", "Enters only in the market regimes panic."),
         ("regimes: [panic, trend_up, trend_down]\nregime_exit: true",
          "Enters only in the market regimes panic, trend_up, or trend_down, and leaves when the regime is another."),
