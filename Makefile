@@ -12,7 +12,7 @@ PYTEST ?=
 # make lock UPGRADE=--upgrade
 UPGRADE ?=
 
-.PHONY: help env demo test lint types bench proof notebook lock clean
+.PHONY: help env demo test lint types bench proof notebook docs lock clean
 
 help: ## Say what the targets do (default)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,10 @@ proof: env ## Run the long campaigns whole: fuzz, differential, crash, calibrati
 
 notebook: env ## Run the notebooks from top to bottom
 	$(BIN)/python -m pytest -q --nbmake --nbmake-timeout=600 notebooks
+
+docs: env ## Write the language page and the schema of strategy files anew
+	$(BIN)/pipeline strategy reference > docs/language.md
+	$(BIN)/pipeline strategy schema > docs/spec.schema.json
 
 lock: env ## Renew requirements.lock from pyproject.toml (UPGRADE=--upgrade for newer pins)
 	@test -x build/uv/bin/uv || { $(BIN)/python -m venv build/uv && build/uv/bin/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION); }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines import strategy_commands
 from research_lab.errors import GauntletError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(strategy_commands.app, name="strategy")
 
 WorkspaceOption = Annotated[
     str,

@@ -138,10 +138,22 @@ def load_text(text: str, where: str, error: type[GauntletError]) -> Document:
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark or fault.context_mark
         place = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
-        raise error(str(fault.problem or fault.context), place) from None
+        what = str(fault.problem or fault.context)
+        if what.startswith("but "):  # PyYAML tells what it expected apart from what it found
+            what = f"{fault.context}, {what}"
+        raise error(what, place, remedy=_yaml_remedy(what)) from None
     except yaml.YAMLError as fault:
         raise error(f"no YAML text: {' '.join(str(fault).split())[:120]}", where) from None
     return Document(data, marks)
+
+
+def _yaml_remedy(what: str) -> str:
+    """Return what may be done about a fault that PyYAML tells in its own terms."""
+    if r"'\t'" in what:
+        return "indent with spaces, not tabs"
+    if "<stream end>" in what:
+        return "close the bracket or the quote"
+    return "leave one document, without ---" if "another document" in what else ""
 
 
 def _read(loader: _Loader, marks: dict[Place, tuple[int, int]]) -> Any:

@@ -16,7 +16,8 @@ YEAR_MS = 365 * DAY_MS
 
 _UNITS = {"m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": WEEK_MS}
 _FIRST_MONDAY_MS = 4 * DAY_MS  # 1970-01-05
-_TIMEFRAME = re.compile(r"([1-9][0-9]{0,3})([mhdw])", re.ASCII)
+TIMEFRAME_PATTERN = "([1-9][0-9]{0,3})([mhdw])"
+_TIMEFRAME = re.compile(TIMEFRAME_PATTERN, re.ASCII)
 
 
 def timeframe_ms(name: str) -> int:

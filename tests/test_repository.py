@@ -132,7 +132,7 @@ def test_every_target_of_the_makefile_is_explained_by_make_help() -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["env", "demo", "test", "lint", "types", "bench", "proof", "notebook", "lock"]
+    "target", ["env", "demo", "test", "lint", "types", "bench", "proof", "notebook", "docs", "lock"]
 )
 def test_every_target_sets_up_its_environment_first(target: str) -> None:
     assert make("--dry-run", target).splitlines()[0] == ".ci/environment"

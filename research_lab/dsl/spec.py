@@ -79,6 +79,9 @@ class Spec:
     regimes: tuple[str, ...]
     regime_exit: bool
 
+    def __str__(self) -> str:
+        return self.canonical()
+
     @property
     def step_ms(self) -> int:
         return timeframe_ms(self.timeframe)

@@ -28,9 +28,16 @@ from research_lab.strict_yaml import Document, Place, load_text
 from research_lab.timeframe import timeframe_ms, timeframe_name
 
 _MAX_COMBINATIONS = 10_000_000
-_VOLATILITY_WINDOW = 64
+VOLATILITY_WINDOW = 64
 _YEAR_MS = 365 * 86_400_000
-_RESERVED = frozenset({"and", "or", "not", "if", "else", "in", "is", "lambda", "r", *INPUTS, *FUNCTIONS})
+RESERVED = frozenset({"and", "or", "not", "if", "else", "in", "is", "lambda", "r", *INPUTS, *FUNCTIONS})
+
+_REMEDIES = {
+    "bool_type": "write true or false",
+    "list_type": "write a list: [...]",
+    "model_type": "write its fields: {field: value}",
+    "string_pattern_mismatch": "write a small letter, then small letters, digits and _, 48 at most",
+}
 
 Form = TypeVar("Form", bound=BaseModel)
 
@@ -138,13 +145,35 @@ def _fit(form: type[Form], document: Document, where: str) -> Form:
     place = tuple(part for part in place if not str(part).startswith("constrained-"))
     line, column = document.mark(place)
     field = ".".join(str(part)[:40] for part in place)
-    message = str(first["msg"])
-    remedy = ""
+    message, remedy = str(first["msg"]), _REMEDIES.get(first["type"], "")
     if first["type"] == "extra_forbidden":
         message, remedy = "this field is not known", f"known: {', '.join(form.model_fields)}"
     if first["type"] == "missing":
         message, remedy = "this field is missing", f"add {field}"
     raise SpecError(f"{field}: {message}", where, line, column, remedy)
+
+
+def checked_param(name: str, form: ParamForm) -> Param:
+    """Return the parameter that a form describes.
+
+    Raises
+    ------
+    SpecError : for a name that is taken or a range that does not hold; it names no place.
+    """
+    low, high = (float(value) for value in form.range)
+    if name in RESERVED:
+        raise SpecError(f"{name} is taken", remedy="choose another name")
+    if not low <= high:
+        raise SpecError(f"range [{low:g}, {high:g}] is upside down", remedy="write the lower end first")
+    if not form.step > 0 or (high - low) / form.step > limits.PARAM_VALUES:
+        raise SpecError(
+            f"step {form.step:g} does not fit the range",
+            remedy=f"write a step above zero, for {limits.PARAM_VALUES} values at most",
+        )
+    if not low <= form.default <= high:
+        what = f"default {form.default:g} lies outside {low:g} to {high:g}"
+        raise SpecError(what, remedy="move one of them")
+    return Param(low, high, float(form.step), float(form.default))
 
 
 class _Reader:
@@ -170,7 +199,7 @@ class _Reader:
 
     def define(self, texts: Mapping[str, str | int | float]) -> None:
         for name, text in texts.items():
-            if name in self.params or name in _RESERVED:
+            if name in self.params or name in RESERVED:
                 self.fail(("define", name), f"{name} is taken", "choose another name")
             self.definitions[name] = self.tree(("define", name), text)
 
@@ -222,21 +251,10 @@ class _SpecReader(_Reader):
         return spec
 
     def _param(self, name: str, form: ParamForm) -> Param:
-        place: Place = ("params", name)
-        low, high = (float(value) for value in form.range)
-        if name in _RESERVED:
-            self.fail(place, f"{name} is taken", "choose another name")
-        if not low <= high:
-            self.fail(place, f"range [{low:g}, {high:g}] is upside down", "write the lower end first")
-        if not form.step > 0 or (high - low) / form.step > limits.PARAM_VALUES:
-            self.fail(
-                place,
-                f"step {form.step:g} does not fit the range",
-                f"write a step above zero, for {limits.PARAM_VALUES} values at most",
-            )
-        if not low <= form.default <= high:
-            self.fail(place, f"default {form.default:g} lies outside {low:g} to {high:g}", "move one of them")
-        return Param(low, high, float(form.step), float(form.default))
+        try:
+            return checked_param(name, form)
+        except SpecError as fault:
+            self.fail(("params", name), fault.what, fault.remedy)
 
     def _conditions(self) -> dict[str, Node]:
         given = {name: getattr(self.form, name) for name in CONDITIONS}
@@ -328,7 +346,7 @@ class _SpecReader(_Reader):
         size = self.expression(("size", kind), getattr(form, kind), RATIO)
         if kind != "target_vol":
             return (layout.RISK if kind == "risk" else layout.FRACTION), size
-        window = _VOLATILITY_WINDOW if form.window is None else form.window
+        window = VOLATILITY_WINDOW if form.window is None else form.window
         bars_a_year = _YEAR_MS / timeframe_ms(self.form.timeframe)
         volatility = f"std(log(close / prev(close)), {window}) * {math.sqrt(bars_a_year)!r}"
         return layout.FRACTION, self.tree(("size",), f"({size.text}) / ({volatility})")

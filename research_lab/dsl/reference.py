@@ -1,0 +1,207 @@
+"""The language page, docs/language.md, written from the registry, the limits and the form of the file."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+from research_lab.dsl import limits, reference_text, spec_text
+from research_lab.dsl.compiler import program_of
+from research_lab.dsl.dimensions import BARS, CONDITION, LITERAL, PRICE, RATIO, VOLUME, Dimension
+from research_lab.dsl.expressions import Scope, parse_expression
+from research_lab.dsl.json_schema import FIELDS
+from research_lab.dsl.registry import FUNCTIONS, INPUTS, MAX_WINDOW, Argument, Function
+from research_lab.dsl.spec import REGIMES
+
+_WINDOWS = (14, 100)  # at which costs are told
+_SAMPLES = {PRICE: "close", VOLUME: "volume", RATIO: "funding", BARS: "bars_since(close > open)"}
+_OPERATORS = (
+    ("`or`", "conditions", "condition", "true where one side is"),
+    ("`and`", "conditions", "condition", "true where both sides are"),
+    ("`not`", "a condition", "condition", "true where it is false"),
+    (
+        "`<` `<=` `>` `>=` `==` `!=`",
+        "numbers of one dimension",
+        "condition",
+        "`a < b < c` is `a < b and b < c`",
+    ),
+    ("`+` `-`", "numbers of one dimension", "the same", "and `-x`"),
+    ("`*` `/`", "numbers", "their product or quotient", "divided by zero: unknown"),
+)
+_MODELS = {
+    "SpecForm": "A strategy",
+    "ParamForm": "`params`, each",
+    "TakeForm": "`take`, each",
+    "TrailForm": "`trail`",
+    "SizeForm": "`size`",
+}
+_LIMITS = {
+    "BYTES": "bytes of a file",
+    "EXPRESSION_CHARACTERS": "characters of an expression",
+    "TOKENS": "words and signs of an expression",
+    "DEPTH": "brackets inside each other",
+    "TREE_DEPTH": "operations inside each other, definitions written out",
+    "NODES": "operations of an expression, definitions written out",
+    "PARAMS": "parameters",
+    "PARAM_VALUES": "steps of a parameter",
+    "FIXED_NODES": "operations of a number fixed before the run",
+    "FIXED_PARAMS": "parameters of a number fixed before the run",
+    "FIXED_VALUES": "values of a number fixed before the run",
+    "FIXED_WORK": "operations to check all such numbers",
+    "DEFINITIONS": "definitions",
+    "STATE_CELLS": "cells of memory",
+    "INSTRUCTIONS": "instructions",
+    "NUMBER": "size of a number",
+}
+
+
+def language_page() -> str:
+    """Return the page."""
+    parts = [
+        reference_text.INTRODUCTION,
+        *_file(),
+        *_expressions(),
+        "## Functions",
+        _table(("function", "meaning", "gives"), map(_overview, _functions())),
+        *map(_section, _functions()),
+        "## Examples",
+        _table(("condition", "says"), ((_code(text), says) for text, says in reference_text.EXAMPLES)),
+        reference_text.PARAMS,
+        reference_text.REGIMES,
+        "\n".join(f"- `{name}`" for name in REGIMES),
+        "## Limits",
+        _table(("at most", "what"), ((_figure(getattr(limits, n)), words) for n, words in _LIMITS.items())),
+        f"A window has {MAX_WINDOW:,} bars at most.",
+        reference_text.PYTHON,
+    ]
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _functions() -> list[Function]:
+    return sorted(FUNCTIONS.values(), key=lambda function: function.name)
+
+
+def _file() -> Iterable[str]:
+    yield "## The file"
+    yield f"```yaml\n{reference_text.STRATEGY}```"
+    for model, title in _MODELS.items():
+        form = getattr(spec_text, model).model_fields
+        rows = []
+        for name, note in FIELDS[model].items():
+            default = "needed" if form[name].is_required() else _default(form[name].get_default())
+            rows.append((_code(name), default, note))
+        yield f"### {title}"
+        yield _table(("field", "left out", "what it is"), rows)
+    yield reference_text.RULES
+
+
+def _default(value: object) -> str:
+    return _code(json.dumps(value)) if isinstance(value, bool) else "none"
+
+
+def _expressions() -> Iterable[str]:
+    yield "## Inputs"
+    yield _table(
+        ("input", "dimension", "meaning"), ((_code(n), str(d), says) for n, (d, says) in INPUTS.items())
+    )
+    yield "## Operators"
+    yield "From the loosest to the tightest, as in Python."
+    yield _table(("operator", "takes", "gives", ""), _OPERATORS)
+
+
+def _overview(function: Function) -> tuple[str, str, str]:
+    name = f"[`{function.signature}`](#{function.name})"
+    return name, function.meaning, dimension_words(function)
+
+
+def _section(function: Function) -> str:
+    lines = [f"### {function.name}", "", f"`{function.signature}`: {function.meaning}.", ""]
+    lines += [f"- `{argument.name}`: {_argument(argument)}" for argument in function.arguments]
+    lines += [f"- gives: {dimension_words(function)}", *_costs(function)]
+    if function.body:
+        lines.append(f"- is: `{function.body}`")
+    return "\n".join(lines)
+
+
+def _argument(argument: Argument) -> str:
+    kinds = {
+        "number": "a number",
+        "condition": "a condition",
+        "window": f"whole bars, {argument.least} to {MAX_WINDOW:,}, fixed before the run",
+        "share": "a number from 0 to 1, fixed before the run",
+    }
+    return kinds[argument.kind] + (f"; `{argument.default}` when left out" if argument.default else "")
+
+
+def dimension_words(function: Function) -> str:
+    """Return a function's rule of dimensions in words, found by trying what it takes and gives."""
+    free = [argument.name for argument in function.arguments if argument.kind == "number"]
+    taken = _taken(function)
+    results = set(taken.values())
+    if not free:
+        return str(*results)
+    x = free[0]
+    gives = "another dimension"
+    if len(results) == 1:
+        gives = str(*results)
+    elif all(result == given[0] for given, result in taken.items()):
+        gives = f"that of {x}"
+    elif all(result.times(result) == given[0] for given, result in taken.items()):
+        gives = f"the square root of that of {x}"
+    plain = [given for given in taken if CONDITION not in given]
+    needs = ""
+    if len(free) > 1 and all(len(set(given)) == 1 for given in plain):
+        needs = f"; {' and '.join(free)} of one dimension"
+    elif len(free) == 1 and len(plain) < len(_SAMPLES):
+        needs = f"; {x} a {' or '.join(str(given[0]) for given in plain)}"
+    return gives + needs + ("; conditions too" if len(plain) < len(taken) else "")
+
+
+def _taken(function: Function) -> Mapping[tuple[Dimension, ...], Dimension]:
+    """Return what a function gives for every choice of its numbers' dimensions that it takes."""
+    free = [argument for argument in function.arguments if argument.kind == "number"]
+    found = {}
+    for given in itertools.product((*_SAMPLES, CONDITION), repeat=len(free)):
+        dimensions = dict(zip((argument.name for argument in free), given, strict=True))
+        fixed = {a.name: CONDITION if a.kind == "condition" else LITERAL for a in function.arguments}
+        result = function.dimension(list({**fixed, **dimensions}.values()))
+        if result is not None:
+            found[given] = result.plain()
+    return found
+
+
+def _costs(function: Function) -> list[str]:
+    """Return warm-up, memory and instructions of a sample call, at two windows where it has one."""
+    has_window = any(argument.kind == "window" for argument in function.arguments)
+    lines = []
+    for window in _WINDOWS if has_window else _WINDOWS[:1]:
+        text = _sample(function, window)
+        program, warmup = program_of([parse_expression(text, Scope())])
+        n = program.code.shape[0]
+        bars, plural = f"{warmup} bar{'s' * (warmup != 1)}", "s" * (n != 1)
+        lines.append(f"- `{text}`: {bars} of warm-up, {program.n_state} cells, {n} instruction{plural}")
+    return lines
+
+
+def _sample(function: Function, window: int) -> str:
+    given = iter(next(iter(_taken(function))))
+    kinds = {"condition": "close > open", "window": str(window), "share": "0.9"}
+    texts = [
+        _SAMPLES[next(given)] if argument.kind == "number" else kinds[argument.kind]
+        for argument in function.arguments
+    ]
+    return f"{function.name}({', '.join(texts)})"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
