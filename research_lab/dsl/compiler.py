@@ -17,8 +17,8 @@ from research_lab.dsl import limits
 from research_lab.dsl.dimensions import RATIO, ZERO
 from research_lab.dsl.expressions import Scope, parse_expression
 from research_lab.dsl.fixed import FixedNumbers
-from research_lab.dsl.function import FIXED_KINDS, MAX_WINDOW, Argument
-from research_lab.dsl.registry import CLOSING_TIME, FUNCTIONS, INPUTS, OPERATOR_CODES
+from research_lab.dsl.function import FIXED_KINDS, MAX_EXPONENT, MAX_WINDOW, Argument
+from research_lab.dsl.registry import BAR_LENGTH, CLOSING_TIME, FUNCTIONS, INPUTS, OPERATOR_CODES
 from research_lab.dsl.tree import CHAINS, Node, constant
 from research_lab.engine import program as engine
 from research_lab.engine.jit import FloatArray, IntArray
@@ -60,7 +60,7 @@ class Linker:
         """
         open_ = [node]
         while open_:
-            missing = [part for part in _read_by(open_[-1]) if part.text not in self._seen]
+            missing = [part for part in _read_by(open_[-1], self.step_ms) if part.text not in self._seen]
             if missing:
                 open_ += reversed(missing)
                 continue
@@ -75,19 +75,21 @@ class Linker:
             return _INPUT_ROW[str(node.value)]
         if node.op == "constant":
             return self._intern(engine.CONSTANT, (), 0, float(node.value or 0.0), 0)
-        reads = [self._seen[part.text] for part in _read_by(node)]
+        reads = [self._seen[part.text] for part in _read_by(node, self.step_ms)]
         if node.op in OPERATOR_CODES:
             return self._operator(node.op, reads)
         function = FUNCTIONS[node.op]
         if function.body:
             return reads[0]
-        window, share = 0, 0.0
+        window, number = 0, 0.0
         for argument, arg in zip(function.arguments, node.args, strict=True):
             if argument.kind == "window":
                 window = _whole_bars(node, argument, arg)
             elif argument.kind == "share":
-                share = _share(node, arg)
-        value = function.constant(window, share)
+                number = _share(node, arg)
+            elif argument.kind == "exponent":
+                number = _exponent(node, arg)
+        value = function.constant(window, number)
         lookback = function.lookback(window) + -(-function.lookback_ms // self.step_ms)
         return self._intern(function.opcode, tuple(reads), window, value, lookback)
 
@@ -121,15 +123,15 @@ class Linker:
         return sorted(found)
 
 
-def _read_by(node: Node) -> tuple[Node, ...]:
-    """Return the trees whose values an instruction for this node reads."""
+def _read_by(node: Node, step_ms: int) -> tuple[Node, ...]:
+    """Return the trees whose values an instruction for this node reads, on bars of a length."""
     function = FUNCTIONS.get(node.op)
     if function is None:
         return node.args
     pairs = list(zip(function.arguments, node.args, strict=True))
     if not function.body and function.reads is None:
         return tuple(arg for argument, arg in pairs if argument.kind not in FIXED_KINDS)
-    names = {argument.name: arg for argument, arg in pairs}
+    names = {BAR_LENGTH: constant(step_ms)} | {argument.name: arg for argument, arg in pairs}
     if function.fixed:
         numbers = {a.name: _number(arg) for a, arg in pairs if a.kind in FIXED_KINDS}
         names |= {name: constant(rule(numbers)) for name, rule in function.fixed.items()}
@@ -157,6 +159,14 @@ def _share(node: Node, arg: Node) -> float:
     return share
 
 
+def _exponent(node: Node, arg: Node) -> float:
+    exponent = _number(arg)
+    if not (exponent.is_integer() and abs(exponent) <= MAX_EXPONENT):
+        seen = f"{node.text[:60]} has an exponent of {arg.text[:20]}"
+        raise SpecError(seen, remedy=f"bind a whole number from -{MAX_EXPONENT} to {MAX_EXPONENT}")
+    return exponent
+
+
 def _substitute(node: Node, args: dict[str, Node]) -> Node:
     if node.op == "param":
         return args[str(node.value)]
@@ -173,6 +183,7 @@ def _written_out(name: str) -> tuple[Node, ...]:
     numbers = dict.fromkeys(fixed, (2.0, 2.0, 1.0))
     series = {a.name: Node("param", (), ZERO, a.name) for a in function.arguments if a.name not in numbers}
     series[CLOSING_TIME] = Node("input", (), RATIO, CLOSING_TIME)
+    series[BAR_LENGTH] = Node("param", (), ZERO, BAR_LENGTH)
     scope = Scope(numbers, FixedNumbers(numbers), series)
     texts = (function.body,) if function.body else function.reads or ()
     return tuple(parse_expression(text, scope) for text in texts)
@@ -251,8 +262,8 @@ def _table(
         instruction = linker.instructions[number - N_INPUTS]
         code[row, engine.OP] = instruction.op
         code[row, engine.OUT] = registers.get(number, number)
-        for column, read in enumerate(instruction.reads):
-            code[row, engine.A + column] = registers.get(read, read)
+        for column, read in zip(engine.READ_COLUMNS, instruction.reads, strict=False):
+            code[row, column] = registers.get(read, read)
         code[row, engine.STATE] = place
         code[row, engine.WINDOW] = instruction.window
         values[row] = instruction.value

@@ -141,8 +141,8 @@ def std(state: FloatArray, x: FloatArray, out: FloatArray, n: int) -> None:
 
 @kernel
 def _shift_moments(state: FloatArray, deviation: float, sign: float) -> None:
-    _compensated_add(state, 3, sign * deviation)
-    _compensated_add(state, 5, sign * deviation * deviation)
+    compensated_add(state, 3, sign * deviation)
+    compensated_add(state, 5, sign * deviation * deviation)
 
 
 @kernel
@@ -155,7 +155,7 @@ def _recentre_moments(state: FloatArray, n: int) -> None:
 
 
 @kernel
-def _compensated_add(state: FloatArray, cell: int, term: float) -> None:
+def compensated_add(state: FloatArray, cell: int, term: float) -> None:
     """Add to the sum in `cell`; what rounding loses goes to the next cell."""
     total = state[cell]
     new = total + term
@@ -187,14 +187,14 @@ def slope(state: FloatArray, x: FloatArray, out: FloatArray, n: int) -> None:
             state[2] = value
         deviation = value - state[2]
         if state[0] < n:
-            _compensated_add(state, 5, state[0] * deviation)
+            compensated_add(state, 5, state[0] * deviation)
         else:
             oldest = state[7 + place] - state[2]
-            _compensated_add(state, 3, -oldest)
-            _compensated_add(state, 5, -state[3])
-            _compensated_add(state, 5, -state[4])
-            _compensated_add(state, 5, (n - 1.0) * deviation)
-        _compensated_add(state, 3, deviation)
+            compensated_add(state, 3, -oldest)
+            compensated_add(state, 5, -state[3])
+            compensated_add(state, 5, -state[4])
+            compensated_add(state, 5, (n - 1.0) * deviation)
+        compensated_add(state, 3, deviation)
         state[7 + place] = value
         state[0] += 1.0
         place += 1
@@ -215,5 +215,5 @@ def _recentre_order(state: FloatArray, n: int) -> None:
         state[cell] = 0.0
     for k in range(n):
         deviation = state[7 + k] - state[2]
-        _compensated_add(state, 3, deviation)
-        _compensated_add(state, 5, k * deviation)
+        compensated_add(state, 3, deviation)
+        compensated_add(state, 5, k * deviation)

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from research_lab.engine import averages, extremes, pointwise
+from research_lab.engine import accumulation, averages, clock, conditions, extremes, pointwise, trends
 from research_lab.engine.jit import FloatArray, IntArray, kernel
 
 N_MARKET: Final = 7
@@ -29,6 +29,7 @@ STATE: Final = 5
 WINDOW: Final = 6
 D: Final = 7
 N_COLUMNS: Final = 8
+READ_COLUMNS: Final = (A, B, C, D)
 
 # Opcodes are stored on disk: numbers are append-only.
 CONSTANT: Final = 0
@@ -62,6 +63,16 @@ CROSSES_ABOVE: Final = 27
 BARS_SINCE: Final = 28
 TRUE_RANGE: Final = 29
 DIRECTIONAL_MOVE: Final = 30
+SIGN: Final = 41
+EXP: Final = 42
+POWER: Final = 43
+RUNNING_SUM: Final = 44
+DAY_SUM: Final = 45
+LATCH: Final = 46
+HELD_FOR: Final = 47
+CLOCK: Final = 48
+SUPERTREND: Final = 49
+PARABOLIC: Final = 50
 
 NAN = math.nan
 
@@ -73,7 +84,8 @@ class Program(NamedTuple):
     ----------
     code : (n_instructions, 8) int64: opcode, register written, three read, place of the state, window in
         bars, a fourth register read.
-    values : (n_instructions,) float64: a constant, a divisor, a share or a sign, where one is needed.
+    values : (n_instructions,) float64: a constant, a divisor, a share, a sign, an exponent or a choice, where
+        one is needed.
     outputs : (n_outputs,) int64: the register of each output; -1 for one that is absent.
     n_registers, n_state : cells needed.
     """
@@ -107,6 +119,14 @@ def state_size(op: int, window: int) -> int:
         return 3 + 2 * window
     if op == QUANTILE:
         return 2 + 2 * window
+    if op in (RUNNING_SUM, LATCH):
+        return 2
+    if op == HELD_FOR:
+        return 3
+    if op in (DAY_SUM, SUPERTREND):
+        return 4
+    if op == PARABOLIC:
+        return 7
     return 0
 
 
@@ -214,6 +234,32 @@ def advance(code: IntArray, values: FloatArray, state: FloatArray, registers: Fl
             pointwise.true_range(memory, a, b, c, out)
         elif op == DIRECTIONAL_MOVE:
             pointwise.directional_move(memory, a, b, out, value)
+        elif op == SIGN:
+            for t in range(n):
+                out[t] = pointwise.sign(a[t])
+        elif op == EXP:
+            for t in range(n):
+                out[t] = pointwise.known(math.exp(a[t]))
+        elif op == POWER:
+            for t in range(n):
+                out[t] = pointwise.power(a[t], int(value))
+        elif op == RUNNING_SUM:
+            accumulation.running_sum(memory, a, out)
+        elif op == DAY_SUM:
+            accumulation.day_sum(memory, a, b, out)
+        elif op == LATCH:
+            conditions.latch(memory, a, b, out)
+        elif op == HELD_FOR:
+            conditions.held_for(memory, a, out, window)
+        elif op == CLOCK:
+            clock.clock(a, out, int(value))
+        elif op == SUPERTREND:
+            c = registers[code[k, C], :n]
+            trends.supertrend(memory, a, b, c, out, value)
+        elif op == PARABOLIC:
+            c = registers[code[k, C], :n]
+            d = registers[code[k, D], :n]
+            trends.parabolic(memory, a, b, c, d, out, value)
 
 
 class Union(NamedTuple):

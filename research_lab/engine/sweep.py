@@ -214,7 +214,7 @@ class _Memory:
         worker = np.arange(n_strategies) % n_workers
         shift = np.repeat(worker, np.diff(union.rows)) * union.n_private
         self.code = union.code.copy()
-        for column in (program.OUT, program.A, program.B, program.C):
+        for column in (program.OUT, *program.READ_COLUMNS):
             private = self.code[:, column] >= n_shared
             self.code[private, column] += shift[private]
         self.outputs = union.outputs + np.where(

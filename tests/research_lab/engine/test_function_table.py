@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -19,27 +17,12 @@ from research_lab.engine.jit import FloatArray
 from research_lab.engine.program import Program
 from tests.oracles.indicators import ORACLES as O
 from tests.research_lab.engine import invariants
+from tests.research_lab.engine.indicator_rows import INDICATORS
 from tests.research_lab.engine.invariants import ProgramMachine, block_cuts
+from tests.research_lab.engine.table_row import Row, cheap, full, of, up_bar
 from tests.research_lab.engine.tapes import HOUR_MS, SHAPES, Tape, shaped
 
 N_BARS = 240
-
-
-@dataclass(frozen=True)
-class Row:
-    """A text of the language, and what it means in plain NumPy, from a tape."""
-
-    text: str
-    meaning: Callable[[Tape], FloatArray]
-
-
-def of(oracle: str, *inputs: str, **fixed: float) -> Callable[[Tape], FloatArray]:
-    """Return an oracle applied to inputs of the tape."""
-    return lambda tape: O[oracle](*(tape.named(name) for name in inputs), *fixed.values())
-
-
-def full(tape: Tape, value: float) -> FloatArray:
-    return np.full(tape.n, value)
 
 
 def gain(x: FloatArray, sign: float) -> FloatArray:
@@ -66,19 +49,6 @@ def adx(tape: Tape, n: int) -> FloatArray:
     total = O["add"](plus, minus)
     balance = O["div"](100.0 * np.abs(plus - minus), np.where(total > 0.0, total, math.nan))
     return O["rma"](np.where(total == 0.0, 0.0, balance), n)
-
-
-def is_true(a: FloatArray, b: FloatArray) -> FloatArray:
-    return O["gt"](a, b)
-
-
-def up_bar(tape: Tape) -> FloatArray:
-    return is_true(tape.named("close"), tape.named("open"))
-
-
-def cheap(tape: Tape) -> FloatArray:
-    """Return a condition that is unknown at times on every tape: a premium below zero."""
-    return O["lt"](tape.named("premium"), full(tape, 0.0))
 
 
 def rows_of(function: str, windows: tuple[int, ...], x: str = "close") -> tuple[Row, ...]:
@@ -171,6 +141,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
     "plus_di": (Row("plus_di(14)", lambda t: directional_index(t, "plus", 14)),),
     "minus_di": (Row("minus_di(14)", lambda t: directional_index(t, "minus", 14)),),
     "adx": (Row("adx(14)", lambda t: adx(t, 14)), Row("adx(2)", lambda t: adx(t, 2))),
+    **INDICATORS,
 }  # fmt: skip
 
 ROWS = [row for rows in TABLE.values() for row in rows]
