@@ -119,7 +119,8 @@ def _call(function: Function, given: dict[str, Dimension], depth: int) -> st.Sea
     for argument in function.arguments:
         if argument.kind == "window":
             fixed = [str(n) for n in WINDOWS if n >= argument.least]
-            parts.append(st.sampled_from([*fixed, "fast", "slow", "fast + slow"]))
+            named = [name for name, (low, _, _) in PARAMS.items() if low >= argument.least]
+            parts.append(st.sampled_from([*fixed, *named, "fast + slow"]))
         elif argument.kind == "share":
             parts.append(st.sampled_from(SHARES))
         elif argument.kind == "exponent":

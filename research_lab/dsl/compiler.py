@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 
 from research_lab.dsl import limits
-from research_lab.dsl.dimensions import RATIO, ZERO
+from research_lab.dsl.dimensions import CONDITION, RATIO, ZERO
 from research_lab.dsl.expressions import Scope, parse_expression
 from research_lab.dsl.fixed import FixedNumbers
 from research_lab.dsl.function import FIXED_KINDS, MAX_EXPONENT, MAX_WINDOW, Argument
@@ -181,7 +181,11 @@ def _written_out(name: str) -> tuple[Node, ...]:
     function = FUNCTIONS[name]
     fixed = [a.name for a in function.arguments if a.kind in FIXED_KINDS] + list(function.fixed)
     numbers = dict.fromkeys(fixed, (2.0, 2.0, 1.0))
-    series = {a.name: Node("param", (), ZERO, a.name) for a in function.arguments if a.name not in numbers}
+    series = {
+        a.name: Node("param", (), CONDITION if a.kind == "condition" else ZERO, a.name)
+        for a in function.arguments
+        if a.name not in numbers
+    }
     series[CLOSING_TIME] = Node("input", (), RATIO, CLOSING_TIME)
     series[BAR_LENGTH] = Node("param", (), ZERO, BAR_LENGTH)
     scope = Scope(numbers, FixedNumbers(numbers), series)

@@ -1,4 +1,4 @@
-"""Averages, sums and dispersion over blocks: each advances its own slice of the state.
+"""Averages, sums and slopes over blocks: each advances its own slice of the state.
 
 A value that is not finite gives NaN for its bar and enters neither window nor recursion: a window
 is the last n values that were known. A result that is not finite is NaN too. Rolling sums are
@@ -61,27 +61,31 @@ def rolling_sum(state: FloatArray, x: FloatArray, out: FloatArray, n: int, divis
 
     Parameters
     ----------
-    state : 4 + n cells: values seen, place in the ring, sum, compensation; then the ring.
+    state : 5 + n cells: values seen, place in the ring, sum, compensation, equal values that came last;
+        then the ring. A window of one value is summed as n times that, whatever rounding has left.
     x, out : one block. Unit kept. NaN until n values were seen.
     """
     seen = state[0]
     place = int(state[1])
     total = state[2]
     lost = state[3]
+    run = state[4]
     for t in range(x.shape[0]):
         value = x[t]
         if not math.isfinite(value):
             out[t] = NAN
             continue
+        last = state[5 + (place - 1 if place > 0 else n - 1)]
+        run = run + 1.0 if seen > 0.0 and value == last else 1.0
         if seen >= n:
-            gone = -state[4 + place]
+            gone = -state[5 + place]
             new = total + gone
             lost += (total - new) + gone if abs(total) >= abs(gone) else (gone - new) + total
             total = new
         new = total + value
         lost += (total - new) + value if abs(total) >= abs(value) else (value - new) + total
         total = new
-        state[4 + place] = value
+        state[5 + place] = value
         seen += 1.0
         place += 1
         if place == n:
@@ -89,69 +93,69 @@ def rolling_sum(state: FloatArray, x: FloatArray, out: FloatArray, n: int, divis
             total = 0.0
             lost = 0.0
             for k in range(n):
-                term = state[4 + k]
+                term = state[5 + k]
                 new = total + term
                 lost += (total - new) + term if abs(total) >= abs(term) else (term - new) + total
                 total = new
-        out[t] = known((total + lost) / divisor) if seen >= n else NAN
+        if seen < n:
+            out[t] = NAN
+        else:
+            out[t] = known(value * (n / divisor) if run >= n else (total + lost) / divisor)
     state[0] = seen
     state[1] = place
     state[2] = total
     state[3] = lost
+    state[4] = run
 
 
 @kernel
-def std(state: FloatArray, x: FloatArray, out: FloatArray, n: int) -> None:
-    """Population standard deviation of the last n known values.
+def kama(state: FloatArray, x: FloatArray, out: FloatArray, n: int) -> None:
+    """Kaufman's adaptive average: y += s * (x - y), s the square of a weight between those of 30 and 2 bars.
 
-    Moments are taken about a value of the window itself, renewed at each wrap of the ring, so that a
-    level of 1e8 costs no digits and a constant series gives exactly 0.
+    The weight goes with efficiency: the way from the value n bars ago over the sum of the n steps between. As
+    in TA-Lib, y begins with the value before the first efficiency, and where nothing moved efficiency is 1.
 
     Parameters
     ----------
-    state : 7 + n cells: values seen, place, centre, sum and its compensation, sum of squares and
-        its compensation, each about the centre; then the ring.
-    x, out : one block. Unit kept. NaN until n values were seen.
+    state : 6 + n cells: values seen, place, average, sum of steps and its compensation, equal values that came
+        last; the ring.
+    x, out : one block. Unit kept. NaN until n + 1 values were seen.
+
+    Source: Perry J. Kaufman (1995), Smarter Trading.
     """
+    fast = 2.0 / 3.0
+    slow = 2.0 / 31.0
     for t in range(x.shape[0]):
         value = x[t]
         if not math.isfinite(value):
             out[t] = NAN
             continue
         place = int(state[1])
-        if state[0] == 0.0:
-            state[2] = value
+        last = state[6 + (place - 1 if place > 0 else n - 1)]
+        state[5] = state[5] + 1.0 if state[0] > 0.0 and value == last else 1.0
+        if state[0] > 0.0:
+            compensated_add(state, 3, abs(value - last))
+        out[t] = NAN
         if state[0] >= n:
-            _shift_moments(state, state[7 + place] - state[2], -1.0)
-        _shift_moments(state, value - state[2], 1.0)
-        state[7 + place] = value
+            way = abs(value - state[6 + place])
+            steps = state[3] + state[4]
+            efficiency = way / steps if steps > way and state[5] <= n else 1.0
+            weight = efficiency * (fast - slow) + slow
+            y = last if state[0] == n else state[2]
+            state[2] = y + weight * weight * (value - y)
+            out[t] = known(state[2])
+            following = state[6 + (place + 1 if place + 1 < n else 0)] if n > 1 else value
+            compensated_add(state, 3, -abs(following - state[6 + place]))
+        state[6 + place] = value
         state[0] += 1.0
         place += 1
         if place == n:
             place = 0
-            _recentre_moments(state, n)
+            state[3] = 0.0
+            state[4] = 0.0
+            for k in range(1, n):
+                compensated_add(state, 3, abs(state[6 + k] - state[5 + k]))
         state[1] = place
-        if state[0] < n:
-            out[t] = NAN
-            continue
-        mean = (state[3] + state[4]) / n
-        variance = (state[5] + state[6]) / n - mean * mean
-        out[t] = 0.0 if variance <= 0.0 else known(math.sqrt(variance))
-
-
-@kernel
-def _shift_moments(state: FloatArray, deviation: float, sign: float) -> None:
-    compensated_add(state, 3, sign * deviation)
-    compensated_add(state, 5, sign * deviation * deviation)
-
-
-@kernel
-def _recentre_moments(state: FloatArray, n: int) -> None:
-    state[2] = state[7 + n - 1]
-    for cell in range(3, 7):
-        state[cell] = 0.0
-    for k in range(n):
-        _shift_moments(state, state[7 + k] - state[2], 1.0)
 
 
 @kernel

@@ -12,7 +12,17 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from research_lab.engine import accumulation, averages, clock, conditions, extremes, pointwise, trends
+from research_lab.engine import (
+    accumulation,
+    averages,
+    clock,
+    conditions,
+    extremes,
+    moments,
+    order_statistics,
+    pointwise,
+    trends,
+)
 from research_lab.engine.jit import FloatArray, IntArray, kernel
 
 N_MARKET: Final = 7
@@ -63,6 +73,13 @@ CROSSES_ABOVE: Final = 27
 BARS_SINCE: Final = 28
 TRUE_RANGE: Final = 29
 DIRECTIONAL_MOVE: Final = 30
+KAMA: Final = 31
+EWM_STD: Final = 32
+SKEW: Final = 33
+COMOMENT: Final = 34
+MAD: Final = 35
+RANK: Final = 36
+BARS_SINCE_HIGHEST: Final = 37
 SIGN: Final = 41
 EXP: Final = 42
 POWER: Final = 43
@@ -112,13 +129,27 @@ def state_size(op: int, window: int) -> int:
     if op == PREV:
         return 2 + window
     if op == ROLLING_SUM:
-        return 4 + window
-    if op in (STD, SLOPE):
+        return 5 + window
+    if op == STD:
+        return 8 + window
+    if op == SLOPE:
         return 7 + window
-    if op == HIGHEST:
+    if op in (HIGHEST, BARS_SINCE_HIGHEST):
         return 3 + 2 * window
     if op == QUANTILE:
-        return 2 + 2 * window
+        return 2 + 3 * window
+    if op == KAMA:
+        return 6 + window
+    if op == EWM_STD:
+        return 3
+    if op == SKEW:
+        return 10 + window
+    if op == COMOMENT:
+        return 16 + 2 * window
+    if op == MAD:
+        return order_statistics.cells(window, order_statistics.ADDED)
+    if op == RANK:
+        return order_statistics.cells(window, order_statistics.COUNTED)
     if op in (RUNNING_SUM, LATCH):
         return 2
     if op == HELD_FOR:
@@ -218,7 +249,7 @@ def advance(code: IntArray, values: FloatArray, state: FloatArray, registers: Fl
         elif op == ROLLING_SUM:
             averages.rolling_sum(memory, a, out, window, value)
         elif op == STD:
-            averages.std(memory, a, out, window)
+            moments.std(memory, a, out, window, value)
         elif op == SLOPE:
             averages.slope(memory, a, out, window)
         elif op == HIGHEST:
@@ -234,6 +265,20 @@ def advance(code: IntArray, values: FloatArray, state: FloatArray, registers: Fl
             pointwise.true_range(memory, a, b, c, out)
         elif op == DIRECTIONAL_MOVE:
             pointwise.directional_move(memory, a, b, out, value)
+        elif op == KAMA:
+            averages.kama(memory, a, out, window)
+        elif op == EWM_STD:
+            moments.ewm_std(memory, a, out, window)
+        elif op == SKEW:
+            moments.skew(memory, a, out, window)
+        elif op == COMOMENT:
+            moments.comoment(memory, a, b, out, window, value)
+        elif op == MAD:
+            order_statistics.mad(memory, a, out, window)
+        elif op == RANK:
+            order_statistics.rank(memory, a, out, window)
+        elif op == BARS_SINCE_HIGHEST:
+            extremes.bars_since_highest(memory, a, out, window, value)
         elif op == SIGN:
             for t in range(n):
                 out[t] = pointwise.sign(a[t])

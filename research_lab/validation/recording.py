@@ -40,6 +40,10 @@ _ARITY = {
     program.CONSTANT: 0,
 }
 _OPERATORS = {code: name for name, code in OPERATOR_CODES.items()}
+_OF_OPCODE = {
+    code: [f for f in FUNCTIONS.values() if f.opcode == code]
+    for code in {f.opcode for f in FUNCTIONS.values() if f.opcode >= 0}
+}
 _SYMBOLS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "less": "<", "less_equal": "<=",
             "equal": "==", "and": "and", "or": "or"}  # fmt: skip
 
@@ -150,7 +154,7 @@ def _written(op: int, reads: list[str], window: int, value: float) -> str:
         return f"({reads[0]} {_SYMBOLS[word]} {reads[1]})"
     if word:
         return f"{word}({reads[0]})"
-    function = _function(op, window, value)
+    function = _function_of(op, window, value)
     if function.reads is not None and set(function.reads) <= {*INPUTS, CLOSING_TIME}:
         reads = []
     extra = [str(window)] if window else []
@@ -159,7 +163,7 @@ def _written(op: int, reads: list[str], window: int, value: float) -> str:
     return f"{function.name}({', '.join([*reads, *extra])})"
 
 
-def _function(op: int, window: int, value: float) -> Function:
-    """Return the function of an instruction; of several with one opcode, that whose constant it carries."""
-    sharing = [f for f in FUNCTIONS.values() if f.opcode == op]
-    return next((f for f in sharing if f.constant(window, value) == value), sharing[0])
+def _function_of(op: int, window: int, value: float) -> Function:
+    """Return which of the functions that share an opcode carries the value; the first where none can tell."""
+    functions = _OF_OPCODE[op]
+    return next((f for f in functions if f.constant(window, value) == value), functions[0])

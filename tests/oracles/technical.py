@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
-from tests.oracles.indicators import NAN, FloatArray, finite, kleene_and, kleene_or, on_valid_bars
-from tests.oracles.indicators import ORACLES as O
+from tests.oracles.functions import ORACLES as O
+from tests.oracles.indicators import NAN, FloatArray, finite, kleene_and, kleene_or, on_valid_bars, rolling
 
 DAY_MS = 86_400_000
 
@@ -36,6 +36,20 @@ def place_in_range(high: FloatArray, low: FloatArray, close: FloatArray, n: int)
 def stochastic_k(high: FloatArray, low: FloatArray, close: FloatArray, n: int, smooth: int) -> FloatArray:
     """Return the mean of the last places in the range, in percent."""
     return O["sma"](100.0 * place_in_range(high, low, close, n), smooth)
+
+
+def commodity_channel(window: FloatArray) -> float:
+    """Return the last value off the mean in 0.015 mean deviations; 0 where all are one value."""
+    off = window - window.mean()
+    return 0.0 if np.ptp(window) == 0.0 else float(off[-1] / (0.015 * np.abs(off).mean()))
+
+
+cci = rolling(commodity_channel)
+
+
+def aroon(x: FloatArray, n: int, sign: float) -> FloatArray:
+    """Return how lately the extreme of n + 1 values came: 100 now, 0 for n bars ago; the latest of equals."""
+    return rolling(lambda window: 100.0 * (n - int(np.argmax(sign * window[::-1]))) / n)(x, n + 1)
 
 
 def money_flow_index(typical: FloatArray, volume: FloatArray, n: int) -> FloatArray:

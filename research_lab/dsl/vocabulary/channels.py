@@ -21,7 +21,6 @@ def _of_two_widths(dimensions: Sequence[Dimension]) -> Dimension | None:
 
 
 _BAND = (CLOSE, N2, K)
-_MOVED = "highest(x, n) > lowest(x, n)"
 
 FUNCTIONS = (
     Function("bollinger_upper", "mean of n values and k deviations", _BAND, scaled,
@@ -33,7 +32,7 @@ FUNCTIONS = (
              body="2 * k * std(x, n) / sma(x, n)"),
     Function("bollinger_percent_b", "place of the value between the bands, 0 to 1; unknown where nothing moved",
              _BAND, _of_band,
-             body=f"(x - bollinger_lower(x, n, k)) / if_else({_MOVED}, 2 * k * std(x, n), 0)"),
+             body="0.5 + zscore(x, n) / (2 * k)"),
     Function("keltner_upper", "exponential average of the close and k average true ranges", (N, K),
              _around_price, body="ema(close, n) + k * atr(n)"),
     Function("keltner_lower", "exponential average of the close less k average true ranges", (N, K),

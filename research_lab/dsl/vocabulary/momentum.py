@@ -30,6 +30,9 @@ FUNCTIONS = (
              always(RATIO), body="sma(stochastic_k(n, smooth), signal)"),
     Function("williams_r", "Williams' %R: the close below the highest of n bars, -100 to 0", (N,), always(RATIO),
              body=f"-100 * (highest(high, n) - close) / {_HEIGHT}"),
+    Function("cci", "Lambert's commodity channel index; 0 where nothing moved", (N,), always(RATIO),
+             body="if_else(highest(typical_price(), n) > lowest(typical_price(), n), "
+                  "(typical_price() - sma(typical_price(), n)) / (0.015 * mad(typical_price(), n)), 0)"),
     Function("mfi", "money flow index of n bars, 0 to 100; 50 where no money moved", (N,), always(RATIO),
              body=f"if_else(highest(abs({_FLOW}), n) > 0, "
                   f"100 * sum(max({_FLOW}, 0), n) / sum(abs({_FLOW}), n), 50)"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from research_lab.dsl.dimensions import PRICE, RATIO, Dimension
 from research_lab.dsl.function import Argument, Function, K, N, always, pure
@@ -22,6 +22,10 @@ def _with_multiple(dimension: Dimension) -> Callable[[Sequence[Dimension]], Dime
     return lambda dimensions: None if pure(dimensions[-1:]) is None else dimension
 
 
+def _one_more(fixed: Mapping[str, float]) -> float:
+    return fixed["n"] + 1.0
+
+
 FUNCTIONS = (
     Function("plus_dm", "Wilder's directional movement up", (), always(PRICE), engine.DIRECTIONAL_MOVE,
              reads=("high", "low"), lookback=lambda n: 1, constant=lambda n, share: 1.0),
@@ -34,6 +38,12 @@ FUNCTIONS = (
              body="100 * rma(minus_dm(), n) / rma(true_range(), n)"),
     Function("adx", "Wilder's average directional index, 0 to 100", (N,), always(RATIO),
              body=f"rma(if_else({_SUM_DI} > 0, 100 * {_SPREAD} / {_SUM_DI}, 0), n)"),
+    Function("aroon_up", "100 for a highest high now, 0 for one n bars ago", (N,), always(RATIO),
+             body="100 * (n - bars_since_highest(high, n_and_one)) / n", fixed={"n_and_one": _one_more}),
+    Function("aroon_down", "100 for a lowest low now, 0 for one n bars ago", (N,), always(RATIO),
+             body="100 * (n - bars_since_lowest(low, n_and_one)) / n", fixed={"n_and_one": _one_more}),
+    Function("aroon", "aroon_up less aroon_down, -100 to 100", (N,), always(RATIO),
+             body="aroon_up(n) - aroon_down(n)"),
     Function("supertrend", "line that trails price by k average true ranges: below in a rise, above in a fall",
              (N, K), _with_multiple(PRICE), engine.SUPERTREND, reads=_BANDS, lookback=lambda n: _TURNS,
              constant=lambda n, share: 1.0),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from research_lab.dsl.dimensions import PRICE, RATIO, VOLUME
-from research_lab.dsl.function import Function, N, X, always, first
+from research_lab.dsl.function import N2, Function, N, X, always, first
 from research_lab.engine import program as engine
 
 DAY_MS = 86_400_000
@@ -27,4 +27,6 @@ FUNCTIONS = (
              body="sum(typical_price() * volume, n) / if_else(highest(volume, n) > 0, sum(volume, n), 0)"),
     Function("vwap_day", "average typical price since midnight UTC, weighted by volume; unknown until a whole "
              "day begins", (), always(PRICE), body="day_sum(typical_price() * volume) / day_sum(volume)"),
+    Function("volume_zscore", "deviations of the volume from its mean of n bars", (N2,), always(RATIO),
+             body="zscore(volume, n)"),
 )  # fmt: skip

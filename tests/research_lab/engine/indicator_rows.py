@@ -9,7 +9,7 @@ import numpy as np
 
 from research_lab.engine.jit import FloatArray
 from tests.oracles import technical
-from tests.oracles.indicators import ORACLES as O
+from tests.oracles.functions import ORACLES as O
 from tests.oracles.indicators import elementwise
 from tests.research_lab.engine.table_row import Row, cheap, full, of, up_bar
 from tests.research_lab.engine.tapes import Tape
@@ -82,6 +82,7 @@ MOMENTUM = {
         Row("stochastic_d(5, 3, 4)", lambda t: O["sma"](by(technical.stochastic_k, *HLC, n=5, smooth=3)(t), 4)),
     ),
     "williams_r": (Row("williams_r(14)", lambda t: -100.0 + 100.0 * by(technical.place_in_range, *HLC, n=14)(t)),),
+    "cci": tuple(Row(f"cci({n})", lambda t, n=n: technical.cci(typical(t), n)) for n in (2, 20)),
     "mfi": tuple(Row(f"mfi({n})", with_typical(technical.money_flow_index, n=n)) for n in (3, 14)),
     "tsi": (
         Row("tsi(25, 13)", by(technical.true_strength, "close", slow=25, fast=13)),
@@ -95,6 +96,11 @@ MOMENTUM = {
 }  # fmt: skip
 
 TREND = {
+    "aroon_up": (Row("aroon_up(14)", by(technical.aroon, "high", n=14, sign=1.0)),),
+    "aroon_down": (Row("aroon_down(14)", by(technical.aroon, "low", n=14, sign=-1.0)),),
+    "aroon": (
+        Row("aroon(5)", lambda t: technical.aroon(t.named("high"), 5, 1.0) - technical.aroon(t.named("low"), 5, -1.0)),
+    ),
     "supertrend": tuple(
         Row(f"supertrend({n}, {k})", by(technical.supertrend, *HLC, n=n, k=k, shown=1)) for n, k in ((10, 3), (3, 0.7))
     ),
@@ -141,6 +147,7 @@ CHANNELS = {
 }  # fmt: skip
 
 VOLUME = {
+    "volume_zscore": (Row("volume_zscore(20)", of("zscore", "volume", n=20)),),
     "running_sum": tuple(Row(f"running_sum({x})", by(technical.running_sum, x)) for x in ("volume", "premium")),
     "day_sum": (Row("day_sum(premium)", of_day(lambda t: t.named("premium"))),),
     "obv": (Row("obv()", by(technical.on_balance, "close", "volume")),),

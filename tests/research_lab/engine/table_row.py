@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from research_lab.engine.jit import FloatArray
-from tests.oracles.indicators import ORACLES as O
+from tests.oracles.functions import ORACLES as O
 from tests.research_lab.engine.tapes import Tape
 
 
