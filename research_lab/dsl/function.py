@@ -88,6 +88,11 @@ def always(dimension: Dimension) -> DimensionRule:
     return lambda dimensions: dimension
 
 
+def number(dimension: Dimension) -> DimensionRule:
+    """Return the rule of a fixed dimension, of numbers only."""
+    return lambda dimensions: None if any(d.condition for d in dimensions) else dimension
+
+
 def same(dimensions: Sequence[Dimension]) -> Dimension | None:
     """The dimension that two arguments share."""
     shared = unify(dimensions[0], dimensions[1])
@@ -114,9 +119,16 @@ def scaled(dimensions: Sequence[Dimension]) -> Dimension | None:
     return None if pure(dimensions[-1:]) is None else first(dimensions)
 
 
-def ratio_of(dimensions: Sequence[Dimension]) -> Dimension | None:
-    """A ratio, of a number of any dimension."""
-    return None if dimensions[0].condition else RATIO
+def product(dimensions: Sequence[Dimension]) -> Dimension | None:
+    """The dimension of the first two arguments multiplied."""
+    a, b = dimensions[:2]
+    return None if a.condition or b.condition else a.plain().times(b.plain())
+
+
+def quotient(dimensions: Sequence[Dimension]) -> Dimension | None:
+    """The dimension of the first argument by the second."""
+    a, b = dimensions[:2]
+    return None if a.condition or b.condition else a.plain().times(b.plain(), -1)
 
 
 def root(dimensions: Sequence[Dimension]) -> Dimension | None:

@@ -176,8 +176,10 @@ def slope(state: FloatArray, x: FloatArray, out: FloatArray, n: int) -> None:
 
     Parameters
     ----------
-    state : 7 + n cells, as in `std`; the second sum is that of order times deviation.
-    x, out : one block. NaN until n values were seen. n at least 2.
+    state : 8 + n cells: values seen, place, a value of the window as centre, sum of deviations from it and
+        its compensation, sum of order times deviation and its compensation, equal values that came last;
+        then the ring.
+    x, out : one block. NaN until n values were seen. n at least 2. Exactly 0 for a window of one value.
     """
     spread = n * (n * n - 1.0) / 12.0
     middle = (n - 1.0) / 2.0
@@ -189,17 +191,19 @@ def slope(state: FloatArray, x: FloatArray, out: FloatArray, n: int) -> None:
         place = int(state[1])
         if state[0] == 0.0:
             state[2] = value
+        last = state[8 + (place - 1 if place > 0 else n - 1)]
+        state[7] = state[7] + 1.0 if state[0] > 0.0 and value == last else 1.0
         deviation = value - state[2]
         if state[0] < n:
             compensated_add(state, 5, state[0] * deviation)
         else:
-            oldest = state[7 + place] - state[2]
+            oldest = state[8 + place] - state[2]
             compensated_add(state, 3, -oldest)
             compensated_add(state, 5, -state[3])
             compensated_add(state, 5, -state[4])
             compensated_add(state, 5, (n - 1.0) * deviation)
         compensated_add(state, 3, deviation)
-        state[7 + place] = value
+        state[8 + place] = value
         state[0] += 1.0
         place += 1
         if place == n:
@@ -208,16 +212,18 @@ def slope(state: FloatArray, x: FloatArray, out: FloatArray, n: int) -> None:
         state[1] = place
         if state[0] < n:
             out[t] = NAN
+        elif state[7] >= n:
+            out[t] = 0.0
         else:
             out[t] = known(((state[5] + state[6]) - middle * (state[3] + state[4])) / spread)
 
 
 @kernel
 def _recentre_order(state: FloatArray, n: int) -> None:
-    state[2] = state[7 + n - 1]
+    state[2] = state[8 + n - 1]
     for cell in range(3, 7):
         state[cell] = 0.0
     for k in range(n):
-        deviation = state[7 + k] - state[2]
+        deviation = state[8 + k] - state[2]
         compensated_add(state, 3, deviation)
         compensated_add(state, 5, k * deviation)

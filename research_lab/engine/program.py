@@ -130,10 +130,8 @@ def state_size(op: int, window: int) -> int:
         return 2 + window
     if op == ROLLING_SUM:
         return 5 + window
-    if op == STD:
+    if op in (STD, SLOPE):
         return 8 + window
-    if op == SLOPE:
-        return 7 + window
     if op in (HIGHEST, BARS_SINCE_HIGHEST):
         return 3 + 2 * window
     if op == QUANTILE:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-from research_lab.dsl.function import CLOSE, Argument, Function, N, X, first, settling
+from research_lab.dsl.function import CLOSE, N2, Argument, Function, N, X, first, settling
 from research_lab.engine import program as engine
 
-N2 = Argument("n", "window", least=2)
 N4 = Argument("n", "window", least=4)
 
 

@@ -6,20 +6,9 @@ granted; times the root of the bars in a year they are annual.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from research_lab.dsl.dimensions import PRICE, RATIO, Dimension
-from research_lab.dsl.function import N2, Function, N, X, always, first, settling
+from research_lab.dsl.dimensions import PRICE, RATIO
+from research_lab.dsl.function import N2, Function, N, X, always, first, number, product, settling
 from research_lab.engine import program as engine
-
-
-def _square(dimensions: Sequence[Dimension]) -> Dimension | None:
-    return None if dimensions[0].condition else dimensions[0].plain().times(dimensions[0].plain())
-
-
-def _ratio(dimensions: Sequence[Dimension]) -> Dimension | None:
-    return None if dimensions[0].condition else RATIO
-
 
 _RANGE = "log(high / low) * log(high / low)"
 _BODY = "log(close / open) * log(close / open)"
@@ -28,10 +17,10 @@ _RETURN = "log(close / prev(close)) * log(close / prev(close))"
 FUNCTIONS = (
     Function("std", "population standard deviation of the last n values", (X, N2), first,
              engine.STD, lookback=lambda n: n - 1),
-    Function("var", "population variance of the last n values", (X, N2), _square,
+    Function("var", "population variance of the last n values", (X, N2), lambda d: product((d[0], d[0])),
              body="std(x, n) * std(x, n)"),
     Function("zscore", "deviations that the value lies off the mean of the last n; unknown where all are equal",
-             (X, N2), _ratio, engine.STD, lookback=lambda n: n - 1, constant=lambda n, share: 1.0),
+             (X, N2), number(RATIO), engine.STD, lookback=lambda n: n - 1, constant=lambda n, share: 1.0),
     Function("mad", "mean absolute deviation of the last n values about their mean", (X, N), first,
              engine.MAD, lookback=lambda n: n - 1),
     Function("ewm_std", "standard deviation, weight 2 / (n + 1), from the first value", (X, N), first,

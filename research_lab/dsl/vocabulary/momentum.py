@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from research_lab.dsl.dimensions import RATIO
-from research_lab.dsl.function import CLOSE, ONE, Argument, Function, N, X, always, first, ratio_of
+from research_lab.dsl.function import CLOSE, ONE, Argument, Function, N, X, always, first, number
 
 FAST = Argument("fast", "window")
 SLOW = Argument("slow", "window")
@@ -17,12 +17,12 @@ _FLOW = "sign(change(typical_price(), 1)) * typical_price() * volume"
 
 FUNCTIONS = (
     Function("change", "value less the value n bars ago", (X, ONE), first, body="x - prev(x, n)"),
-    Function("roc", "rate of change: share by which the value moved in n bars", (X, N), ratio_of,
+    Function("roc", "rate of change: share by which the value moved in n bars", (X, N), number(RATIO),
              body="x / prev(x, n) - 1"),
-    Function("log_return", "natural logarithm of the value over the value n bars ago", (CLOSE, ONE), ratio_of,
+    Function("log_return", "natural logarithm of the value over the value n bars ago", (CLOSE, ONE), number(RATIO),
              body="log(x / prev(x, n))"),
     Function("rsi", "Wilder's relative strength index, 0 to 100; 50 where nothing moved", (CLOSE, N),
-             always(RATIO),
+             number(RATIO),
              body=f"if_else({_GAIN} + {_LOSS} > 0, 100 * {_GAIN} / ({_GAIN} + {_LOSS}), 50)"),
     Function("stochastic_k", "place of the close in the range of n bars, 0 to 100, mean of the last `smooth`",
              (N, SMOOTH), always(RATIO), body=f"sma(100 * (close - lowest(low, n)) / {_HEIGHT}, smooth)"),
@@ -36,7 +36,7 @@ FUNCTIONS = (
     Function("mfi", "money flow index of n bars, 0 to 100; 50 where no money moved", (N,), always(RATIO),
              body=f"if_else(highest(abs({_FLOW}), n) > 0, "
                   f"100 * sum(max({_FLOW}, 0), n) / sum(abs({_FLOW}), n), 50)"),
-    Function("tsi", "Blau's true strength index, -100 to 100", (CLOSE, SLOW, FAST), always(RATIO),
+    Function("tsi", "Blau's true strength index, -100 to 100", (CLOSE, SLOW, FAST), number(RATIO),
              body="100 * ema(ema(change(x, 1), slow), fast) / ema(ema(abs(change(x, 1)), slow), fast)"),
     Function("macd", "fast exponential average less the slow one", (CLOSE, FAST, SLOW), first,
              body="ema(x, fast) - ema(x, slow)"),
