@@ -377,10 +377,8 @@ def _is_fixed(node: Node) -> bool:
 
 
 def _fits(argument: Argument, node: Node) -> bool:
-    """Whether a tree may stand for an argument by its kind."""
-    if argument.kind in FIXED_KINDS:
-        return _is_fixed(node)
-    return node.dimension.condition == (argument.kind == "condition")
+    """Whether a tree may stand for an argument, as far as it must be fixed."""
+    return argument.kind not in FIXED_KINDS or _is_fixed(node)
 
 
 def _short(node: Node) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from research_lab.dsl.dimensions import Dimension
+from research_lab.dsl.dimensions import RATIO, Dimension
 from research_lab.dsl.function import A, Argument, B, Function, X, first, number, pure, root, same
 from research_lab.engine import program as engine
 
@@ -21,7 +21,7 @@ FUNCTIONS = (
     Function("clip", "x, not below low and not above high, which wins", (X, Argument("low"), Argument("high")),
              _bounded, body="min(max(x, low), high)"),
     Function("abs", "size without sign", (X,), first, engine.ABS),
-    Function("sign", "1 above zero, -1 below, 0 at zero", (X,), number, engine.SIGN),
+    Function("sign", "1 above zero, -1 below, 0 at zero", (X,), number(RATIO), engine.SIGN),
     Function("log", "natural logarithm of a ratio; unknown at or below zero", (X,), pure, engine.LOG),
     Function("exp", "exponential of a ratio", (X,), pure, engine.EXP),
     Function("sqrt", "square root; unknown below zero", (X,), root, engine.SQRT),
