@@ -6,6 +6,7 @@ the types and the text are tried as well.
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from functools import cache
 
@@ -30,6 +31,7 @@ PRICE_VOLUME = Dimension(price=Fraction(1), volume=Fraction(1))
 NUMBERS = (PRICE, RATIO, VOLUME)
 PARAMS = {"fast": (2, 6, 2), "slow": (8, 20, 4)}
 SHARES = ("0.1", "0.5", "0.85")
+EXPONENTS = ("-2", "0", "3", "fast")
 
 _INPUTS = {
     dimension: [name for name, (of, _) in INPUTS.items() if of == dimension] for dimension in (*NUMBERS, BARS)
@@ -98,18 +100,17 @@ def _calls(dimension: Dimension, depth: int) -> st.SearchStrategy[str]:
 
 
 def _fitting(function: Function, wanted: Dimension) -> list[dict[str, Dimension]]:
-    """Return dimensions of the free arguments for which a function gives the wanted one."""
+    """Return dimensions of the free arguments for which a function gives the wanted one.
+
+    A power is counted as the first here, which leaves any exponent to a ratio only.
+    """
     free = [a.name for a in function.arguments if a.kind == "number"]
+    fixed = {a.name: CONDITION if a.kind == "condition" else LITERAL for a in function.arguments}
     found = []
-    for dimension in (*NUMBERS, BARS, PRICE_VOLUME):
-        given = {
-            a.name: {"condition": CONDITION, "number": dimension}.get(a.kind, LITERAL)
-            for a in function.arguments
-        }
+    for dimensions in itertools.product((*NUMBERS, BARS, PRICE_VOLUME), repeat=len(free)):
+        given = fixed | dict(zip(free, dimensions, strict=True))
         if function.dimension(list(given.values())) == wanted:
             found.append(given)
-        if not free:
-            break
     return found
 
 
@@ -118,9 +119,13 @@ def _call(function: Function, given: dict[str, Dimension], depth: int) -> st.Sea
     for argument in function.arguments:
         if argument.kind == "window":
             fixed = [str(n) for n in WINDOWS if n >= argument.least]
-            parts.append(st.sampled_from([*fixed, "fast", "slow", "fast + slow"]))
+            named = [name for name, (low, _, _) in PARAMS.items() if low >= argument.least]
+            parts.append(st.sampled_from([*fixed, *named, "fast + slow"]))
         elif argument.kind == "share":
             parts.append(st.sampled_from(SHARES))
+        elif argument.kind == "exponent":
+            of_ratio = RATIO in given.values()
+            parts.append(st.sampled_from(EXPONENTS if of_ratio else ("1",)))
         else:
             parts.append(expressions(given[argument.name], depth - 1))
     return st.tuples(*parts).map(lambda texts: f"{function.name}({', '.join(texts)})")

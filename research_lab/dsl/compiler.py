@@ -5,7 +5,6 @@ Every instruction is interned by what it does and reads, so equal parts are one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
@@ -13,16 +12,17 @@ from typing import NamedTuple
 import numpy as np
 
 from research_lab.dsl import limits
-from research_lab.dsl.dimensions import RATIO, ZERO
+from research_lab.dsl.arguments import bound_number, number_of
+from research_lab.dsl.dimensions import CONDITION, RATIO, ZERO
 from research_lab.dsl.expressions import Scope, parse_expression
 from research_lab.dsl.fixed import FixedNumbers
-from research_lab.dsl.function import FIXED_KINDS, MAX_WINDOW, Argument, Function
-from research_lab.dsl.registry import CLOSING_TIME, FUNCTIONS, INPUTS, OPERATOR_CODES
-from research_lab.dsl.tree import CHAINS, Node, constant, number_text
+from research_lab.dsl.function import FIXED_KINDS, Function
+from research_lab.dsl.registry import BAR_LENGTH, CLOSING_TIME, FUNCTIONS, INPUTS, OPERATOR_CODES
+from research_lab.dsl.tree import CHAINS, Node, constant
 from research_lab.engine import program as engine
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.program import N_INPUTS, Program
-from research_lab.errors import LimitError, SpecError
+from research_lab.errors import LimitError
 
 _INPUT_ROW = {name: row for row, name in enumerate([*INPUTS, CLOSING_TIME])}
 
@@ -58,7 +58,7 @@ class Linker:
         """
         open_ = [node]
         while open_:
-            missing = [part for part in read_by(open_[-1]) if part.text not in self._seen]
+            missing = [part for part in read_by(open_[-1], self.step_ms) if part.text not in self._seen]
             if missing:
                 open_ += reversed(missing)
                 continue
@@ -73,19 +73,19 @@ class Linker:
             return _INPUT_ROW[str(node.value)]
         if node.op == "constant":
             return self.intern(engine.CONSTANT, (), 0, float(node.value or 0.0), 0)
-        reads = [self._seen[part.text] for part in read_by(node)]
+        reads = [self._seen[part.text] for part in read_by(node, self.step_ms)]
         if node.op in OPERATOR_CODES:
             return self._operator(node.op, reads)
         function = FUNCTIONS[node.op]
         if function.body:
             return reads[0]
-        window, share = 0, 0.0
+        window, number = 0, 0.0
         for argument, arg in zip(function.arguments, node.args, strict=True):
             if argument.kind == "window":
-                window = whole_bars(node, argument, _number(arg))
-            elif argument.kind == "share":
-                share = share_of(node, _number(arg))
-        value = function.constant(window, share)
+                window = int(bound_number(node, argument, number_of(arg)))
+            elif argument.kind in FIXED_KINDS:
+                number = bound_number(node, argument, number_of(arg))
+        value = function.constant(window, number)
         return self.intern(function.opcode, tuple(reads), window, value, self.lookback(function, window))
 
     def lookback(self, function: Function, window: int) -> int:
@@ -123,8 +123,8 @@ class Linker:
         return sorted(found)
 
 
-def read_by(node: Node, made: Mapping[str, Node] | None = None) -> tuple[Node, ...]:
-    """Return the trees whose values an instruction for this node reads.
+def read_by(node: Node, step_ms: int, made: Mapping[str, Node] | None = None) -> tuple[Node, ...]:
+    """Return the trees whose values an instruction for this node reads, on bars of a length.
 
     Parameters
     ----------
@@ -136,33 +136,13 @@ def read_by(node: Node, made: Mapping[str, Node] | None = None) -> tuple[Node, .
     pairs = list(zip(function.arguments, node.args, strict=True))
     if not function.body and function.reads is None:
         return tuple(arg for argument, arg in pairs if argument.kind not in FIXED_KINDS)
-    names = {argument.name: arg for argument, arg in pairs}
+    names = {BAR_LENGTH: constant(step_ms)} | {argument.name: arg for argument, arg in pairs}
     if made is not None:
         names |= made
     elif function.fixed:
-        numbers = {a.name: _number(arg) for a, arg in pairs if a.kind in FIXED_KINDS}
+        numbers = {a.name: number_of(arg) for a, arg in pairs if a.kind in FIXED_KINDS}
         names |= {name: constant(rule(numbers)) for name, rule in function.fixed.items()}
     return tuple(_substitute(template, names) for template in _written_out(function.name))
-
-
-def whole_bars(node: Node, argument: Argument, bars: float) -> int:
-    """Return a window that was checked."""
-    if not (bars.is_integer() and argument.least <= bars <= MAX_WINDOW):
-        seen = f"{node.text[:60]} has a window of {number_text(bars)} bars"
-        raise SpecError(seen, remedy=f"bind {argument.least} to {MAX_WINDOW} whole bars")
-    return int(bars)
-
-
-def _number(arg: Node) -> float:
-    return float(arg.value or 0.0) if arg.op == "constant" else math.nan
-
-
-def share_of(node: Node, share: float) -> float:
-    """Return a share that was checked."""
-    if not 0.0 <= share <= 1.0:
-        seen = f"{node.text[:60]} has a share of {number_text(share)}"
-        raise SpecError(seen, remedy="bind a number from 0 to 1")
-    return share
 
 
 def _substitute(node: Node, args: dict[str, Node]) -> Node:
@@ -179,8 +159,13 @@ def _written_out(name: str) -> tuple[Node, ...]:
     function = FUNCTIONS[name]
     fixed = [a.name for a in function.arguments if a.kind in FIXED_KINDS] + list(function.fixed)
     numbers = dict.fromkeys(fixed, (2.0, 2.0, 1.0))
-    series = {a.name: Node("param", (), ZERO, a.name) for a in function.arguments if a.name not in numbers}
+    series = {
+        a.name: Node("param", (), CONDITION if a.kind == "condition" else ZERO, a.name)
+        for a in function.arguments
+        if a.name not in numbers
+    }
     series[CLOSING_TIME] = Node("input", (), RATIO, CLOSING_TIME)
+    series[BAR_LENGTH] = Node("param", (), ZERO, BAR_LENGTH)
     scope = Scope(numbers, FixedNumbers(numbers), series)
     texts = (function.body,) if function.body else function.reads or ()
     return tuple(parse_expression(text, scope) for text in texts)
@@ -215,7 +200,7 @@ def _table(linker: Linker, numbers: Sequence[int]) -> tuple[IntArray, FloatArray
         instruction = linker.instructions[number - N_INPUTS]
         code[row, engine.OP] = instruction.op
         code[row, engine.OUT] = number
-        for column, read in zip(engine.READS, instruction.reads, strict=False):
+        for column, read in zip(engine.READ_COLUMNS, instruction.reads, strict=False):
             code[row, column] = read
         code[row, engine.STATE] = place
         code[row, engine.WINDOW] = instruction.window

@@ -48,6 +48,9 @@ class Dimension:
     def root(self) -> Dimension:
         return Dimension(self.price / 2, self.volume / 2, self.bars / 2, literal=self.literal)
 
+    def raised(self, exponent: int) -> Dimension:
+        return Dimension(self.price * exponent, self.volume * exponent, self.bars * exponent, self.condition)
+
     def plain(self) -> Dimension:
         """Return the same powers without being a literal."""
         return Dimension(self.price, self.volume, self.bars, self.condition)

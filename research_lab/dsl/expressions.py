@@ -13,9 +13,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-import numpy as np
-
 from research_lab.dsl import limits
+from research_lab.dsl.arguments import refuse_values
 from research_lab.dsl.dimensions import (
     CONDITION,
     LITERAL,
@@ -25,7 +24,7 @@ from research_lab.dsl.dimensions import (
     unify,
 )
 from research_lab.dsl.fixed import FixedNumbers
-from research_lab.dsl.function import MAX_WINDOW, Argument, Function
+from research_lab.dsl.function import FIXED_KINDS, Argument, Function
 from research_lab.dsl.registry import FUNCTIONS, INPUTS
 from research_lab.dsl.tree import Node, constant, folded
 from research_lab.errors import DimensionError, LimitError, SpecError
@@ -284,22 +283,46 @@ class _Parser:
             self._fail(
                 f"{name}() does not take {seen}", item.col_offset, _function_remedy(name), DimensionError
             )
+        for argument, node in zip(function.arguments, args, strict=True):
+            if argument.kind == "exponent":
+                dimension = self._raised(item, function, node, dimension)
         return Node(name, tuple(args), dimension)
 
+    def _raised(self, item: ast.Call, function: Function, exponent: Node, base: Dimension) -> Dimension:
+        """Return a dimension to the power of an exponent, which must be known now unless it is a ratio."""
+        if exponent.op == "constant":
+            return base.raised(int(float(exponent.value or 0.0)))
+        if base != RATIO:
+            self._fail(
+                f"{function.name}() of {base} takes a number as exponent, got {_short(exponent)}",
+                item.col_offset,
+                "write a number, or make x a ratio, e.g. divide it by sma of the same",
+                DimensionError,
+            )
+        return RATIO
+
     def _with_defaults(self, item: ast.Call, function: Function, given: list[Node]) -> list[Node]:
-        missing = len(function.arguments) - len(given)
-        if missing == 0:
-            return given
-        if missing == 1 and function.arguments and function.arguments[0].default:
-            return [parse_expression(function.arguments[0].default, Scope()), *given]
-        if missing == 1 and function.arguments and function.arguments[-1].default:
-            return [*given, parse_expression(function.arguments[-1].default, Scope())]
-        n = len(given)
-        self._fail(
-            f"{function.name}() got {n} argument{'s' * (n != 1)}",
-            item.col_offset,
-            f"write {function.signature}",
-        )
+        """Return all arguments: those with a default may be left out, from the first on where that fits."""
+        wanted = function.arguments
+        kept = [
+            places
+            for places in itertools.combinations(range(len(wanted)), len(given))
+            if all(wanted[k].default for k in set(range(len(wanted))) - set(places))
+        ]
+        if not kept:
+            n = len(given)
+            self._fail(
+                f"{function.name}() got {n} argument{'s' * (n != 1)}",
+                item.col_offset,
+                f"write {function.signature}",
+            )
+        kept.reverse()
+        fitting = [places for places in kept if all(map(_fits, (wanted[k] for k in places), given))]
+        placed = dict(zip((fitting or kept)[0], given, strict=True))
+        return [
+            placed[k] if k in placed else parse_expression(argument.default, Scope())
+            for k, argument in enumerate(wanted)
+        ]
 
     def _check_argument(self, item: ast.Call, function: Function, argument: Argument, node: Node) -> None:
         place = item.col_offset
@@ -309,35 +332,32 @@ class _Parser:
                 place,
                 error=DimensionError,
             )
-        if argument.kind not in ("window", "share"):
+        if argument.kind not in FIXED_KINDS:
             return
-        if node.inputs or not node.dimension.literal:
+        if not _is_fixed(node):
             self._fail(
                 f"{argument.name} of {function.name}() must be fixed before the run, got {_short(node)}",
                 place,
                 "write a number or a parameter",
             )
         try:
-            values = self.scope.fixed.values(node, whole=argument.kind == "window")
+            values = self.scope.fixed.values(node, whole=argument.kind != "share")
+            refuse_values(function, argument, values)
         except SpecError as fault:
             self._fail(fault.what, place, fault.remedy, type(fault))
-        if argument.kind == "share":
-            for value in values[(values < 0.0) | (values > 1.0)]:
-                self._fail(f"share of {function.name}() is {value:g}", place, "write a number from 0 to 1")
-            return
-        for value in values[values != np.floor(values)]:
-            self._fail(f"{argument.name} of {function.name}() is {value:g}", place, "write whole bars")
-        for value in values[(values < argument.least) | (values > MAX_WINDOW)]:
-            self._fail(
-                f"{argument.name} of {function.name}() is {value:g}",
-                place,
-                f"write {argument.least} to {MAX_WINDOW} bars",
-                LimitError if value > MAX_WINDOW else SpecError,
-            )
 
 
 def _chain(op: str, parts: tuple[Node, ...]) -> Node:
     return folded(Node(op, parts, CONDITION))
+
+
+def _is_fixed(node: Node) -> bool:
+    return node.dimension.literal and not node.inputs
+
+
+def _fits(argument: Argument, node: Node) -> bool:
+    """Whether a tree may stand for an argument, as far as it must be fixed."""
+    return argument.kind not in FIXED_KINDS or _is_fixed(node)
 
 
 def _short(node: Node) -> str:

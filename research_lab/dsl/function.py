@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from research_lab.dsl.dimensions import CONDITION, RATIO, Dimension, unify
 
 MAX_WINDOW = 5_000
-FIXED_KINDS = frozenset({"window", "share"})  # of arguments that are numbers fixed before the run
+MAX_EXPONENT = 8
+FIXED_KINDS = frozenset({"window", "share", "exponent"})  # of arguments that are numbers fixed before the run
 SETTLED = 1e-6  # share of the first value that may be left in a recursion when it counts as warm
 
 
@@ -24,16 +25,18 @@ class Argument:
     Parameters
     ----------
     name : as shown in documents.
-    kind : "number" (any dimension), "condition", "window" (whole bars, fixed before the run) or
-        "share" (a fixed number between 0 and 1).
+    kind : "number" (any dimension), "condition", "window" (whole bars, fixed before the run),
+        "share" (a fixed number between 0 and 1) or "exponent" (a fixed whole number from -8 to 8, to whose
+        power the result's dimension is raised; a parameter only where that is a ratio).
     default : text of an expression used when the argument is left out; "" when it is needed.
-    least : smallest window.
+    least, most : smallest and largest window.
     """
 
     name: str
     kind: str = "number"
     default: str = ""
     least: int = 1
+    most: int = MAX_WINDOW
 
 
 DimensionRule = Callable[[Sequence[Dimension]], Dimension | None]
@@ -46,16 +49,16 @@ class Function:
     Parameters
     ----------
     name, meaning : as written, and one line of what it gives.
-    arguments : in order. A leading argument with a default may be left out.
+    arguments : in order. Those with a default may be left out.
     dimension : gives the result's dimension from those of the arguments, None when they do not fit.
     opcode : the engine's instruction; -1 for a derived function.
     body : a derived function, in the language, over its arguments' names.
     fixed : further numbers that a body or reads may name, each from the fixed arguments by name.
     reads : texts of the values that a primitive's instruction reads, in the language over its arguments'
-        names; None for its arguments that are neither window nor share.
+        names, `closing_time` and `bar_length`; None for its arguments that are not fixed.
     lookback : bars that a primitive adds to the warm-up of what it reads, from its window.
     lookback_ms : time that it adds besides, such as a day for what begins anew at midnight.
-    constant : the number that the instruction carries, from window and share.
+    constant : the number that the instruction carries, from window and share (or exponent).
     """
 
     name: str
@@ -86,6 +89,11 @@ def always(dimension: Dimension) -> DimensionRule:
     return lambda dimensions: dimension
 
 
+def number(dimension: Dimension) -> DimensionRule:
+    """Return the rule of a fixed dimension, of numbers only."""
+    return lambda dimensions: None if any(d.condition for d in dimensions) else dimension
+
+
 def same(dimensions: Sequence[Dimension]) -> Dimension | None:
     """The dimension that two arguments share."""
     shared = unify(dimensions[0], dimensions[1])
@@ -107,6 +115,23 @@ def pure(dimensions: Sequence[Dimension]) -> Dimension | None:
     return RATIO if unify(dimensions[0], RATIO) is not None and not dimensions[0].bars else None
 
 
+def scaled(dimensions: Sequence[Dimension]) -> Dimension | None:
+    """The dimension of the first argument, where the last is a ratio by which it is multiplied."""
+    return None if pure(dimensions[-1:]) is None else first(dimensions)
+
+
+def product(dimensions: Sequence[Dimension]) -> Dimension | None:
+    """The dimension of the first two arguments multiplied."""
+    a, b = dimensions[:2]
+    return None if a.condition or b.condition else a.plain().times(b.plain())
+
+
+def quotient(dimensions: Sequence[Dimension]) -> Dimension | None:
+    """The dimension of the first argument by the second."""
+    a, b = dimensions[:2]
+    return None if a.condition or b.condition else a.plain().times(b.plain(), -1)
+
+
 def root(dimensions: Sequence[Dimension]) -> Dimension | None:
     """Half the powers of the first argument."""
     return None if dimensions[0].condition else dimensions[0].root()
@@ -123,6 +148,7 @@ X = Argument("x")
 CLOSE = Argument("x", default="close")
 N = Argument("n", "window")
 N2 = Argument("n", "window", least=2)
+K = Argument("k")
 ONE = Argument("n", "window", default="1")
 IF = Argument("condition", "condition")
 A = Argument("a")

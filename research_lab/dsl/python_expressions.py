@@ -19,7 +19,8 @@ from typing import ClassVar, NoReturn
 from research_lab.dsl.dimensions import Dimension
 from research_lab.dsl.expressions import Scope, parse_expression
 from research_lab.dsl.fixed import FixedNumbers
-from research_lab.dsl.registry import FUNCTIONS, INPUTS, Function
+from research_lab.dsl.function import Function
+from research_lab.dsl.registry import FUNCTIONS, INPUTS
 from research_lab.dsl.spec import Param
 from research_lab.dsl.tree import OPERATORS, Node, number_text
 from research_lab.errors import DimensionError, SpecError

@@ -10,11 +10,13 @@ from research_lab.dsl import limits, reference_text, spec_text
 from research_lab.dsl.compiler import program_of
 from research_lab.dsl.dimensions import BARS, CONDITION, LITERAL, PRICE, RATIO, VOLUME, Dimension
 from research_lab.dsl.expressions import Scope, parse_expression
+from research_lab.dsl.function import MAX_EXPONENT, MAX_WINDOW, Argument, Function
 from research_lab.dsl.json_schema import FIELDS
-from research_lab.dsl.registry import FUNCTIONS, INPUTS, MAX_WINDOW, Argument, Function
+from research_lab.dsl.registry import FAMILIES, INPUTS
 from research_lab.dsl.spec import REGIMES
 
-_WINDOWS = (14, 100)  # at which costs are told
+_WINDOWS = (14, 100)  # at which costs are told, on bars of an hour
+_HOUR_MS = 3_600_000
 _SAMPLES = {PRICE: "close", VOLUME: "volume", RATIO: "funding", BARS: "bars_since(close > open)"}
 _OPERATORS = (
     ("`or`", "conditions", "condition", "true where one side is"),
@@ -63,8 +65,7 @@ def language_page() -> str:
         *_file(),
         *_expressions(),
         "## Functions",
-        _table(("function", "meaning", "gives"), map(_overview, _functions())),
-        *map(_section, _functions()),
+        *itertools.chain.from_iterable(map(_family, FAMILIES)),
         "## Examples",
         _table(("condition", "says"), ((_code(text), says) for text, says in reference_text.EXAMPLES)),
         reference_text.PARAMS,
@@ -78,8 +79,11 @@ def language_page() -> str:
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def _functions() -> list[Function]:
-    return sorted(FUNCTIONS.values(), key=lambda function: function.name)
+def _family(name: str) -> Iterable[str]:
+    functions = FAMILIES[name]
+    yield f"### {name.capitalize()}"
+    yield _table(("function", "meaning", "gives"), map(_overview, functions))
+    yield from map(_section, functions)
 
 
 def _file() -> Iterable[str]:
@@ -128,7 +132,8 @@ def _argument(argument: Argument) -> str:
     kinds = {
         "number": "a number",
         "condition": "a condition",
-        "window": f"whole bars, {argument.least} to {MAX_WINDOW:,}, fixed before the run",
+        "window": f"whole bars, {argument.least} to {argument.most:,}, fixed before the run",
+        "exponent": f"a whole number from -{MAX_EXPONENT} to {MAX_EXPONENT}, fixed before the run",
         "share": "a number from 0 to 1, fixed before the run",
     }
     return kinds[argument.kind] + (f"; `{argument.default}` when left out" if argument.default else "")
@@ -177,7 +182,7 @@ def _costs(function: Function) -> list[str]:
     lines = []
     for window in _WINDOWS if has_window else _WINDOWS[:1]:
         text = _sample(function, window)
-        program, warmup = program_of([parse_expression(text, Scope())])
+        program, warmup = program_of([parse_expression(text, Scope())], _HOUR_MS)
         n = program.code.shape[0]
         bars, plural = f"{warmup} bar{'s' * (warmup != 1)}", "s" * (n != 1)
         lines.append(f"- `{text}`: {bars} of warm-up, {program.n_state} cells, {n} instruction{plural}")
@@ -186,7 +191,7 @@ def _costs(function: Function) -> list[str]:
 
 def _sample(function: Function, window: int) -> str:
     given = iter(next(iter(_taken(function))))
-    kinds = {"condition": "close > open", "window": str(window), "share": "0.9"}
+    kinds = {"condition": "close > open", "window": str(window), "share": "0.9", "exponent": "2"}
     texts = [
         _SAMPLES[next(given)] if argument.kind == "number" else kinds[argument.kind]
         for argument in function.arguments

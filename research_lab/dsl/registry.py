@@ -29,8 +29,9 @@ INPUTS: dict[str, tuple[Dimension, str]] = {
     "funding": (RATIO, "last funding rate published before the close; unknown on spot"),
     "premium": (RATIO, "perpetual over spot - 1 at the close; unknown where spot is not given"),
 }
-# Read by functions of the calendar only: when the bar closes, ms since 1970, UTC.
+# Read by functions of the language only: when the bar closes, ms since 1970, UTC, and its length in ms.
 CLOSING_TIME = "closing_time"
+BAR_LENGTH = "bar_length"
 
 FAMILIES: dict[str, tuple[Function, ...]] = {
     "averages": averages.FUNCTIONS,

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from research_lab.dsl import limits
-from research_lab.dsl.compiler import Linker, read_by, share_of, whole_bars
-from research_lab.dsl.function import FIXED_KINDS
+from research_lab.dsl.arguments import bound_number
+from research_lab.dsl.compiler import Linker, read_by
+from research_lab.dsl.function import FIXED_KINDS, Argument
 from research_lab.dsl.registry import FUNCTIONS, OPERATOR_CODES
 from research_lab.dsl.tree import ARITHMETIC, CHAINS, Node, constant
 from research_lab.engine import program as engine
@@ -104,7 +105,7 @@ class _Numbering:
     def _parts(self, node: Node) -> tuple[Node, ...]:
         function = FUNCTIONS.get(node.op)
         if function is None or not function.fixed:
-            return read_by(node)
+            return read_by(node, self.linker.step_ms)
         # numbers made from windows become parameters of their own
         args = dict(zip((a.name for a in function.arguments), node.args, strict=True))
         numbers = {
@@ -114,7 +115,7 @@ class _Numbering:
         for name, rule in function.fixed.items():
             made[name] = Node("param", (), constant(1.0).dimension, f"{name} of {node.text}")
             self.params[str(made[name].value)] = _for_each(rule, numbers, self.n)
-        return read_by(node, made)
+        return read_by(node, self.linker.step_ms, made)
 
     def _fixed_argument(self, node: Node) -> FloatArray:
         values = self._fixed(node)
@@ -141,18 +142,20 @@ class _Numbering:
         function = FUNCTIONS[node.op]
         if function.body:
             return reads[0]
-        windows, shares = nothing, np.zeros(self.n)
+        windows: IntArray = nothing
+        others: FloatArray = np.zeros(self.n)
         for argument, arg in zip(function.arguments, node.args, strict=True):
             if argument.kind == "window":
-                values = self._fixed_argument(arg)
-                windows = np.array([whole_bars(node, argument, float(v)) for v in values])
-            elif argument.kind == "share":
-                shares = np.array([share_of(node, float(v)) for v in self._fixed_argument(arg)])
-        values = np.array(
-            [function.constant(w, s) for w, s in zip(windows.tolist(), shares.tolist(), strict=True)]
-        )
+                windows = self._checked(node, argument, arg).astype(np.int64)
+            elif argument.kind in FIXED_KINDS:
+                others = self._checked(node, argument, arg)
+        pairs = zip(windows.tolist(), others.tolist(), strict=True)
+        values = np.array([function.constant(window, other) for window, other in pairs])
         lookback = np.array([self.linker.lookback(function, w) for w in windows.tolist()])
         return self._interned(function.opcode, tuple(reads), windows, values, lookback)
+
+    def _checked(self, node: Node, argument: Argument, arg: Node) -> FloatArray:
+        return np.array([bound_number(node, argument, value) for value in self._fixed_argument(arg).tolist()])
 
     def _interned(
         self, op: int, reads: tuple[IntArray, ...], windows: IntArray, values: FloatArray, lookback: IntArray
@@ -216,7 +219,7 @@ class _Table:
         for row, instruction in enumerate(linker.instructions):
             self.code[row, engine.OP] = instruction.op
             self.code[row, engine.WINDOW] = instruction.window
-            for column, read in zip(engine.READS, instruction.reads, strict=False):
+            for column, read in zip(engine.READ_COLUMNS, instruction.reads, strict=False):
                 self.code[row, column] = read
             self.sizes[row] = engine.state_size(instruction.op, instruction.window)
 
@@ -225,7 +228,7 @@ class _Table:
     ) -> tuple[IntArray, FloatArray, IntArray]:
         """Return rows for some values, and where each group's state begins; places in it are the group's."""
         code = self.code[numbers - N_INPUTS]
-        for column in engine.READS:
+        for column in engine.READ_COLUMNS:
             code[:, column] = register[code[:, column]]
         code[:, engine.OUT] = register[numbers]
         ends = np.concatenate([[0], np.cumsum(self.sizes[numbers - N_INPUTS])])

@@ -1,4 +1,4 @@
-"""Averages, sums and dispersion over blocks: each advances its own slice of the state.
+"""Averages, sums and slopes over blocks: each advances its own slice of the state.
 
 A value that is not finite gives NaN for its bar and enters neither window nor recursion: a window
 is the last n values that were known. A result that is not finite is NaN too. Rolling sums are
@@ -63,20 +63,24 @@ def rolling_sum(state: FloatArray, x: FloatArray, out: FloatArray, n: int, divis
 
     Parameters
     ----------
-    state : 6 + n cells: values seen, place in the ring, sum, what rounding lost, and both of the second
-        sum; then the ring.
+    state : 7 + n cells: values seen, place in the ring, sum, what rounding lost, both of the second sum,
+        equal values that came last; then the ring. A window of one value is summed as n times that,
+        whatever rounding has left.
     x, out : one block. Unit kept. NaN until n values were seen.
     """
     seen = state[0]
     place = int(state[1])
     total, lost = state[2], state[3]
     fresh, fresh_lost = state[4], state[5]
-    ring = state[6 : 6 + n]
+    run = state[6]
+    ring = state[7 : 7 + n]
     for t in range(x.shape[0]):
         value = x[t]
         if not math.isfinite(value):
             out[t] = NAN
             continue
+        last = ring[place - 1 if place > 0 else n - 1]
+        run = run + 1.0 if seen > 0.0 and value == last else 1.0
         gone = ring[place] if seen >= n else 0.0
         step = value - gone
         new = total + step
@@ -92,11 +96,15 @@ def rolling_sum(state: FloatArray, x: FloatArray, out: FloatArray, n: int, divis
             place = 0
             total, lost = fresh, fresh_lost
             fresh, fresh_lost = 0.0, 0.0
-        out[t] = known((total + lost) / divisor) if seen >= n else NAN
+        if seen < n:
+            out[t] = NAN
+        else:
+            out[t] = known(value * (n / divisor) if run >= n else (total + lost) / divisor)
     state[0] = seen
     state[1] = place
     state[2], state[3] = total, lost
     state[4], state[5] = fresh, fresh_lost
+    state[6] = run
 
 
 @inlined_kernel
@@ -110,61 +118,57 @@ def _rounding(a: float, b: float, total: float) -> float:
 
 
 @kernel
-def std(state: FloatArray, x: FloatArray, out: FloatArray, n: int) -> None:
-    """Population standard deviation of the last n known values.
+def kama(state: FloatArray, x: FloatArray, out: FloatArray, n: int) -> None:
+    """Kaufman's adaptive average: y += s * (x - y), s the square of a weight between those of 30 and 2 bars.
 
-    Moments are taken about a value of the window itself, renewed at each wrap of the ring, so that a
-    level of 1e8 costs no digits and a constant series gives exactly 0.
+    The weight goes with efficiency: the way from the value n bars ago over the sum of the n steps between. As
+    in TA-Lib, y begins with the value before the first efficiency, and where nothing moved efficiency is 1.
 
     Parameters
     ----------
-    state : 7 + n cells: values seen, place, centre, sum and its compensation, sum of squares and
-        its compensation, each about the centre; then the ring.
-    x, out : one block. Unit kept. NaN until n values were seen.
+    state : 6 + n cells: values seen, place, average, sum of steps and its compensation, equal values that came
+        last; the ring.
+    x, out : one block. Unit kept. NaN until n + 1 values were seen.
+
+    Source: Perry J. Kaufman (1995), Smarter Trading.
     """
+    fast = 2.0 / 3.0
+    slow = 2.0 / 31.0
     for t in range(x.shape[0]):
         value = x[t]
         if not math.isfinite(value):
             out[t] = NAN
             continue
         place = int(state[1])
-        if state[0] == 0.0:
-            state[2] = value
+        last = state[6 + (place - 1 if place > 0 else n - 1)]
+        state[5] = state[5] + 1.0 if state[0] > 0.0 and value == last else 1.0
+        if state[0] > 0.0:
+            compensated_add(state, 3, abs(value - last))
+        out[t] = NAN
         if state[0] >= n:
-            _shift_moments(state, state[7 + place] - state[2], -1.0)
-        _shift_moments(state, value - state[2], 1.0)
-        state[7 + place] = value
+            way = abs(value - state[6 + place])
+            steps = state[3] + state[4]
+            efficiency = way / steps if steps > way and state[5] <= n else 1.0
+            weight = efficiency * (fast - slow) + slow
+            y = last if state[0] == n else state[2]
+            state[2] = y + weight * weight * (value - y)
+            out[t] = known(state[2])
+            following = state[6 + (place + 1 if place + 1 < n else 0)] if n > 1 else value
+            compensated_add(state, 3, -abs(following - state[6 + place]))
+        state[6 + place] = value
         state[0] += 1.0
         place += 1
         if place == n:
             place = 0
-            _recentre_moments(state, n)
+            state[3] = 0.0
+            state[4] = 0.0
+            for k in range(1, n):
+                compensated_add(state, 3, abs(state[6 + k] - state[5 + k]))
         state[1] = place
-        if state[0] < n:
-            out[t] = NAN
-            continue
-        mean = (state[3] + state[4]) / n
-        variance = (state[5] + state[6]) / n - mean * mean
-        out[t] = 0.0 if variance <= 0.0 else known(math.sqrt(variance))
 
 
 @kernel
-def _shift_moments(state: FloatArray, deviation: float, sign: float) -> None:
-    _compensated_add(state, 3, sign * deviation)
-    _compensated_add(state, 5, sign * deviation * deviation)
-
-
-@kernel
-def _recentre_moments(state: FloatArray, n: int) -> None:
-    state[2] = state[7 + n - 1]
-    for cell in range(3, 7):
-        state[cell] = 0.0
-    for k in range(n):
-        _shift_moments(state, state[7 + k] - state[2], 1.0)
-
-
-@kernel
-def _compensated_add(state: FloatArray, cell: int, term: float) -> None:
+def compensated_add(state: FloatArray, cell: int, term: float) -> None:
     """Add to the sum in `cell`; what rounding loses goes to the next cell."""
     total = state[cell]
     new = total + term
@@ -181,8 +185,10 @@ def slope(state: FloatArray, x: FloatArray, out: FloatArray, n: int) -> None:
 
     Parameters
     ----------
-    state : 7 + n cells, as in `std`; the second sum is that of order times deviation.
-    x, out : one block. NaN until n values were seen. n at least 2.
+    state : 8 + n cells: values seen, place, a value of the window as centre, sum of deviations from it and
+        its compensation, sum of order times deviation and its compensation, equal values that came last;
+        then the ring.
+    x, out : one block. NaN until n values were seen. n at least 2. Exactly 0 for a window of one value.
     """
     spread = n * (n * n - 1.0) / 12.0
     middle = (n - 1.0) / 2.0
@@ -194,17 +200,19 @@ def slope(state: FloatArray, x: FloatArray, out: FloatArray, n: int) -> None:
         place = int(state[1])
         if state[0] == 0.0:
             state[2] = value
+        last = state[8 + (place - 1 if place > 0 else n - 1)]
+        state[7] = state[7] + 1.0 if state[0] > 0.0 and value == last else 1.0
         deviation = value - state[2]
         if state[0] < n:
-            _compensated_add(state, 5, state[0] * deviation)
+            compensated_add(state, 5, state[0] * deviation)
         else:
-            oldest = state[7 + place] - state[2]
-            _compensated_add(state, 3, -oldest)
-            _compensated_add(state, 5, -state[3])
-            _compensated_add(state, 5, -state[4])
-            _compensated_add(state, 5, (n - 1.0) * deviation)
-        _compensated_add(state, 3, deviation)
-        state[7 + place] = value
+            oldest = state[8 + place] - state[2]
+            compensated_add(state, 3, -oldest)
+            compensated_add(state, 5, -state[3])
+            compensated_add(state, 5, -state[4])
+            compensated_add(state, 5, (n - 1.0) * deviation)
+        compensated_add(state, 3, deviation)
+        state[8 + place] = value
         state[0] += 1.0
         place += 1
         if place == n:
@@ -213,16 +221,18 @@ def slope(state: FloatArray, x: FloatArray, out: FloatArray, n: int) -> None:
         state[1] = place
         if state[0] < n:
             out[t] = NAN
+        elif state[7] >= n:
+            out[t] = 0.0
         else:
             out[t] = known(((state[5] + state[6]) - middle * (state[3] + state[4])) / spread)
 
 
 @kernel
 def _recentre_order(state: FloatArray, n: int) -> None:
-    state[2] = state[7 + n - 1]
+    state[2] = state[8 + n - 1]
     for cell in range(3, 7):
         state[cell] = 0.0
     for k in range(n):
-        deviation = state[7 + k] - state[2]
-        _compensated_add(state, 3, deviation)
-        _compensated_add(state, 5, k * deviation)
+        deviation = state[8 + k] - state[2]
+        compensated_add(state, 3, deviation)
+        compensated_add(state, 5, k * deviation)

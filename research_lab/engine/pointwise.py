@@ -42,6 +42,25 @@ def truth(condition: bool, a: float, b: float) -> float:
     return 1.0 if condition else 0.0
 
 
+@inlined_kernel
+def sign(value: float) -> float:
+    """Return 1 above zero, -1 below, 0 at zero, NaN where the value is."""
+    if math.isnan(value):
+        return NAN
+    return 1.0 if value > 0.0 else -1.0 if value < 0.0 else 0.0
+
+
+@kernel
+def power(value: float, exponent: int) -> float:
+    """Return a whole power by repeated multiplication; below zero, the power's reciprocal."""
+    if math.isnan(value):
+        return NAN
+    product = 1.0
+    for _ in range(abs(exponent)):
+        product *= value
+    return known(product if exponent >= 0 else 1.0 / product)
+
+
 @kernel
 def prev(state: FloatArray, x: FloatArray, out: FloatArray, n: int) -> None:
     """Value n bars ago, NaN included: a plain delay. State: bars seen, place; ring of n."""

@@ -12,7 +12,17 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from research_lab.engine import averages, extremes, pointwise
+from research_lab.engine import (
+    accumulation,
+    averages,
+    clock,
+    conditions,
+    extremes,
+    moments,
+    order_statistics,
+    pointwise,
+    trends,
+)
 from research_lab.engine.jit import FloatArray, IntArray, kernel
 
 N_MARKET: Final = 7
@@ -29,7 +39,7 @@ STATE: Final = 5
 WINDOW: Final = 6
 D: Final = 7
 N_COLUMNS: Final = 8
-READS: Final = (A, B, C, D)
+READ_COLUMNS: Final = (A, B, C, D)
 
 # Opcodes are stored on disk: numbers are append-only.
 CONSTANT: Final = 0
@@ -63,6 +73,23 @@ CROSSES_ABOVE: Final = 27
 BARS_SINCE: Final = 28
 TRUE_RANGE: Final = 29
 DIRECTIONAL_MOVE: Final = 30
+KAMA: Final = 31
+EWM_STD: Final = 32
+SKEW: Final = 33
+COMOMENT: Final = 34
+MAD: Final = 35
+RANK: Final = 36
+BARS_SINCE_HIGHEST: Final = 37
+SIGN: Final = 41
+EXP: Final = 42
+POWER: Final = 43
+RUNNING_SUM: Final = 44
+DAY_SUM: Final = 45
+LATCH: Final = 46
+HELD_FOR: Final = 47
+CLOCK: Final = 48
+SUPERTREND: Final = 49
+PARABOLIC: Final = 50
 CROSSES: Final = 64  # two crossings at once: writes the register in column D as well
 
 NAN = math.nan
@@ -75,7 +102,8 @@ class Program(NamedTuple):
     ----------
     code : (n_instructions, 8) int64: opcode, register written, three read, place of the state, window in
         bars, a fourth register read.
-    values : (n_instructions,) float64: a constant, a divisor, a share or a sign, where one is needed.
+    values : (n_instructions,) float64: a constant, a divisor, a share, a sign, an exponent or a choice, where
+        one is needed.
     outputs : (n_outputs,) int64: the register of each output; -1 for one that is absent.
     n_registers, n_state : cells needed.
     """
@@ -102,13 +130,33 @@ def state_size(op: int, window: int) -> int:
     if op == PREV:
         return 2 + window
     if op == ROLLING_SUM:
-        return 6 + window
-    if op in (STD, SLOPE):
         return 7 + window
-    if op == HIGHEST:
+    if op in (STD, SLOPE):
+        return 8 + window
+    if op in (HIGHEST, BARS_SINCE_HIGHEST):
         return 3 + 2 * window
     if op == QUANTILE:
-        return 2 + 2 * window
+        return 2 + 3 * window
+    if op == KAMA:
+        return 6 + window
+    if op == EWM_STD:
+        return 3
+    if op == SKEW:
+        return 10 + window
+    if op == COMOMENT:
+        return 16 + 2 * window
+    if op == MAD:
+        return order_statistics.cells(window, order_statistics.ADDED)
+    if op == RANK:
+        return order_statistics.cells(window, order_statistics.COUNTED)
+    if op in (RUNNING_SUM, LATCH):
+        return 2
+    if op == HELD_FOR:
+        return 3
+    if op in (DAY_SUM, SUPERTREND):
+        return 4
+    if op == PARABOLIC:
+        return 7
     return 0
 
 
@@ -200,7 +248,7 @@ def advance(code: IntArray, values: FloatArray, state: FloatArray, registers: Fl
         elif op == ROLLING_SUM:
             averages.rolling_sum(memory, a, out, window, value)
         elif op == STD:
-            averages.std(memory, a, out, window)
+            moments.std(memory, a, out, window, value)
         elif op == SLOPE:
             averages.slope(memory, a, out, window)
         elif op == HIGHEST:
@@ -218,6 +266,46 @@ def advance(code: IntArray, values: FloatArray, state: FloatArray, registers: Fl
             pointwise.true_range(memory, a, b, c, out)
         elif op == DIRECTIONAL_MOVE:
             pointwise.directional_move(memory, a, b, out, value)
+        elif op == KAMA:
+            averages.kama(memory, a, out, window)
+        elif op == EWM_STD:
+            moments.ewm_std(memory, a, out, window)
+        elif op == SKEW:
+            moments.skew(memory, a, out, window)
+        elif op == COMOMENT:
+            moments.comoment(memory, a, b, out, window, value)
+        elif op == MAD:
+            order_statistics.mad(memory, a, out, window)
+        elif op == RANK:
+            order_statistics.rank(memory, a, out, window)
+        elif op == BARS_SINCE_HIGHEST:
+            extremes.bars_since_highest(memory, a, out, window, value)
+        elif op == SIGN:
+            for t in range(n):
+                out[t] = pointwise.sign(a[t])
+        elif op == EXP:
+            for t in range(n):
+                out[t] = pointwise.known(math.exp(a[t]))
+        elif op == POWER:
+            for t in range(n):
+                out[t] = pointwise.power(a[t], int(value))
+        elif op == RUNNING_SUM:
+            accumulation.running_sum(memory, a, out)
+        elif op == DAY_SUM:
+            accumulation.day_sum(memory, a, b, out)
+        elif op == LATCH:
+            conditions.latch(memory, a, b, out)
+        elif op == HELD_FOR:
+            conditions.held_for(memory, a, out, window)
+        elif op == CLOCK:
+            clock.clock(a, out, int(value))
+        elif op == SUPERTREND:
+            c = registers[code[k, C], :n]
+            trends.supertrend(memory, a, b, c, out, value)
+        elif op == PARABOLIC:
+            c = registers[code[k, C], :n]
+            d = registers[code[k, D], :n]
+            trends.parabolic(memory, a, b, c, d, out, value)
 
 
 class Union(NamedTuple):

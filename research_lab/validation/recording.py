@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from research_lab.dsl.function import FIXED_KINDS
+from research_lab.dsl.function import FIXED_KINDS, Function
 from research_lab.dsl.registry import CLOSING_TIME, FUNCTIONS, INPUTS, OPERATOR_CODES
 from research_lab.engine import layout, program, reasons
 from research_lab.engine.backtest import Tape, regime_codes, to_fills
@@ -39,9 +39,10 @@ _ARITY = {
     },
     program.CONSTANT: 0,
 }
-_WORDS = {
-    **{code: name for name, code in OPERATOR_CODES.items()},
-    **{f.opcode: f.name for f in FUNCTIONS.values() if f.opcode >= 0},
+_OPERATORS = {code: name for name, code in OPERATOR_CODES.items()}
+_OF_OPCODE = {
+    code: [f for f in FUNCTIONS.values() if f.opcode == code]
+    for code in {f.opcode for f in FUNCTIONS.values() if f.opcode >= 0}
 }
 _SYMBOLS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "less": "<", "less_equal": "<=",
             "equal": "==", "and": "and", "or": "or"}  # fmt: skip
@@ -137,7 +138,7 @@ def names_of(code: Program) -> tuple[str, ...]:
     names = [*INPUTS, CLOSING_TIME, *[""] * (code.n_registers - len(INPUTS) - 1)]
     for row, value in zip(code.code, code.values, strict=True):
         op = int(row[program.OP])
-        reads = [names[int(register)] for register in row[program.A : program.A + _ARITY[op]]]
+        reads = [names[int(row[column])] for column in program.READ_COLUMNS[: _ARITY[op]]]
         text = _written(op, reads, int(row[program.WINDOW]), float(value))
         if len(text) > _LONGEST_NAME:
             text = text[: _LONGEST_NAME - 3] + "..."
@@ -148,17 +149,21 @@ def names_of(code: Program) -> tuple[str, ...]:
 def _written(op: int, reads: list[str], window: int, value: float) -> str:
     if op == program.CONSTANT:
         return f"{value:g}"
-    word = _WORDS[op]
+    word = _OPERATORS.get(op, "")
     if word in _SYMBOLS:
         return f"({reads[0]} {_SYMBOLS[word]} {reads[1]})"
-    if op == program.HIGHEST:
-        word = "highest" if value > 0 else "lowest"
-    if op == program.ROLLING_SUM:
-        word = "sum" if value == 1.0 else "sma"
-    if op == program.DIRECTIONAL_MOVE:
-        word = "plus_dm" if value > 0 else "minus_dm"
-    if op in (program.TRUE_RANGE, program.DIRECTIONAL_MOVE):
+    if word:
+        return f"{word}({reads[0]})"
+    function = _function_of(op, window, value)
+    if function.reads is not None and set(function.reads) <= {*INPUTS, CLOSING_TIME}:
         reads = []
     extra = [str(window)] if window else []
-    extra += [f"{value:g}"] if op == program.QUANTILE else []
-    return f"{word}({', '.join([*reads, *extra])})"
+    if function.reads is None and any(a.kind in ("share", "exponent") for a in function.arguments):
+        extra.append(f"{value:g}")
+    return f"{function.name}({', '.join([*reads, *extra])})"
+
+
+def _function_of(op: int, window: int, value: float) -> Function:
+    """Return which of the functions that share an opcode carries the value; the first where none can tell."""
+    functions = _OF_OPCODE[op]
+    return next((f for f in functions if f.constant(window, value) == value), functions[0])

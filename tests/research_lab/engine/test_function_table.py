@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -17,29 +15,14 @@ from research_lab.dsl.registry import FUNCTIONS, OPERATOR_CODES
 from research_lab.dsl.tree import Node
 from research_lab.engine.jit import FloatArray
 from research_lab.engine.program import Program
-from tests.oracles.indicators import ORACLES as O
+from tests.oracles.functions import ORACLES as O
 from tests.research_lab.engine import invariants
+from tests.research_lab.engine.indicator_rows import INDICATORS
 from tests.research_lab.engine.invariants import ProgramMachine, block_cuts
+from tests.research_lab.engine.table_row import Row, cheap, full, of, up_bar
 from tests.research_lab.engine.tapes import HOUR_MS, SHAPES, Tape, shaped
 
 N_BARS = 240
-
-
-@dataclass(frozen=True)
-class Row:
-    """A text of the language, and what it means in plain NumPy, from a tape."""
-
-    text: str
-    meaning: Callable[[Tape], FloatArray]
-
-
-def of(oracle: str, *inputs: str, **fixed: float) -> Callable[[Tape], FloatArray]:
-    """Return an oracle applied to inputs of the tape."""
-    return lambda tape: O[oracle](*(tape.named(name) for name in inputs), *fixed.values())
-
-
-def full(tape: Tape, value: float) -> FloatArray:
-    return np.full(tape.n, value)
 
 
 def gain(x: FloatArray, sign: float) -> FloatArray:
@@ -68,21 +51,23 @@ def adx(tape: Tape, n: int) -> FloatArray:
     return O["rma"](np.where(total == 0.0, 0.0, balance), n)
 
 
-def is_true(a: FloatArray, b: FloatArray) -> FloatArray:
-    return O["gt"](a, b)
-
-
-def up_bar(tape: Tape) -> FloatArray:
-    return is_true(tape.named("close"), tape.named("open"))
-
-
-def cheap(tape: Tape) -> FloatArray:
-    """Return a condition that is unknown at times on every tape: a premium below zero."""
-    return O["lt"](tape.named("premium"), full(tape, 0.0))
-
-
 def rows_of(function: str, windows: tuple[int, ...], x: str = "close") -> tuple[Row, ...]:
     return tuple(Row(f"{function}({x}, {n})", of(function, x, n=n)) for n in windows)
+
+
+def bar_vol(function: str, *inputs: str) -> tuple[Row, ...]:
+    return tuple(Row(f"{function}({n})", of(function, *inputs, n=n)) for n in (1, 2, 14, 100))
+
+
+def pairs(function: str) -> tuple[Row, ...]:
+    return (
+        *(
+            Row(f"{function}(close, volume, {n})", of(function, "close", "volume", n=n))
+            for n in (2, 3, 14, 100)
+        ),
+        Row(f"{function}(premium, close, 5)", of(function, "premium", "close", n=5)),
+        Row(f"{function}(volume, premium, 20)", of(function, "volume", "premium", n=20)),
+    )
 
 
 TABLE: dict[str, tuple[Row, ...]] = {
@@ -123,6 +108,36 @@ TABLE: dict[str, tuple[Row, ...]] = {
     "quantile": tuple(
         Row(f"quantile(close, {n}, {q})", of("quantile", "close", n=n, share=q))
         for n, q in ((1, 0.5), (2, 0.3), (14, 0.0), (14, 0.8), (100, 1.0), (100, 0.37))
+    ),
+    "wma": (*rows_of("wma", (2, 14, 100)), Row("wma(premium, 5)", of("wma", "premium", n=5))),
+    "hma": (*rows_of("hma", (4, 9, 14, 100)), Row("hma(premium, 5)", of("hma", "premium", n=5))),
+    "kama": (*rows_of("kama", (1, 2, 10, 100)), Row("kama(premium, 5)", of("kama", "premium", n=5))),
+    "vwma": (
+        *(Row(f"vwma(close, {n})", of("vwma", "close", "volume", n=n)) for n in (1, 2, 14, 100)),
+        Row("vwma(5)", of("vwma", "close", "volume", n=5)),
+        Row("vwma(premium, 5)", of("vwma", "premium", "volume", n=5)),
+    ),
+    "var": (*rows_of("var", (2, 14, 100)), Row("var(premium, 5)", of("var", "premium", n=5))),
+    "zscore": (*rows_of("zscore", (2, 3, 14, 100)), Row("zscore(premium, 5)", of("zscore", "premium", n=5))),
+    "mad": (*rows_of("mad", (1, 2, 14, 100, 150)), Row("mad(premium, 130)", of("mad", "premium", n=130))),
+    "ewm_std": (*rows_of("ewm_std", (1, 2, 14, 100)), Row("ewm_std(premium, 5)", of("ewm_std", "premium", n=5))),
+    "realised_vol": bar_vol("realised_vol", "close"),
+    "parkinson_vol": bar_vol("parkinson_vol", "high", "low"),
+    "garman_klass_vol": bar_vol("garman_klass_vol", "open", "high", "low", "close"),
+    "bars_since_highest": rows_of("bars_since_highest", (1, 2, 14, 100), "high"),
+    "bars_since_lowest": rows_of("bars_since_lowest", (1, 2, 14, 100), "low"),
+    "median": (*rows_of("median", (1, 2, 14, 100)), Row("median(premium, 5)", of("median", "premium", n=5))),
+    "rank": (*rows_of("rank", (1, 2, 14, 100)), Row("rank(premium, 5)", of("rank", "premium", n=5))),
+    "linreg": (*rows_of("linreg", (2, 14, 100)), Row("linreg(premium, 5)", of("linreg", "premium", n=5))),
+    "intercept": (*rows_of("intercept", (2, 14, 100)), Row("intercept(premium, 5)", of("intercept", "premium", n=5))),
+    "r2": (*rows_of("r2", (2, 3, 14, 100)), Row("r2(premium, 5)", of("r2", "premium", n=5))),
+    "skew": (*rows_of("skew", (3, 14, 100)), Row("skew(premium, 5)", of("skew", "premium", n=5))),
+    "covariance": pairs("covariance"),
+    "correlation": pairs("correlation"),
+    "beta": pairs("beta"),
+    "count": tuple(
+        Row(f"count({text}, {n})", lambda t, when=when, n=n: O["count"](when(t), n))
+        for n in (1, 14, 100) for text, when in (("close > open", up_bar), ("premium < 0", cheap))
     ),
     "true_range": (Row("true_range()", of("true_range", "high", "low", "close")),),
     "plus_dm": (Row("plus_dm()", of("plus_dm", "high", "low")),),
@@ -171,6 +186,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
     "plus_di": (Row("plus_di(14)", lambda t: directional_index(t, "plus", 14)),),
     "minus_di": (Row("minus_di(14)", lambda t: directional_index(t, "minus", 14)),),
     "adx": (Row("adx(14)", lambda t: adx(t, 14)), Row("adx(2)", lambda t: adx(t, 2))),
+    **INDICATORS,
 }  # fmt: skip
 
 ROWS = [row for rows in TABLE.values() for row in rows]

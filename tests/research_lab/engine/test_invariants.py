@@ -221,6 +221,21 @@ def test_a_grid_of_the_library_swept_equals_its_backtests(name: str) -> None:
     check_sweep(combinations, tape_for(spec, 6000), start=1000)
 
 
+def test_a_fourth_register_is_read_by_every_worker_of_a_sweep() -> None:
+    """The parabolic reads four, and the last of them differs from strategy to strategy here."""
+    spec = parse_spec(
+        "spec: 1\nname: turning\nhypothesis: none\ntimeframe: 1h\nside: long\n"
+        "params:\n  most: {range: [0.1, 0.5], step: 0.1, default: 0.1}\n"
+        "enter_long: close > psar(0.1, most)\nexit_long: close < psar(0.1, most)\nsize: {fraction: 0.9}\n"
+    )
+    combinations = [spec.bind(values) for values in spec.grid()]
+    assert len(combinations) == 5
+    tape = tape_for(spec, 2_000, base_ms=HOUR_MS)
+    check_sweep(combinations, tape, start=300)
+    equity = {backtest(compile_spec(one), tape, PERPETUAL, start=300).equity[-1] for one in combinations}
+    assert len(equity) == 5
+
+
 def test_a_week_begins_on_monday_for_every_strategy() -> None:
     text = (
         "spec: 1\nname: weekly\nhypothesis: none\ntimeframe: 1w\nside: long\nenter_long: close > 0 * close\n"

@@ -93,3 +93,33 @@ def test_an_unknown_or_impossible_stop_refuses_the_entry(distance: str) -> None:
 def test_an_unknown_or_impossible_size_refuses_the_entry() -> None:
     for premium in ([U, U], [F, F]):
         assert reasons_of(strategy("close > 0 * close", size="premium"), premium)[-1] == reasons.INVALID_SIZE
+
+
+@pytest.mark.parametrize(
+    ("events", "table"),
+    [
+        ([(F, F), (T, F), (F, F), (F, T), (F, F)], [U, T, T, F, F]),
+        ([(T, T), (F, F), (T, F), (T, T), (F, F)], [F, F, T, F, F]),
+        ([(U, F), (F, U), (U, U), (T, U), (F, F)], [U, U, U, U, U]),
+        ([(T, F), (U, F), (F, U), (T, U), (F, F)], [T, T, U, U, T]),
+        ([(F, T), (U, F), (F, U), (U, T), (F, F)], [F, U, F, F, F]),
+        ([(F, T), (T, U), (F, F), (T, F), (U, U)], [F, U, F, T, U]),
+    ],
+)
+def test_a_latch_is_reset_before_it_is_set_and_guesses_nothing(
+    events: list[tuple[float, float]], table: list[float]
+) -> None:
+    np.testing.assert_array_equal(truth("latch(premium > 0, funding > 0)", events), table)
+
+
+@pytest.mark.parametrize(
+    ("series", "table"),
+    [
+        ([T, T, T, F, T, T, T], [U, U, T, F, F, F, T]),
+        ([F, T, T, T, T], [F, F, F, T, T]),
+        ([U, T, T, T, U, T, F, U, T], [U, U, U, T, U, U, F, F, F]),
+        ([U, U, U, U], [U, U, U, U]),
+    ],
+)
+def test_what_held_for_three_bars_held_on_each(series: list[float], table: list[float]) -> None:
+    np.testing.assert_array_equal(truth("held_for(premium > 0, 3)", [(v, v) for v in series]), table)

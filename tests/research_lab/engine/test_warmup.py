@@ -9,7 +9,9 @@ import pytest
 
 import research_lab
 from research_lab.dsl import compiler
+from research_lab.dsl.dimensions import PRICE
 from research_lab.dsl.expressions import Scope, parse_expression
+from research_lab.dsl.function import SETTLED
 from research_lab.dsl.spec import compile_spec, warmup_bars
 from research_lab.dsl.spec_reader import load_spec
 from research_lab.engine import reasons
@@ -23,9 +25,11 @@ from tests.research_lab.engine.test_function_table import ROWS
 STRATEGIES = Path(research_lab.__file__).parent / "strategies"
 LIBRARY = {p.stem: load_spec(p) for p in sorted(STRATEGIES.glob("*.yaml")) if p.stem != "regimes"}
 OFFSETS = (1, 2, 17, 100, 333)
+LEVELS = ("running_sum", "obv", "accumulation_distribution")  # sums since the data begin
+REMEMBERING = ("bars_since(", *LEVELS)
 
 
-@pytest.mark.parametrize("text", [row.text for row in ROWS if "bars_since" not in row.text])
+@pytest.mark.parametrize("text", [r.text for r in ROWS if not r.text.startswith(REMEMBERING)])
 def test_a_value_after_its_warm_up_does_not_depend_on_where_the_bars_begin(text: str) -> None:
     """Within what a recursion may keep of its first value; bars_since remembers for ever by its nature."""
     tape = walk(np.random.default_rng(7), 1500)
@@ -37,7 +41,24 @@ def test_a_value_after_its_warm_up_does_not_depend_on_where_the_bars_begin(text:
         if "premium" not in text:
             assert np.isfinite(b[: tape.n]).all() or "/ (close - open)" in text, text
         settled = warmup + 60 if "premium" in text else 0  # windows of known values reach further back
-        np.testing.assert_allclose(a[settled:], b[settled:], rtol=2e-5, atol=1e-9, err_msg=text)
+        # What is left of a first price is a share of the price, however small a difference of prices is.
+        level = float(tape.inputs[1].max()) if parse_expression(text, Scope()).dimension == PRICE else 0.0
+        np.testing.assert_allclose(
+            a[settled:], b[settled:], rtol=2e-5, atol=1e-9 + SETTLED * level, err_msg=text
+        )
+
+
+@pytest.mark.parametrize("text", [row.text for row in ROWS if row.text.startswith(LEVELS)])
+def test_a_sum_since_the_data_begin_moves_alike_wherever_that_is(text: str) -> None:
+    tape = walk(np.random.default_rng(7), 1500)
+    program, warmup = compiler.program_of([parse_expression(text, Scope())], 3_600_000)
+    whole = invariants.run(ProgramMachine(program), tape).rows[0]
+    for offset in OFFSETS:
+        late = invariants.run(ProgramMachine(program), tape.window(offset, tape.n)).rows[0]
+        shift = (whole[offset:] - late)[warmup - 1 :]
+        shift = shift[np.isfinite(shift)]
+        assert shift.size > 1000 and np.abs(shift).max() > 0.0
+        np.testing.assert_allclose(shift, shift[0], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", LIBRARY)
