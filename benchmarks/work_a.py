@@ -16,7 +16,6 @@ from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.engine.jit import FloatArray
 from research_lab.engine.terms import Terms
-from research_lab.market_data import worlds
 from research_lab.timeframe import timeframe_ms
 
 N_BARS = 35_040
@@ -37,11 +36,6 @@ enter_long: crosses_above(sma(close, fast), sma(close, slow))
 exit_long: crosses_below(sma(close, fast), sma(close, slow))
 size: {{fraction: 1}}
 """
-
-
-def market(n_bars: int, timeframe: str = "15m") -> Bars:
-    """Return the synthetic bars of this work."""
-    return worlds.noise(1, n_bars, step_ms=timeframe_ms(timeframe)).bars
 
 
 def strategies(timeframe: str = "15m", pairs: list[tuple[int, int]] = PAIRS) -> list[Spec]:

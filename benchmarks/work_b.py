@@ -17,8 +17,6 @@ from research_lab.dsl.spec import Spec, warmup_bars
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.terms import Terms
-from research_lab.market_data import worlds
-from research_lab.timeframe import timeframe_ms
 
 N_BARS = 35_040
 TERMS = Terms(fee=0.001, slippage=0.0005)
@@ -66,10 +64,6 @@ class Prepared:
 
 
 Combination = tuple[int, int, float]
-
-
-def market(n_bars: int) -> Bars:
-    return worlds.noise(2, n_bars, step_ms=timeframe_ms("15m")).bars
 
 
 def strategies(combinations: list[Combination] = COMBINATIONS) -> list[Spec]:
