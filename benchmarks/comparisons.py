@@ -1,0 +1,200 @@
+"""Works A and B: ours beside vectorbt and beside kernels written by hand, in turns, equal results first."""
+
+from __future__ import annotations
+
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import fresh, fused_a, markets, work_a, work_b
+from benchmarks.results import Figure, Result, Timing, difference, in_turns
+
+
+def work_a_15m(n_bars: int, repeats: int) -> Result:
+    """Compare work A on bars of 15 minutes with vectorbt's from_signals and with the fused kernels."""
+    bars, specs = markets.made(n_bars), work_a.strategies()
+    ours = work_a.ours(specs, bars, 1)
+    differences = {
+        "2 threads and 1": difference(work_a.ours(specs, bars, 2), ours),
+        "vectorbt": difference(ours, work_a.vectorbt_signals(bars)),
+        "fused kernel, readable": difference(ours, fused_a.readable(bars, work_a.PAIRS, work_a.TERMS)),
+        "fused kernel, tuned": difference(ours, fused_a.tuned(bars, work_a.PAIRS, work_a.TERMS, 2)),
+    }
+    seconds = in_turns(
+        {
+            "ours, 1 thread": lambda: work_a.ours(specs, bars, 1),
+            "ours, 2 threads": lambda: work_a.ours(specs, bars, 2),
+            "fused kernel readable, 1 thread": lambda: fused_a.readable(bars, work_a.PAIRS, work_a.TERMS, 1),
+            "fused kernel readable, 2 threads": lambda: fused_a.readable(bars, work_a.PAIRS, work_a.TERMS, 2),
+            "fused kernel tuned, 1 thread": lambda: fused_a.tuned(bars, work_a.PAIRS, work_a.TERMS, 1),
+            "fused kernel tuned, 2 threads": lambda: fused_a.tuned(bars, work_a.PAIRS, work_a.TERMS, 2),
+            "vectorbt, final equity only": lambda: work_a.vectorbt_signals(bars, whole=False),
+            "vectorbt, all three metrics": lambda: work_a.vectorbt_signals(bars),
+        },
+        repeats,
+    )
+    figures = [
+        Figure(f"A, {n} thread{'s' * (n > 1)}, times vectorbt's final equity",
+               seconds["vectorbt, final equity only"] / seconds[_threads("ours", n)], "x", must, aim)
+        for n, must, aim in ((1, 30.0, 75.0), (2, 60.0, 135.0))
+    ]  # fmt: skip
+    figures += [
+        Figure(f"A, {n} thread{'s' * (n > 1)}, times vectorbt's three metrics",
+               seconds["vectorbt, all three metrics"] / seconds[_threads("ours", n)], "x")
+        for n in (1, 2)
+    ]  # fmt: skip
+    figures += [
+        Figure(f"A, {n} thread{'s' * (n > 1)}, time over the fused kernel, {kind}",
+               seconds[_threads("ours", n)] / seconds[_threads(f"fused kernel {kind}", n)], "x", 3.0, 1.5, False)
+        for n in (1, 2)
+        for kind in ("readable", "tuned")
+    ]  # fmt: skip
+    return Result(
+        "work_a",
+        f"Work A, {len(work_a.PAIRS)} combinations x {n_bars:,} bars of 15 minutes",
+        tuple(figures),
+        _timings(seconds),
+        differences,
+        ("Targets beside vectorbt are judged by its final equity alone, the cheaper demand on it.", _rust()),
+    )
+
+
+def work_a_minutes(n_bars: int, n_peer: int, repeats: int) -> Result:
+    """Compare work A on bars of one minute; vectorbt does `n_peer` of the pairs, scaled by their share."""
+    bars, specs = markets.made(n_bars, "1m"), work_a.strategies("1m")
+    every = len(work_a.PAIRS) // n_peer
+    pairs = work_a.PAIRS[::every][:n_peer]
+    share = len(work_a.PAIRS) / len(pairs)
+    ours = work_a.ours(specs, bars, 2)
+    theirs = work_a.vectorbt_signals(bars, pairs, "1m")
+    differences = {
+        "vectorbt, its pairs": difference(ours[::every][:n_peer], theirs),
+        "fused kernel, tuned": difference(ours, fused_a.tuned(bars, work_a.PAIRS, work_a.TERMS, 2)),
+    }
+    seconds = in_turns(
+        {
+            "ours, 2 threads": lambda: work_a.ours(specs, bars, 2),
+            "fused kernel tuned, 2 threads": lambda: fused_a.tuned(bars, work_a.PAIRS, work_a.TERMS, 2),
+            "vectorbt": lambda: work_a.vectorbt_signals(bars, pairs, "1m", whole=False),
+        },
+        repeats,
+    )
+    scaled = f"vectorbt, final equity only, {len(pairs)} pairs scaled by {share:.3g}"
+    seconds[scaled] = seconds.pop("vectorbt") * share
+    return Result(
+        "minutes",
+        f"Work A, {len(work_a.PAIRS)} combinations x {n_bars:,} bars of 1 minute",
+        (
+            Figure("A on minutes, 2 threads, times vectorbt's final equity",
+                   seconds[scaled] / seconds["ours, 2 threads"], "x", 60.0, 150.0),
+            Figure("A on minutes, 2 threads, time over the fused kernel, tuned",
+                   seconds["ours, 2 threads"] / seconds["fused kernel tuned, 2 threads"], "x", more=False),
+        ),
+        _timings(seconds),
+        differences,
+        (f"vectorbt is run on {len(pairs)} pairs in one chunk and its time scaled per combination.",),
+    )  # fmt: skip
+
+
+def work_b_15m(n_bars: int, repeats: int) -> Result:
+    """Compare work B with vectorbt's flexible order function and with the fused kernel."""
+    from benchmarks import fused_b, vectorbt_b
+
+    combinations, bars = work_b.COMBINATIONS, markets.made(n_bars, seed=2)
+    specs, first_bars = work_b.strategies(combinations), work_b.earliest(combinations)
+
+    def given() -> work_b.Prepared:
+        return work_b.prepare(bars, combinations, first_bars)
+
+    ours = work_b.ours(specs, bars, 1)
+    differences = {
+        "2 threads and 1": difference(work_b.ours(specs, bars, 2), ours),
+        "vectorbt, flexible order function": difference(ours, vectorbt_b.flexible(bars, given(), work_b.TERMS)),
+        "fused kernel": difference(ours, fused_b.fused(bars, given(), work_b.TERMS)),
+    }
+    seconds = in_turns(
+        {
+            "ours, 1 thread": lambda: work_b.ours(specs, bars, 1),
+            "ours, 2 threads": lambda: work_b.ours(specs, bars, 2),
+            "fused kernel, 1 thread": lambda: fused_b.fused(bars, given(), work_b.TERMS, 1),
+            "fused kernel, 2 threads": lambda: fused_b.fused(bars, given(), work_b.TERMS, 2),
+            "vectorbt, final equity only": lambda: vectorbt_b.flexible(bars, given(), work_b.TERMS, whole=False),
+            "vectorbt, all three metrics": lambda: vectorbt_b.flexible(bars, given(), work_b.TERMS),
+        },
+        repeats,
+    )
+    one = seconds["ours, 1 thread"]
+    return Result(
+        "work_b",
+        f"Work B, {len(combinations)} combinations x {n_bars:,} bars of 15 minutes, rich exits",
+        (
+            Figure("B, 1 thread, times vectorbt's flexible order function",
+                   seconds["vectorbt, final equity only"] / one, "x", 50.0, 150.0),
+            Figure("B, 1 thread, times vectorbt with three metrics",
+                   seconds["vectorbt, all three metrics"] / one, "x"),
+            Figure("B, 1 thread, time over the fused kernel",
+                   one / seconds["fused kernel, 1 thread"], "x", more=False),
+        ),
+        _timings(seconds),
+        differences,
+        ("Indicators of vectorbt and of the fused kernel are made with pandas, each once; that is in their times.",),
+    )  # fmt: skip
+
+
+def memory(n_bars: int) -> Result:
+    """Return the peak memory of work A on minutes, ours only, in a process that reads the bars from a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        bars = markets.made(n_bars, "1m")
+        path = markets.save(bars, Path(folder) / "bars.npz")
+        fresh.measured("memory", path)  # compiled before, so that the compiler's memory does not count
+        found = fresh.measured("memory", path)
+        same = difference(
+            np.array([found["result"]]), work_a.ours(work_a.strategies("1m")[:1], bars, 1)[:, 0]
+        )
+    return Result(
+        "memory",
+        f"Peak memory of work A on {n_bars:,} bars of 1 minute, 2 threads, a process of its own",
+        (Figure("peak memory", found["peak_mb"], "MB", 600.0, 400.0, more=False),),
+        differences={"the process and this one": same},
+        notes=("Bars themselves, read from a file, are in it; kernels come from the cache.",),
+    )
+
+
+def start(n_bars: int) -> Result:
+    """Return the wall time of a first backtest and sweep with an empty cache, and of a backtest with a full one."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = markets.save(markets.made(n_bars, seed=2), Path(folder) / "bars.npz")
+        cache = {"NUMBA_CACHE_DIR": str(Path(folder) / "cache")}
+        cold = fresh.measured("everything", path, cache)
+        warm = sorted(fresh.measured("backtest", path, cache)["wall_s"] for _ in range(5))[2]
+        swept = sorted(fresh.measured("everything", path, cache)["wall_s"] for _ in range(3))[1]
+    return Result(
+        "start",
+        f"From a new process to the result of {n_bars:,} bars, wall time",
+        (
+            Figure("cold: first backtest and sweep, empty cache", cold["wall_s"], "s", 60.0, 25.0, more=False),
+            Figure("warm: first backtest, full cache", warm, "s", 2.0, 1.0, more=False),
+            Figure("warm: first backtest and sweep of work A, full cache", swept, "s", more=False),
+        ),
+        notes=("The interpreter's own start and all imports are in it.",),
+    )
+
+
+def _threads(name: str, n: int) -> str:
+    return f"{name}, {n} thread{'s' * (n > 1)}"
+
+
+def _timings(seconds: dict[str, float]) -> tuple[Timing, ...]:
+    return tuple(Timing(name, taken, name.startswith("ours")) for name, taken in seconds.items())
+
+
+def _rust() -> str:
+    try:
+        return f"vectorbt dispatches to vectorbt-rust {version('vectorbt-rust')} where that serves a call."
+    except PackageNotFoundError:
+        return (
+            "vectorbt's Rust engine is not available here: vectorbt-rust is a package of its own and no part of "
+            "this environment; `make bench PEERS=1` measures it in one."
+        )
