@@ -89,7 +89,10 @@ def _strategy(text: str, n_bars: int, repeats: int) -> tuple[float, float]:
 
 def measure(n_bars: int, repeats: int) -> Result:
     """Return the parts of the cost of works A and B and of each instruction."""
-    accumulators, out = np.zeros(metrics.SIZE), np.exp(np.cumsum(np.random.default_rng(1).normal(0, 1e-3, BLOCK)))
+    accumulators, out = (
+        np.zeros(metrics.SIZE),
+        np.exp(np.cumsum(np.random.default_rng(1).normal(0, 1e-3, BLOCK))),
+    )
     metrics.begin(accumulators, 1.0)
     counted = _nanoseconds(lambda: metrics.accumulate(accumulators, out, out, 0, BLOCK), BLOCK, 15)
     figures = [Figure("metrics while a position is held", counted, "ns a bar", more=False)]
@@ -98,15 +101,24 @@ def measure(n_bars: int, repeats: int) -> Result:
         figures += [
             Figure(f"strategy {name}, whole backtest", whole, "ns a bar", more=False),
             Figure(f"strategy {name}, its program alone", alone, "ns a bar", more=False),
-            Figure(f"strategy {name}, the rest: broker, metrics, fills", whole - alone, "ns a bar", more=False),
+            Figure(
+                f"strategy {name}, the rest: broker, metrics, fills", whole - alone, "ns a bar", more=False
+            ),
         ]
     for name, specs in (("A", work_a.strategies()), ("B", work_b.strategies())):
         seconds = in_turns({"compile": lambda specs=specs: compile_union(specs)}, 3)["compile"]  # type: ignore[misc]
         union = compile_union(specs)[0]
         figures += [
             Figure(f"work {name}, compile {len(specs)} strategies into one", seconds * 1e3, "ms", more=False),
-            Figure(f"work {name}, instructions shared", float(union.shared.code.shape[0]), "rows", more=False),
-            Figure(f"work {name}, instructions of one alone", union.code.shape[0] / len(specs), "rows", more=False),
+            Figure(
+                f"work {name}, instructions shared", float(union.shared.code.shape[0]), "rows", more=False
+            ),
+            Figure(
+                f"work {name}, instructions of one alone",
+                union.code.shape[0] / len(specs),
+                "rows",
+                more=False,
+            ),
         ]
     found = instructions()
     rows = sorted(found.items(), key=lambda item: -item[1])

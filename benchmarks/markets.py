@@ -20,10 +20,12 @@ def made(n_bars: int, timeframe: str = "15m", seed: int = 1) -> Bars:
 
 
 def save(bars: Bars, path: Path) -> Path:
+    """Write bars for another process; return the path."""
     np.savez(path, step_ms=bars.step_ms, time=bars.time, inputs=bars.inputs, funding_due=bars.funding_due)
     return path
 
 
 def load(path: Path) -> Bars:
+    """Return the bars of a file that `save` wrote."""
     with np.load(path) as kept:
         return Bars(_MARKET, int(kept["step_ms"]), kept["time"], kept["inputs"], kept["funding_due"])

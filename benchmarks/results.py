@@ -26,7 +26,7 @@ class Figure:
     name : what was measured. value, unit : the number; "x" for a ratio.
     must, aim : targets; None where nothing is demanded.
     more : whether more is better.
-    note : on what the number rests, where that is not obvious.
+    of : for a ratio with ours, the names of the two timings it stands for, ours first.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Figure:
     must: float | None = None
     aim: float | None = None
     more: bool = True
-    note: str = ""
+    of: tuple[str, str] | None = None
 
     def reaches(self, target: float) -> bool:
         return self.value >= target if self.more else self.value <= target

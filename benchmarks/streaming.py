@@ -67,8 +67,15 @@ def measure(bars: Bars, long: Bars, repeats: int) -> Result:
         "streaming",
         f"Strategy B, {bars.n:,} bars one by one and {long.n:,} bars in one call",
         (
-            Figure("one bar streamed, median", statistics.median(s for s, _ in streamed), "us", 3.0, 1.0, False),
-            Figure("one bar streamed, slices of Python included", seconds["ones"] / bars.n * 1e6, "us", more=False),
+            Figure(
+                "one bar streamed, median", statistics.median(s for s, _ in streamed), "us", 3.0, 1.0, False
+            ),
+            Figure(
+                "one bar streamed, slices of Python included",
+                seconds["ones"] / bars.n * 1e6,
+                "us",
+                more=False,
+            ),
             Figure("replay in one call", long.n / seconds["replay"] / 1e6, "M bars/s", 2.0, 10.0),
         ),
         differences={"equity bar by bar": difference(streamed[-1][1], whole.equity)},

@@ -45,6 +45,7 @@ def strategies(timeframe: str = "15m", pairs: list[tuple[int, int]] = PAIRS) -> 
 
 
 def ours(specs: list[Spec], bars: Bars, n_threads: int) -> FloatArray:
+    """Return what the engine makes of the strategies."""
     return scored(specs, bars, TERMS, n_threads)
 
 
@@ -60,7 +61,9 @@ def vectorbt_signals(
 
     index = pd.to_datetime(bars.time, unit="ms")
     close = pd.Series(bars.close, index=index)
-    means = {window: close.rolling(window).mean().to_numpy() for window in {w for pair in pairs for w in pair}}
+    means = {
+        window: close.rolling(window).mean().to_numpy() for window in {w for pair in pairs for w in pair}
+    }
     parts = [
         _portfolio(bars, index, means, pairs[first : first + CHUNK], timeframe, whole)
         for first in range(0, len(pairs), CHUNK)
@@ -80,7 +83,8 @@ def _portfolio(
     import vectorbt as vbt
 
     above, below = _crossings(
-        np.column_stack([means[fast] for fast, _ in pairs]), np.column_stack([means[slow] for _, slow in pairs])
+        np.column_stack([means[fast] for fast, _ in pairs]),
+        np.column_stack([means[slow] for _, slow in pairs]),
     )
     portfolio = vbt.Portfolio.from_signals(
         pd.DataFrame(np.repeat(bars.close[:, None], len(pairs), 1), index=index),

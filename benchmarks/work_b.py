@@ -67,11 +67,13 @@ Combination = tuple[int, int, float]
 
 
 def strategies(combinations: list[Combination] = COMBINATIONS) -> list[Spec]:
+    """Return one strategy a combination, at its parameters."""
     template = parse_spec(TEXT)
     return [template.bind({"channel": c, "trend": t, "width": w}) for c, t, w in combinations]
 
 
 def ours(specs: list[Spec], bars: Bars, n_threads: int) -> FloatArray:
+    """Return what the engine makes of the strategies."""
     return scored(specs, bars, TERMS, n_threads)
 
 
