@@ -103,11 +103,12 @@ def run(peer: Peer, python: Path, bars: Bars, repeats: int, n_threads: int) -> d
     """Run the peer's script on the bars; return its version, median seconds and results by pair."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "bars.npz", Path(folder) / "result.json"
-        prices = {name: getattr(bars, name) for name in ("open", "high", "low", "close", "volume", "time")}
-        terms = {"fee": work_a.TERMS.fee, "slippage": work_a.TERMS.slippage}
-        np.savez(
-            source, pairs=np.array(work_a.PAIRS), step_ms=bars.step_ms, repeats=repeats, **prices, **terms
-        )
+        given: dict[str, Any] = {
+            name: getattr(bars, name)
+            for name in ("open", "high", "low", "close", "volume", "time", "step_ms")
+        }
+        given |= {"fee": work_a.TERMS.fee, "slippage": work_a.TERMS.slippage}
+        np.savez(source, pairs=np.array(work_a.PAIRS), repeats=repeats, **given)
         script = ROOT / "benchmarks" / "peers" / peer.script
         _call(
             [str(python), "-I", str(script), str(source), str(target)], {"RAYON_NUM_THREADS": str(n_threads)}

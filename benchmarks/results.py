@@ -113,9 +113,9 @@ def in_turns(works: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, 
 
 
 def difference(ours: FloatArray, theirs: FloatArray) -> float:
-    """Return the largest relative difference, where size below 1 counts as 1; infinite for a lone NaN."""
+    """Return the largest relative difference, a size below a thousandth counted as that; infinite for a lone NaN."""
     if ours.shape != theirs.shape or bool(np.any(np.isnan(ours) != np.isnan(theirs))):
         return math.inf
-    apart = np.abs(ours - theirs) / np.maximum(np.abs(theirs), 1.0)
+    apart = np.abs(ours - theirs) / np.maximum(np.abs(theirs), 1e-3)
     known = apart[~np.isnan(apart)]
     return float(known.max()) if known.size else 0.0

@@ -28,7 +28,7 @@ _OPEN, _GAPS, _STOP, _TAKES, _CLOSE = range(5)
 (_PART, _ENTRY, _LEVEL, _R, _BEST, _DONE, _HELD, _LEAVES, _ORDERED, _ORDERED_R, _SIZE) = range(11)
 
 
-@njit
+@njit  # type: ignore[untyped-decorator]
 def _orders(
     c: Any,
     prices: FloatArray,

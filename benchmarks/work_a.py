@@ -21,6 +21,7 @@ from research_lab.timeframe import timeframe_ms
 N_BARS = 35_040
 N_MINUTES = 525_600
 CHUNK = 16
+_CASH = 1e40  # vectorbt takes less than 1e-12 for nothing: a ruined account stays above that
 TERMS = Terms(fee=0.001, slippage=0.0005)
 PAIRS = [(f, s) for f in range(5, 50, 3) for s in range(20, 200, 14) if f < s][:174]
 TEXT = """
@@ -93,11 +94,11 @@ def _portfolio(
         price=np.repeat(bars.open[:, None], len(pairs), 1),
         fees=TERMS.fee,
         slippage=TERMS.slippage,
-        init_cash=1e6,
+        init_cash=_CASH,
         freq=pd.Timedelta(milliseconds=timeframe_ms(timeframe)),
     )
     out = np.full((len(pairs), 3), np.nan)
-    out[:, 0] = portfolio.final_value().to_numpy() / 1e6
+    out[:, 0] = portfolio.final_value().to_numpy() / _CASH
     if whole:
         out[:, 1] = portfolio.sharpe_ratio(year_freq="365 days").to_numpy()
         out[:, 2] = -portfolio.max_drawdown().to_numpy()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from research_lab.dsl.spec import Spec, warmup_bars
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.terms import Terms
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 N_BARS = 35_040
 TERMS = Terms(fee=0.001, slippage=0.0005)
@@ -110,6 +114,6 @@ def prepare(bars: Bars, combinations: list[Combination], first_bars: IntArray) -
     )
 
 
-def _wilder(values: pd.Series) -> pd.Series:  # noqa: F821 - pandas is imported where it is used
+def _wilder(values: pd.Series) -> pd.Series:
     """Return Wilder's average from the first known value."""
     return values.ewm(alpha=1 / PERIOD, adjust=False, ignore_na=True, min_periods=PERIOD).mean()

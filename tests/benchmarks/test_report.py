@@ -92,7 +92,8 @@ def test_peers_run_when_asked_for_only(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_difference_is_relative_and_a_lone_nan_is_infinite() -> None:
     one = np.array([200.0, 0.5, np.nan])
     assert difference(one, np.array([100.0, 0.5, np.nan])) == 1.0
-    assert difference(one, np.array([200.0, 0.25, np.nan])) == 0.25
+    assert difference(one, np.array([200.0, 0.4, np.nan])) == pytest.approx(0.25)
+    assert difference(np.array([3e-6]), np.array([1e-6])) == pytest.approx(2e-3)
     assert difference(one, np.array([200.0, np.nan, np.nan])) == math.inf
     assert difference(one, one[:2]) == math.inf
 
