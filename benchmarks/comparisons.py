@@ -74,7 +74,7 @@ def work_a_minutes(n_bars: int, n_peer: int, repeats: int) -> Result:
     ours = work_a.ours(specs, bars, 2)
 
     def vectorbt(whole: bool) -> FloatArray:
-        return work_a.vectorbt_signals(bars, pairs, "1m", whole=whole, chunk=work_a.MINUTES_CHUNK)
+        return work_a.vectorbt_signals(bars, pairs, "1m", whole=whole)
 
     differences = {
         "vectorbt, its pairs": difference(ours[::every][:n_peer], vectorbt(True)),
@@ -102,7 +102,7 @@ def work_a_minutes(n_bars: int, n_peer: int, repeats: int) -> Result:
         ),
         _timings(seconds),
         differences,
-        (f"vectorbt runs {len(pairs)} pairs, {work_a.MINUTES_CHUNK} at a time, which bounds its memory; its times are "
+        (f"vectorbt runs {len(pairs)} pairs, {work_a.chunk(n_bars)} at a time, which bounds its memory; its times are "
          f"scaled by {share:.4g} to all combinations.", _TWICE),
     )  # fmt: skip
 
