@@ -19,13 +19,15 @@ _OURS, _PEER, _MUST, _AIM = "#1b7837", "#8c8c8c", "#d95f02", "#7570b3"
 
 
 def circumstances() -> dict[str, str]:
-    """Return what the numbers depend on besides the code: machine, versions, commit."""
+    """Return what the numbers depend on besides the code: machine, its load, versions, commit."""
     found = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "Python": platform.python_version()}
     for name in PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
+    if hasattr(os, "getloadavg"):
+        found["load at the end"] = f"{os.getloadavg()[1]:.1f} (five minutes' average)"
     root = Path(__file__).parents[1]
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
