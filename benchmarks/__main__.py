@@ -46,8 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         found.append(work())
         _tell(found[-1])
-    for path in report.write(found, chosen.out):
-        print(f"written: {path}")
+        report.write(found, chosen.out)  # after each, so that a run cut short leaves what it found
+    print(f"written: {chosen.out}")
     return 0 if all(result.equal for result in found) else 1
 
 
