@@ -2,7 +2,7 @@
 
     python backtesting_a.py BARS.npz RESULT.json
 
-It buys whole units only, so prices are given in billionths; it runs one pair at a time, here four of the pairs.
+It buys whole units only, so prices are given in units of 1e-12; it runs one pair at a time, here four of the pairs.
 Slippage on both sides is not among its terms: commission and spread are set such that an entry costs and an
 exit brings the same money. Its Sharpe ratio is one of daily returns, so it is left out.
 """
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from backtesting import Backtest, Strategy
 
-UNIT = 1e-9
+UNIT = 1e-12
 N_PAIRS = 4
 
 
@@ -59,8 +59,13 @@ def main(source: Path, target: Path) -> None:
     fee, slippage = float(given["fee"]), float(given["slippage"])
     commission = 1 - (1 - slippage) * (1 - fee)
     spread = (1 + slippage) * (1 + fee) / (1 + commission) - 1
+
+    def charged(size: float, price: float) -> float:
+        """Return the commission; before an entry it asks for that of a share of cash, without the spread."""
+        return abs(size) * price * commission * (1 + spread if abs(size) < 1 else 1)
+
     pairs = given["pairs"][:: max(1, len(given["pairs"]) // N_PAIRS)][:N_PAIRS].tolist()
-    runner = Backtest(frame, Cross, cash=1e6, commission=commission, spread=spread)
+    runner = Backtest(frame, Cross, cash=1e6, commission=charged, spread=spread)
     results, begun = [], 0.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
