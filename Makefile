@@ -9,6 +9,10 @@ UV_VERSION := 0.13.8
 export PYTHON ?=
 # Further arguments of pytest: make test PYTEST='-k broker'
 PYTEST ?=
+# Further peers, each installed in build/peers: make bench PEERS=1
+PEERS ?=
+# Further arguments of the benchmarks: make bench BENCH='--quick --only work_a'
+BENCH ?=
 # make lock UPGRADE=--upgrade
 UPGRADE ?=
 
@@ -35,8 +39,8 @@ lint: env ## Check style, formatting and who imports whom
 types: env ## Check the types, strictly
 	$(BIN)/mypy
 
-bench: env ## Measure speed and memory beside the peers, as ratios
-	$(BIN)/python -m benchmarks
+bench: env ## Measure speed and memory beside the peers, as ratios (PEERS=1: more peers, installed apart)
+	$(BIN)/python -m benchmarks $(if $(PEERS),--peers) $(BENCH)
 
 proof: env ## Run the long campaigns whole: fuzz, differential, crash, calibration (hours)
 	GAUNTLET_PROOF=1 $(BIN)/python -m pytest -m proof -n auto --maxprocesses=4 --timeout=0 $(PYTEST)

@@ -1,1 +1,1 @@
-"""What `make bench` measures: ratios in one run, medians, with equal results checked first."""
+"""What `make bench` measures: ratios in one run, medians of alternating repetitions, equal results first."""

@@ -1,0 +1,1 @@
+"""Scripts that do work A in a peer's own environment; they import nothing of ours."""
