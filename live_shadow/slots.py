@@ -17,7 +17,7 @@ from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.engine import layout
-from research_lab.engine.account import Books, Caps
+from research_lab.engine.account import NO_CAPS, Books
 from research_lab.engine.backtest import makes_whole_bars
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.program import N_COLUMNS
@@ -229,7 +229,7 @@ def slot_tables(
             margins=np.array([account.maintenance if account.perpetual else 0.0]),
             net=np.zeros(1),
             unit=core.QUANTUM,
-            caps=Caps(),
+            caps=NO_CAPS,
         ),
     )
 

@@ -55,6 +55,9 @@ class Caps(NamedTuple):
     positions: float = math.inf
 
 
+NO_CAPS: Final = Caps()
+
+
 class Books(NamedTuple):
     """The account's K books on M markets, in map order.
 
