@@ -230,6 +230,7 @@ def slot_tables(
             net=np.zeros(1),
             unit=core.QUANTUM,
             caps=NO_CAPS,
+            dust=0.0,
         ),
     )
 

@@ -67,6 +67,7 @@ class Books(NamedTuple):
     book_at : (K,) places in the state. market_of : (K,) which of the prices is a book's.
     leverage : (K,) what the book's market and the account allow. margins : (M,) maintenance, 0 on spot.
     net : (M,) room for the quantities by market. unit : quote currency of one unit of cash. caps : as said.
+    dust : room of less than this share of the equity is what rounding leaves, and none.
     """
 
     plans: FloatArray
@@ -78,6 +79,7 @@ class Books(NamedTuple):
     net: FloatArray
     unit: float
     caps: Caps
+    dust: float
 
 
 @kernel
@@ -193,10 +195,10 @@ def give_room(books: Books, state: FloatArray, prices: FloatArray, k: int) -> tu
     terms = books.terms[k]
     equity = state[CASH] * books.unit + value
     equity += state[books.book_at[k] + layout.QUANTITY] * prices[books.market_of[k]]
-    terms[layout.LEVERAGE] = _rest(books.leverage[k], gross, equity, terms[layout.FEE])
+    terms[layout.LEVERAGE] = _rest(books.leverage[k], gross, equity, terms[layout.FEE], books.dust)
     tightest = reasons.NO_ROOM
     if books.caps.symbol < math.inf:
-        rest = _rest(books.caps.symbol, here, equity, terms[layout.FEE])
+        rest = _rest(books.caps.symbol, here, equity, terms[layout.FEE], books.dust)
         if rest < terms[layout.LEVERAGE]:
             terms[layout.LEVERAGE] = rest
             tightest = reasons.SYMBOL_ROOM
@@ -204,7 +206,7 @@ def give_room(books: Books, state: FloatArray, prices: FloatArray, k: int) -> tu
 
 
 @kernel
-def _rest(allowed: float, used: float, equity: float, fee: float) -> float:
+def _rest(allowed: float, used: float, equity: float, fee: float, dust: float) -> float:
     """Return the leverage to tell the broker, such that all notional stays within what is allowed.
 
     With x the largest new notional over equity such that used and new notional stay within `allowed` times
@@ -214,7 +216,7 @@ def _rest(allowed: float, used: float, equity: float, fee: float) -> float:
     if used == 0.0:
         return allowed
     x = max(0.0, allowed - used / equity) / (1.0 + allowed * fee) if equity > 0.0 else 0.0
-    return x / (1.0 - fee * x)
+    return x / (1.0 - fee * x) if x > dust else 0.0
 
 
 @kernel
@@ -234,8 +236,9 @@ def admit(books: Books, state: FloatArray, prices: FloatArray, k: int) -> int:
         book[layout.PENDING_SIDE] = 0.0
         return reasons.POSITIONS
     if caps.open_risk < math.inf:
-        rest = caps.open_risk * worth(books, state, prices) - risked
-        if not (rest > 0.0 and book[layout.PENDING_STOP] > 0.0):
+        equity = worth(books, state, prices)
+        rest = caps.open_risk * equity - risked
+        if not (rest > books.dust * equity and book[layout.PENDING_STOP] > 0.0):
             book[layout.PENDING_SIDE] = 0.0
             return reasons.OPEN_RISK
         most = rest / book[layout.PENDING_STOP]

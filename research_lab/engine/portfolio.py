@@ -45,6 +45,7 @@ from research_lab.engine.portfolio_steps import (
 from research_lab.engine.slot import BLOCK, BOOK_AT, Compiled, blockwise, cut_into_blocks
 from research_lab.engine.terms import Terms
 
+DUST: Final = 1e-9  # share of the equity: room below it is none, and opens no position
 MOST_CELLS: Final = 16_384  # slots times bars of one block, unless the caller cuts: bounds the scratch
 
 SLOT_FILL: Final = np.dtype([("slot", np.int64), *((name, FILL[name]) for name in FILL.names or ())])
@@ -384,6 +385,7 @@ def _books(slots: Sequence[Slot], markets: Sequence[Market], book_at: IntArray, 
         np.zeros(len(markets)),
         quantum if quantum > 0.0 else 1.0,
         Caps(*(float(cap) for cap in caps)),
+        DUST,
     )
 
 
