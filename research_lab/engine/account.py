@@ -25,7 +25,7 @@ import math
 from typing import Final, NamedTuple
 
 from research_lab.engine import broker, layout, reasons
-from research_lab.engine.jit import FloatArray, IntArray, kernel
+from research_lab.engine.jit import FloatArray, IntArray, inlined_kernel, kernel
 from research_lab.engine.layout import BOOK_SIZE
 from research_lab.engine.settlement import whole_lots
 
@@ -82,7 +82,7 @@ class Books(NamedTuple):
     dust: float
 
 
-@kernel
+@inlined_kernel
 def worth(books: Books, state: FloatArray, prices: FloatArray) -> float:
     """Return the account's equity at the prices."""
     equity: float = state[CASH] * books.unit
@@ -91,7 +91,7 @@ def worth(books: Books, state: FloatArray, prices: FloatArray) -> float:
     return equity
 
 
-@kernel
+@inlined_kernel
 def open_bar(
     books: Books,
     state: FloatArray,
@@ -125,7 +125,7 @@ def open_bar(
     return n_fills, refusal
 
 
-@kernel
+@inlined_kernel
 def go_through_bar(
     books: Books,
     state: FloatArray,
@@ -149,7 +149,7 @@ def go_through_bar(
     return n_fills
 
 
-@kernel
+@inlined_kernel
 def close_bar(
     books: Books,
     state: FloatArray,
@@ -181,7 +181,7 @@ def close_bar(
     return n_fills, s, decision
 
 
-@kernel
+@inlined_kernel
 def give_room(books: Books, state: FloatArray, prices: FloatArray, k: int) -> tuple[float, int]:
     """Leave book k the leverage that the others do not use; return their value, and which cap is tightest."""
     value, gross, here = 0.0, 0.0, 0.0
@@ -205,7 +205,7 @@ def give_room(books: Books, state: FloatArray, prices: FloatArray, k: int) -> tu
     return value, tightest
 
 
-@kernel
+@inlined_kernel
 def _rest(allowed: float, used: float, equity: float, fee: float, dust: float) -> float:
     """Return the leverage to tell the broker, such that all notional stays within what is allowed.
 
@@ -219,7 +219,7 @@ def _rest(allowed: float, used: float, equity: float, fee: float, dust: float) -
     return x / (1.0 - fee * x) if x > dust else 0.0
 
 
-@kernel
+@inlined_kernel
 def admit(books: Books, state: FloatArray, prices: FloatArray, k: int) -> int:
     """Cut book k's order to the risk that may still be open; strike it, and say why, where none may."""
     caps = books.caps
@@ -253,7 +253,7 @@ def _tradable(quantity: float, market: float, terms: FloatArray) -> bool:
     return bool(lots > 0.0 and lots * market >= terms[layout.MIN_NOTIONAL])
 
 
-@kernel
+@inlined_kernel
 def net_margin(books: Books, state: FloatArray, prices: FloatArray, k: int) -> float:
     """Return what makes the broker find the net position's liquidation level for book k's part of it.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from research_lab.engine import account, broker, layout, metrics, program, reasons, resampling
 from research_lab.engine.account import CASH, EQUITY, Books
-from research_lab.engine.jit import FloatArray, IntArray, kernel
+from research_lab.engine.jit import FloatArray, IntArray, inlined_kernel, kernel
 from research_lab.engine.settlement import end_run
 from research_lab.engine.slot import BOOK_AT, PROGRAM_AT
 
@@ -118,30 +118,42 @@ def advance_signals(
 def advance_account(
     feed: Feed, signals: Signals, books: Books, places: Places, state: FloatArray, events: Events
 ) -> None:
-    """Step the account over a block, time by time and slot by slot."""
+    """Step the account over a block, time by time and slot by slot; books with nothing to do are passed over."""
     n_slots = books.book_at.shape[0]
     events.n[:] = 0
     for t in range(feed.there.shape[1]):
         _price(feed, places, state, 0, t)
         for k in range(n_slots):
-            if feed.there[books.market_of[k], t] == 1:
+            at = books.book_at[k]
+            if feed.there[books.market_of[k], t] == 1 and (
+                state[at + layout.QUANTITY] != 0.0 or state[at + layout.PENDING_SIDE] != 0.0
+            ):
                 _open(feed, books, places, state, events, t, k)
         for k in range(n_slots):
-            if feed.there[books.market_of[k], t] == 1 and state[books.book_at[k] + layout.QUANTITY] != 0.0:
+            held = state[books.book_at[k] + layout.QUANTITY] != 0.0
+            if held and feed.there[books.market_of[k], t] == 1:
                 _go_through(feed, books, places, state, events, t, k)
         _price(feed, places, state, 3, t)
         for k in range(n_slots):
-            events.reason[k, t] = reasons.NO_BAR
-            if feed.there[books.market_of[k], t] == 1:
+            s = signals.next[k]
+            completed = s < signals.n[k] and signals.emitted_at[k, s] == t
+            if feed.there[books.market_of[k], t] == 0:
+                events.reason[k, t] = reasons.NO_BAR
+            elif state[OVER] == 1.0:
+                events.reason[k, t] = reasons.RUN_ENDED
+            elif completed or state[books.book_at[k] + layout.QUANTITY] != 0.0:
                 events.reason[k, t] = _close(feed, signals, books, places, state, events, t, k)
-        _end_when_nothing_is_left(books, places, state, events)
+            else:
+                events.reason[k, t] = reasons.NO_STRATEGY_BAR
+        if state[OVER] == 0.0 and _nothing_is_left(books, places, state):
+            _end(books, places, state, events)
         _mark(books, places, state, events, t)
         state[ROWS] += 1.0
     for k in range(n_slots):
         _measure(places, state, events, k, events.worth.shape[1])
 
 
-@kernel
+@inlined_kernel
 def _price(feed: Feed, places: Places, state: FloatArray, row: int, t: int) -> None:
     """Set each market's price to that of its bar, or to its last close where it has none; keep a close."""
     for market in range(places.prices.shape[0]):
@@ -152,15 +164,13 @@ def _price(feed: Feed, places: Places, state: FloatArray, row: int, t: int) -> N
                 state[CLOSES_AT + market] = feed.quotes[market, row, t]
 
 
-@kernel
+@inlined_kernel
 def _open(
     feed: Feed, books: Books, places: Places, state: FloatArray, events: Events, t: int, k: int
 ) -> None:
-    """Take slot k through the open, and note an entry refused; idle books are passed over."""
+    """Take slot k through the open, and note an entry refused."""
     book = state[books.book_at[k] : books.book_at[k] + layout.BOOK_SIZE]
     ordered = book[layout.PENDING_SIDE] * book[layout.PENDING_QUANTITY]
-    if ordered == 0.0 and book[layout.QUANTITY] == 0.0:
-        return
     market = books.market_of[k]
     due = feed.funding_due[market, t]
     tally = state[places.tally_at[k] : places.tally_at[k] + TALLY_SIZE]
@@ -176,7 +186,7 @@ def _open(
     _note_fills(books, state, tally, events, k, n, before)
 
 
-@kernel
+@inlined_kernel
 def _go_through(
     feed: Feed, books: Books, places: Places, state: FloatArray, events: Events, t: int, k: int
 ) -> None:
@@ -191,7 +201,7 @@ def _go_through(
     _note_fills(books, state, tally, events, k, n, before)
 
 
-@kernel
+@inlined_kernel
 def _close(
     feed: Feed,
     signals: Signals,
@@ -205,11 +215,6 @@ def _close(
     """Take slot k through the close; return its decision, which says so when only room was missing."""
     book = state[books.book_at[k] : books.book_at[k] + layout.BOOK_SIZE]
     s = signals.next[k]
-    completed = s < signals.n[k] and signals.emitted_at[k, s] == t
-    if state[OVER] == 1.0:
-        return reasons.RUN_ENDED
-    if not completed and book[layout.QUANTITY] == 0.0:
-        return reasons.NO_STRATEGY_BAR
     market = books.market_of[k]
     high, low = feed.quotes[market, 1, t], feed.quotes[market, 2, t]
     regime, bar = feed.regime[market, t], int(state[ROWS])
@@ -238,18 +243,20 @@ def _close(
     return decision
 
 
-@kernel
-def _end_when_nothing_is_left(books: Books, places: Places, state: FloatArray, events: Events) -> None:
-    """Close every position at its mark and order nothing more once equity is gone."""
-    if state[OVER] == 1.0:
-        return
-    equity = account.worth(books, state, places.prices)
-    over = equity <= 0.0
+@inlined_kernel
+def _nothing_is_left(books: Books, places: Places, state: FloatArray) -> bool:
+    """Whether equity is gone at the close, as the account or one of its books finds."""
+    over = account.worth(books, state, places.prices) <= 0.0
     for k in range(books.book_at.shape[0]):
         over = over or state[books.book_at[k] + layout.RUN_OVER] == 1.0
-    if not over:
-        return
+    return over
+
+
+@kernel
+def _end(books: Books, places: Places, state: FloatArray, events: Events) -> None:
+    """Close every position at its mark and order nothing more."""
     state[OVER] = 1.0
+    equity = account.worth(books, state, places.prices)
     for k in range(books.book_at.shape[0]):
         book = state[books.book_at[k] : books.book_at[k] + layout.BOOK_SIZE]
         if book[layout.RUN_OVER] == 0.0:
@@ -263,7 +270,7 @@ def _end_when_nothing_is_left(books: Books, places: Places, state: FloatArray, e
             _note_fills(books, state, tally, events, k, n, before)
 
 
-@kernel
+@inlined_kernel
 def _mark(books: Books, places: Places, state: FloatArray, events: Events, t: int) -> None:
     """Value the account and each slot's part of it at the close."""
     state[EQUITY] = account.worth(books, state, places.prices)
@@ -297,7 +304,7 @@ def _in_units(amount: float, terms: FloatArray) -> float:
     return np.floor(amount / quantum + 0.5) if quantum > 0.0 else amount
 
 
-@kernel
+@inlined_kernel
 def _note_fills(
     books: Books, state: FloatArray, tally: FloatArray, events: Events, k: int, n: int, before: float
 ) -> None:
@@ -309,7 +316,7 @@ def _note_fills(
     tally[FLOW] += state[CASH] - before
 
 
-@kernel
+@inlined_kernel
 def _note_refusal(state: FloatArray, events: Events, k: int, why: int, ordered: float) -> None:
     row = events.n[1]
     events.refusals[row, 0] = k
