@@ -274,11 +274,6 @@ class SlowBroker:
         size = floor_lot(min(order.quantity, affordable), terms.lot)
         if size <= 0 or size * price < terms.min_notional:
             return
-        self.begin(order, size, price)
-
-    def begin(self, order: Order, size: float, price: float) -> None:
-        """Open the position that an order asked for."""
-        terms, side = self.terms, order.side
         self.n_positions += 1
         self.position = Position(
             id=self.n_positions,

@@ -19,7 +19,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from .slow_broker import NAN, Fill, Signal, SlowBroker, SlowPlan, SlowTerms, floor_lot
+from .slow_broker import (
+    NAN,
+    Fill,
+    Order,
+    Position,
+    Signal,
+    SlowBroker,
+    SlowPlan,
+    SlowTerms,
+    floor_lot,
+    nearest_tick,
+)
 
 DUST = 1e-9  # room below this share of the equity is rounding, and none
 OPEN, INSIDE, CLOSE = "open", "inside", "close"
@@ -177,6 +188,25 @@ class SlowSlot(SlowBroker):
             return
         size = floor_lot(min(wanted, affordable), self.terms.lot)
         self.begin(order, size, market)
+
+    def begin(self, order: Order, size: float, market: float) -> None:
+        """Open the position that an order asked for, at its stop and takes."""
+        side, distance = order.side, order.stop_distance
+        self.n_positions += 1
+        self.position = Position(
+            id=self.n_positions,
+            side=side,
+            quantity=0.0,
+            entry=market,
+            stop=nearest_tick(market - side * distance, self.terms.tick),
+            r=distance,
+            trail=order.trail_distance,
+            take_levels=[
+                nearest_tick(market + side * at * distance, self.terms.tick) for at, _ in self.plan.takes
+            ],
+            best=market,
+        )
+        self.trade(side * size, market, "ENTRY", self.terms.fee)
 
     def tradable(self, quantity: float, market: float) -> bool:
         size = floor_lot(quantity, self.terms.lot)
