@@ -2,20 +2,12 @@
 
 Whatever is remembered lies in one flat float64 array: the account's part (see the cells below), the regime
 clock, then for each slot its state (resampling, own book, program) and its book in the account. No clock,
-file or random source is read here. All kernels stand in this file, since numba's cache does not notice a
-change in another one; constants of the engine name the cache's folder.
+file or random source is read here. All kernels that are not the engine's stand in this file, since numba's
+cache does not notice a change in another one; the engine's sources name the cache's folder.
 
-The account takes all slots, in map order and on one cash, through the bar's open, then through its inside,
-then through its close. So what a stop frees inside a bar pays for no entry at that bar's open; at the open
-itself a later slot may use what an earlier one frees. Other positions are marked at the open for the open
-and at the close for the close.
-
-All slots hold the same market, and the account is liquidated by its net quantity in it: inside a bar every
-position on the net side has the net position's level, and one on the other side has none, since it gains
-there. As positions close in map order, the level of those that remain is drawn anew: the account may be
-saved by closing a part, and a take of an earlier slot counts for a later one whatever the price reached
-first. A gap at the open is looked at with others marked there and one's own maintenance margin only; what
-that leaves below the net margin is liquidated at the open's price, by the inside of the same bar.
+How several books share one cash, their room and their liquidation, stands in `engine.account`; all slots
+here hold the same market. What stands here are the executor's own rules: the map's vetoes, cooldown, and the
+limits on daily loss and drawdown.
 """
 
 from __future__ import annotations
@@ -25,7 +17,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from research_lab.engine import broker, layout, program, reasons, resampling
+from research_lab.engine import account, broker, layout, program, reasons, resampling
+from research_lab.engine.account import CASH, EQUITY, MAX_QUANTA, QUANTUM, Books
 from research_lab.engine.jit import FloatArray, IntArray, kernel
 from research_lab.engine.layout import BOOK_SIZE
 from research_lab.engine.program import N_MARKET
@@ -33,16 +26,14 @@ from research_lab.engine.slot import BOOK_AT, PROGRAM_AT, SEEN_AT, advance_regim
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
-QUANTUM: Final = 1e-8  # quote currency; the account's cash is a whole number of these
-MAX_QUANTA: Final = 2.0**53  # above it float64 cannot count in ones
 
 # The peak of the last 72 hours is that of 73 hourly cells, the running hour among them: never less than 72
 # hours are remembered, at most 73.
 N_HOURS: Final = 73
 
-# Cells of the account's part of the state.
-CASH: Final = 0  # whole quanta
-EQUITY: Final = 1  # at the last close, quote currency
+__all__ = ["CASH", "EQUITY", "MAX_QUANTA", "QUANTUM"]  # the engine's, and read from here with the others
+
+# Cells of the account's part of the state, after the cash in whole quanta and the equity.
 DAY: Final = 2  # UTC day in which the last bar ended, days since 1970; midnight ends the old day
 DAY_START: Final = 3  # equity at that day's first moment
 DAY_LOST: Final = 4  # 1 when the daily loss was reached in that day
@@ -96,29 +87,24 @@ class Slots(NamedTuple):
     Parameters
     ----------
     code, values : instructions. rows : (K + 1,) where each slot's begin.
-    outputs, plans : (K, ...) as the broker takes them. step_ms : (K,).
-    state_at, book_at : (K + 1,), (K,) places in the state.
+    outputs : (K, N_SIGNALS) as the broker takes them. step_ms : (K,). state_at : (K + 1,) places in the state.
     since : (K, 2) ms, first bar on which the slot's own book and the account may decide an entry.
     expires : (K,) ms. masks : (K,) bits of regimes selected, 0 for all. shadow : (K,) 1 without capital.
-    research : (TERMS_SIZE,) terms of the slots' own books. account : (K, TERMS_SIZE), the leverage is
-        written before each step. leverage : of the whole account.
+    research : (TERMS_SIZE,) terms of the slots' own books. books : the slots' books in the account.
     """
 
     code: IntArray
     values: FloatArray
     rows: IntArray
     outputs: IntArray
-    plans: FloatArray
     step_ms: IntArray
     state_at: IntArray
-    book_at: IntArray
     since: IntArray
     expires: IntArray
     masks: IntArray
     shadow: IntArray
     research: FloatArray
-    account: FloatArray
-    leverage: float
+    books: Books
 
 
 class Rules(NamedTuple):
@@ -257,7 +243,7 @@ def _step_slot(
     bar = int(state[BARS])
     start = bar if feed.time[t] >= slots.since[k, 0] else bar + 1
     n = broker.step(
-        own[BOOK_AT:PROGRAM_AT], slots.plans[k], slots.research, scratch.inputs,
+        own[BOOK_AT:PROGRAM_AT], slots.books.plans[k], slots.research, scratch.inputs,
         feed.funding_due[t : t + 1], scratch.regime, scratch.registers, slots.outputs[k],
         scratch.emitted_at, m, bar, start, reasons.NONE, scratch.equity, scratch.position, scratch.reason,
         events.slot_fills[at:],
@@ -274,22 +260,21 @@ def _step_slot(
 @kernel
 def _open_account_bar(feed: Feed, slots: Slots, state: FloatArray, events: Events, t: int, k: int) -> None:
     """Take the account's book of one slot through the open; on a late bar orders are not filled."""
-    book = state[slots.book_at[k] : slots.book_at[k] + BOOK_SIZE]
+    book = state[slots.books.book_at[k] : slots.books.book_at[k] + BOOK_SIZE]
     events.figures[t, k, ACCOUNT_FLOW] = 0.0
-    book[layout.CASH] = state[CASH]
-    book[layout.OTHERS] = _give_room(feed.inputs[0, t], slots, state, k)
     waiting = 0.0
     if feed.late[t] == 1.0:
         waiting = book[layout.PENDING_EXIT]
         book[layout.PENDING_EXIT] = 0.0
         book[layout.PENDING_SIDE] = 0.0
-    n = broker.at_open(
-        book, slots.plans[k], slots.account[k], feed.inputs[0, t], feed.funding_due[t], int(state[BARS]),
-        events.account_fills, events.n_fills[1],
+    before = state[CASH]
+    n, _ = account.open_bar(
+        slots.books, state, feed.inputs[0, t : t + 1], k, feed.inputs[0, t], feed.funding_due[t],
+        int(state[BARS]), events.account_fills, events.n_fills[1],
     )  # fmt: skip
     if waiting != 0.0 and book[layout.QUANTITY] != 0.0:
         book[layout.PENDING_EXIT] = waiting
-    _book_flow(state, book, events, t, k, n)
+    _note_flow(state, events, t, k, n, before)
 
 
 @kernel
@@ -297,14 +282,12 @@ def _go_through_account_bar(
     feed: Feed, slots: Slots, state: FloatArray, events: Events, t: int, k: int
 ) -> None:
     """Take the account's book of one slot through the inside of the bar."""
-    book = state[slots.book_at[k] : slots.book_at[k] + BOOK_SIZE]
-    book[layout.CASH] = state[CASH]
-    book[layout.OTHERS] = _net_margin(slots, state, k)
-    n = broker.inside(
-        book, slots.plans[k], slots.account[k], feed.inputs[0, t], feed.inputs[1, t], feed.inputs[2, t],
-        int(state[BARS]), events.account_fills, events.n_fills[1],
+    before = state[CASH]
+    n = account.go_through_bar(
+        slots.books, state, feed.inputs[0, t : t + 1], k, feed.inputs[0, t], feed.inputs[1, t],
+        feed.inputs[2, t], int(state[BARS]), events.account_fills, events.n_fills[1],
     )  # fmt: skip
-    _book_flow(state, book, events, t, k, n)
+    _note_flow(state, events, t, k, n, before)
 
 
 @kernel
@@ -320,14 +303,13 @@ def _close_account_bar(
     m: int,
 ) -> None:
     """Take the account's book of one slot through the close, and refuse what cooldown refuses."""
-    book = state[slots.book_at[k] : slots.book_at[k] + BOOK_SIZE]
-    book[layout.CASH] = state[CASH]
-    book[layout.OTHERS] = _give_room(feed.inputs[3, t], slots, state, k)
+    book = state[slots.books.book_at[k] : slots.books.book_at[k] + BOOK_SIZE]
     barred = reasons.INACTIVE
     if feed.time[t] >= slots.since[k, 1]:
         barred = _veto_of_map(feed, slots, rules, state, t, k)
-    n, _, decision = broker.at_close(
-        book, slots.plans[k], slots.account[k], feed.inputs[1, t], feed.inputs[2, t], feed.inputs[3, t],
+    before = state[CASH]
+    n, _, decision = account.close_bar(
+        slots.books, state, feed.inputs[3, t : t + 1], k, feed.inputs[1, t], feed.inputs[2, t],
         scratch.regime[0], scratch.registers, slots.outputs[k], scratch.emitted_at, m, int(state[BARS]), 0, 0,
         barred, events.account_fills, events.n_fills[1],
     )  # fmt: skip
@@ -335,62 +317,16 @@ def _close_account_bar(
         book[layout.PENDING_SIDE] = 0.0
         decision = reasons.COOLDOWN
     events.codes[t, k, ACCOUNT_REASON] = decision
-    _book_flow(state, book, events, t, k, n)
+    _note_flow(state, events, t, k, n, before)
 
 
 @kernel
-def _book_flow(state: FloatArray, book: FloatArray, events: Events, t: int, k: int, n: int) -> None:
-    """Move what slot k's book did to the account: its cash, and whose the new fills are, n in all."""
+def _note_flow(state: FloatArray, events: Events, t: int, k: int, n: int, before: float) -> None:
+    """Note what slot k did to the account: its cash, and whose the new fills are, n in all."""
     for row in range(events.n_fills[1], n):
         events.account_of[row] = k
     events.n_fills[1] = n
-    events.figures[t, k, ACCOUNT_FLOW] += book[layout.CASH] - state[CASH]
-    state[CASH] = book[layout.CASH]
-
-
-@kernel
-def _net_margin(slots: Slots, state: FloatArray, k: int) -> float:
-    """Return what makes the broker find the net position's liquidation level for slot k's part of it.
-
-    The net quantity is liquidated where cash + net x price = maintenance x |net| x price, the broker asks
-    cash + others + own x price = maintenance x |own| x price: the same price when the book has the cash in
-    the proportion own / net. Against the net side it has no level, as with endless money.
-    """
-    net = 0.0
-    for j in range(slots.step_ms.shape[0]):
-        net += state[slots.book_at[j] + layout.QUANTITY]
-    own = state[slots.book_at[k] + layout.QUANTITY]
-    if own * net <= 0.0:
-        return math.inf
-    others: float = state[CASH] * slots.account[k, layout.QUANTUM] * (own / net - 1.0)
-    return others
-
-
-@kernel
-def _give_room(price: float, slots: Slots, state: FloatArray, k: int) -> float:
-    """Leave slot k the leverage that the other positions do not use; return the value of those.
-
-    With x the largest new notional over equity such that all notional stays within leverage times the
-    equity after the fee, x = (leverage - others) / (1 + leverage * fee); the broker is told the leverage
-    that gives x by its own formula, x / (1 - fee * x).
-    """
-    value, gross = 0.0, 0.0
-    for j in range(slots.step_ms.shape[0]):
-        if j != k:
-            worth = state[slots.book_at[j] + layout.QUANTITY] * price
-            value += worth
-            gross += abs(worth)
-    terms = slots.account[k]
-    allowed = slots.leverage if terms[layout.PERPETUAL] == 1.0 else min(slots.leverage, 1.0)
-    terms[layout.LEVERAGE] = allowed
-    if gross > 0.0:
-        equity = state[CASH] * terms[layout.QUANTUM] + value
-        quantity = state[slots.book_at[k] + layout.QUANTITY]
-        equity += quantity * price
-        fee = terms[layout.FEE]
-        x = max(0.0, allowed - gross / equity) / (1.0 + allowed * fee) if equity > 0.0 else 0.0
-        terms[layout.LEVERAGE] = x / (1.0 - fee * x)
-    return value
+    events.figures[t, k, ACCOUNT_FLOW] += state[CASH] - before
 
 
 @kernel
@@ -426,7 +362,7 @@ def _standing_veto(feed: Feed, slots: Slots, rules: Rules, state: FloatArray, t:
     veto = _veto_of_map(feed, slots, rules, state, t, k)
     if veto != reasons.NONE:
         return veto
-    book = state[slots.book_at[k] : slots.book_at[k] + BOOK_SIZE]
+    book = state[slots.books.book_at[k] : slots.books.book_at[k] + BOOK_SIZE]
     if book[layout.QUANTITY] == 0.0 and _cooling(book, rules):
         return reasons.COOLDOWN
     if state[DAY_LOST] == 1.0:
@@ -444,9 +380,7 @@ def _mark(feed: Feed, slots: Slots, rules: Rules, state: FloatArray, t: int) -> 
     the next bar begins a day, from the equity of the last close before it.
     """
     before = state[EQUITY]
-    equity = state[CASH] * QUANTUM
-    for k in range(slots.step_ms.shape[0]):
-        equity += state[slots.book_at[k] + layout.QUANTITY] * feed.inputs[3, t]
+    equity = account.worth(slots.books, state, feed.inputs[3, t : t + 1])
     state[EQUITY] = equity
     close_ms = feed.time[t] + rules.base_ms
     day = (close_ms - 1) // DAY_MS
@@ -477,7 +411,7 @@ def _apply_limits(slots: Slots, state: FloatArray, events: Events, t: int) -> No
         return
     limit = reasons.DAILY_LOSS if state[DAY_LOST] == 1.0 else reasons.DRAWDOWN
     for k in range(slots.step_ms.shape[0]):
-        book = state[slots.book_at[k] : slots.book_at[k] + BOOK_SIZE]
+        book = state[slots.books.book_at[k] : slots.books.book_at[k] + BOOK_SIZE]
         if book[layout.PENDING_SIDE] != 0.0:
             book[layout.PENDING_SIDE] = 0.0
             events.codes[t, k, ACCOUNT_REASON] = limit
@@ -489,7 +423,7 @@ def _apply_limits(slots: Slots, state: FloatArray, events: Events, t: int) -> No
 @kernel
 def _note(feed: Feed, slots: Slots, rules: Rules, state: FloatArray, events: Events, t: int, k: int) -> None:
     """Write down what stands for slot k in the account when the bar is over."""
-    book = state[slots.book_at[k] : slots.book_at[k] + BOOK_SIZE]
+    book = state[slots.books.book_at[k] : slots.books.book_at[k] + BOOK_SIZE]
     events.codes[t, k, VETO] = _standing_veto(feed, slots, rules, state, t, k)
     events.figures[t, k, ACCOUNT_POSITION] = book[layout.QUANTITY]
     events.figures[t, k, ORDERED] = book[layout.PENDING_SIDE] * book[layout.PENDING_QUANTITY]

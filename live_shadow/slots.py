@@ -17,6 +17,7 @@ from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.engine import layout
+from research_lab.engine.account import NO_CAPS, Books
 from research_lab.engine.backtest import makes_whole_bars
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.program import N_COLUMNS
@@ -196,7 +197,6 @@ def slot_tables(
     """
     programs = [slot.compiled.program for slot in slots]
     state_at = _borders([slot.n_state for slot in slots]) + first_cell
-    n_plan, n_signals = layout.PLAN_SIZE, layout.N_SIGNALS
     leverage = min(account.leverage, limits.leverage)
     terms = [
         replace(
@@ -212,18 +212,26 @@ def slot_tables(
         code=np.concatenate([np.empty((0, N_COLUMNS), np.int64), *(program.code for program in programs)]),
         values=np.concatenate([np.empty(0), *(program.values for program in programs)]),
         rows=_borders([program.code.shape[0] for program in programs]),
-        outputs=np.array([p.outputs for p in programs], np.int64).reshape(-1, n_signals),
-        plans=np.array([slot.compiled.plan for slot in slots]).reshape(-1, n_plan),
+        outputs=np.array([p.outputs for p in programs], np.int64).reshape(-1, layout.N_SIGNALS),
         step_ms=np.array([slot.compiled.step_ms for slot in slots], np.int64),
         state_at=state_at,
-        book_at=state_at[1:] - layout.BOOK_SIZE,
         since=np.array([_since(slot) for slot in slots], np.int64).reshape(-1, 2),
         expires=np.array([_expiry(slot) for slot in slots], np.int64),
         masks=np.array([regime_mask(slot.entry.regimes) for slot in slots], np.int64),
         shadow=np.array([slot.entry.stage is Stage.SHADOW for slot in slots], np.int64),
         research=research.array(),
-        account=np.array(terms).reshape(-1, layout.TERMS_SIZE),
-        leverage=leverage,
+        books=Books(
+            plans=np.array([slot.compiled.plan for slot in slots]).reshape(-1, layout.PLAN_SIZE),
+            terms=np.array(terms).reshape(-1, layout.TERMS_SIZE),
+            book_at=state_at[1:] - layout.BOOK_SIZE,
+            market_of=np.zeros(len(slots), np.int64),
+            leverage=np.full(len(slots), leverage if account.perpetual else min(leverage, 1.0)),
+            margins=np.array([account.maintenance if account.perpetual else 0.0]),
+            net=np.zeros(1),
+            unit=core.QUANTUM,
+            caps=NO_CAPS,
+            dust=0.0,
+        ),
     )
 
 

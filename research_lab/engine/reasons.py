@@ -48,6 +48,15 @@ LATE_BAR: Final = 44
 EXPIRED: Final = 45
 STAGE_SHADOW: Final = 46
 
+# Why the account's room left nothing of an entry.
+NO_ROOM: Final = 50
+SYMBOL_ROOM: Final = 51
+OPEN_RISK: Final = 52
+POSITIONS: Final = 53
+
+# Why nothing could be decided.
+NO_BAR: Final = 60
+
 MEANING: Final[dict[int, str]] = {
     NONE: "nothing to say",
     ENTRY: "entry at the open after the decision",
@@ -83,4 +92,9 @@ MEANING: Final[dict[int, str]] = {
     LATE_BAR: "entry refused: the bar came late",
     EXPIRED: "entry refused: the map's entry has expired",
     STAGE_SHADOW: "shadow stage: decided without capital",
+    NO_ROOM: "entry refused: cash or leverage are taken by other positions",
+    SYMBOL_ROOM: "entry refused: positions in this market reach its cap",
+    OPEN_RISK: "entry refused: the risk of open positions reaches its cap, or the entry has no stop",
+    POSITIONS: "entry refused: as many positions are open as may be",
+    NO_BAR: "the market has no bar at this time",
 }
