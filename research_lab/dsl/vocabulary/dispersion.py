@@ -23,8 +23,9 @@ FUNCTIONS = (
              (X, N2), number(RATIO), engine.STD, lookback=lambda n: n - 1, constant=lambda n, share: 1.0),
     Function("mad", "mean absolute deviation of the last n values about their mean", (X, N), first,
              engine.MAD, lookback=lambda n: n - 1),
+    # A deviation keeps the root of what its square keeps, so the square must settle twice as long.
     Function("ewm_std", "standard deviation, weight 2 / (n + 1), from the first value", (X, N), first,
-             engine.EWM_STD, lookback=lambda n: settling(2.0 / (n + 1.0), n)),
+             engine.EWM_STD, lookback=lambda n: 2 * settling(2.0 / (n + 1.0), n)),
     Function("true_range", "height of the bar, from the close before where that lies outside", (),
              always(PRICE), engine.TRUE_RANGE, reads=("high", "low", "close"), lookback=lambda n: 1),
     Function("atr", "Wilder's average true range", (N,), always(PRICE), body="rma(true_range(), n)"),

@@ -25,8 +25,6 @@ from research_lab.engine import moments
 from research_lab.engine import program as engine
 
 N3 = Argument("n", "window", least=3)
-
-
 _MIDDLE = {"middle": lambda fixed: (fixed["n"] - 1.0) / 2.0}
 
 FUNCTIONS = (
