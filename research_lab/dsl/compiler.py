@@ -6,7 +6,6 @@ identity; what at least two strategies need goes into the shared half of a union
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,16 +13,17 @@ from functools import cache
 import numpy as np
 
 from research_lab.dsl import limits
+from research_lab.dsl.arguments import bound_number, number_of
 from research_lab.dsl.dimensions import CONDITION, RATIO, ZERO
 from research_lab.dsl.expressions import Scope, parse_expression
 from research_lab.dsl.fixed import FixedNumbers
-from research_lab.dsl.function import FIXED_KINDS, MAX_EXPONENT, MAX_WINDOW, Argument
+from research_lab.dsl.function import FIXED_KINDS
 from research_lab.dsl.registry import BAR_LENGTH, CLOSING_TIME, FUNCTIONS, INPUTS, OPERATOR_CODES
 from research_lab.dsl.tree import CHAINS, Node, constant
 from research_lab.engine import program as engine
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.program import N_INPUTS, Program, Union
-from research_lab.errors import LimitError, SpecError
+from research_lab.errors import LimitError
 
 _INPUT_ROW = {name: row for row, name in enumerate([*INPUTS, CLOSING_TIME])}
 
@@ -84,11 +84,9 @@ class Linker:
         window, number = 0, 0.0
         for argument, arg in zip(function.arguments, node.args, strict=True):
             if argument.kind == "window":
-                window = _whole_bars(node, argument, arg)
-            elif argument.kind == "share":
-                number = _share(node, arg)
-            elif argument.kind == "exponent":
-                number = _exponent(node, arg)
+                window = int(bound_number(node, argument, arg))
+            elif argument.kind in FIXED_KINDS:
+                number = bound_number(node, argument, arg)
         value = function.constant(window, number)
         lookback = function.lookback(window) + -(-function.lookback_ms // self.step_ms)
         return self._intern(function.opcode, tuple(reads), window, value, lookback)
@@ -133,38 +131,9 @@ def _read_by(node: Node, step_ms: int) -> tuple[Node, ...]:
         return tuple(arg for argument, arg in pairs if argument.kind not in FIXED_KINDS)
     names = {BAR_LENGTH: constant(step_ms)} | {argument.name: arg for argument, arg in pairs}
     if function.fixed:
-        numbers = {a.name: _number(arg) for a, arg in pairs if a.kind in FIXED_KINDS}
+        numbers = {a.name: number_of(arg) for a, arg in pairs if a.kind in FIXED_KINDS}
         names |= {name: constant(rule(numbers)) for name, rule in function.fixed.items()}
     return tuple(_substitute(template, names) for template in _written_out(function.name))
-
-
-def _whole_bars(node: Node, argument: Argument, arg: Node) -> int:
-    bars = _number(arg)
-    if not (bars.is_integer() and argument.least <= bars <= MAX_WINDOW):
-        seen = f"{node.text[:60]} has a window of {arg.text[:20]} bars"
-        raise SpecError(seen, remedy=f"bind {argument.least} to {MAX_WINDOW} whole bars")
-    return int(bars)
-
-
-def _number(arg: Node) -> float:
-    return float(arg.value or 0.0) if arg.op == "constant" else math.nan
-
-
-def _share(node: Node, arg: Node) -> float:
-    share = _number(arg)
-    if not 0.0 <= share <= 1.0:
-        raise SpecError(
-            f"{node.text[:60]} has a share of {arg.text[:20]}", remedy="bind a number from 0 to 1"
-        )
-    return share
-
-
-def _exponent(node: Node, arg: Node) -> float:
-    exponent = _number(arg)
-    if not (exponent.is_integer() and abs(exponent) <= MAX_EXPONENT):
-        seen = f"{node.text[:60]} has an exponent of {arg.text[:20]}"
-        raise SpecError(seen, remedy=f"bind a whole number from -{MAX_EXPONENT} to {MAX_EXPONENT}")
-    return exponent
 
 
 def _substitute(node: Node, args: dict[str, Node]) -> Node:

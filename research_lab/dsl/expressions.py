@@ -13,9 +13,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-import numpy as np
-
 from research_lab.dsl import limits
+from research_lab.dsl.arguments import refuse_values
 from research_lab.dsl.dimensions import (
     CONDITION,
     LITERAL,
@@ -25,7 +24,7 @@ from research_lab.dsl.dimensions import (
     unify,
 )
 from research_lab.dsl.fixed import FixedNumbers
-from research_lab.dsl.function import FIXED_KINDS, MAX_EXPONENT, MAX_WINDOW, Argument, Function
+from research_lab.dsl.function import FIXED_KINDS, Argument, Function
 from research_lab.dsl.registry import FUNCTIONS, INPUTS
 from research_lab.dsl.tree import Node, constant, folded
 from research_lab.errors import DimensionError, LimitError, SpecError
@@ -343,29 +342,9 @@ class _Parser:
             )
         try:
             values = self.scope.fixed.values(node, whole=argument.kind != "share")
+            refuse_values(function, argument, values)
         except SpecError as fault:
             self._fail(fault.what, place, fault.remedy, type(fault))
-        if argument.kind == "share":
-            for value in values[(values < 0.0) | (values > 1.0)]:
-                self._fail(f"share of {function.name}() is {value:g}", place, "write a number from 0 to 1")
-            return
-        if argument.kind == "exponent":
-            for value in values[(values != np.floor(values)) | (np.abs(values) > MAX_EXPONENT)]:
-                self._fail(
-                    f"{argument.name} of {function.name}() is {value:g}",
-                    place,
-                    f"write a whole number from -{MAX_EXPONENT} to {MAX_EXPONENT}",
-                )
-            return
-        for value in values[values != np.floor(values)]:
-            self._fail(f"{argument.name} of {function.name}() is {value:g}", place, "write whole bars")
-        for value in values[(values < argument.least) | (values > MAX_WINDOW)]:
-            self._fail(
-                f"{argument.name} of {function.name}() is {value:g}",
-                place,
-                f"write {argument.least} to {MAX_WINDOW} bars",
-                LimitError if value > MAX_WINDOW else SpecError,
-            )
 
 
 def _chain(op: str, parts: tuple[Node, ...]) -> Node:

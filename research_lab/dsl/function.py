@@ -29,13 +29,14 @@ class Argument:
         "share" (a fixed number between 0 and 1) or "exponent" (a fixed whole number from -8 to 8, to whose
         power the result's dimension is raised; a parameter only where that is a ratio).
     default : text of an expression used when the argument is left out; "" when it is needed.
-    least : smallest window.
+    least, most : smallest and largest window.
     """
 
     name: str
     kind: str = "number"
     default: str = ""
     least: int = 1
+    most: int = MAX_WINDOW
 
 
 DimensionRule = Callable[[Sequence[Dimension]], Dimension | None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from research_lab.dsl.dimensions import PRICE, RATIO, Dimension
-from research_lab.dsl.function import Argument, Function, K, N, always, pure
+from research_lab.dsl.function import MAX_WINDOW, Argument, Function, K, N, always, pure
 from research_lab.engine import program as engine
 
 _SPREAD = "abs(plus_di(n) - minus_di(n))"
@@ -20,6 +20,9 @@ _TURNS = 250
 
 def _with_multiple(dimension: Dimension) -> Callable[[Sequence[Dimension]], Dimension | None]:
     return lambda dimensions: None if pure(dimensions[-1:]) is None else dimension
+
+
+_BEFORE = Argument("n", "window", most=MAX_WINDOW - 1)  # n bars ago is one of n + 1
 
 
 def _one_more(fixed: Mapping[str, float]) -> float:
@@ -38,11 +41,11 @@ FUNCTIONS = (
              body="100 * rma(minus_dm(), n) / rma(true_range(), n)"),
     Function("adx", "Wilder's average directional index, 0 to 100", (N,), always(RATIO),
              body=f"rma(if_else({_SUM_DI} > 0, 100 * {_SPREAD} / {_SUM_DI}, 0), n)"),
-    Function("aroon_up", "100 for a highest high now, 0 for one n bars ago", (N,), always(RATIO),
+    Function("aroon_up", "100 for a highest high now, 0 for one n bars ago", (_BEFORE,), always(RATIO),
              body="100 * (n - bars_since_highest(high, n_and_one)) / n", fixed={"n_and_one": _one_more}),
-    Function("aroon_down", "100 for a lowest low now, 0 for one n bars ago", (N,), always(RATIO),
+    Function("aroon_down", "100 for a lowest low now, 0 for one n bars ago", (_BEFORE,), always(RATIO),
              body="100 * (n - bars_since_lowest(low, n_and_one)) / n", fixed={"n_and_one": _one_more}),
-    Function("aroon", "aroon_up less aroon_down, -100 to 100", (N,), always(RATIO),
+    Function("aroon", "aroon_up less aroon_down, -100 to 100", (_BEFORE,), always(RATIO),
              body="aroon_up(n) - aroon_down(n)"),
     Function("supertrend", "line that trails price by k average true ranges: below in a rise, above in a fall",
              (N, K), _with_multiple(PRICE), engine.SUPERTREND, reads=_BANDS, lookback=lambda n: _TURNS,

@@ -45,6 +45,7 @@ def test_an_argument_with_a_default_may_be_left_out(short: str, whole: str) -> N
         ("stochastic_k()", "write stochastic_k(n, smooth=1)"),
         ("stochastic_d(14, 3, 3, 3)", "write stochastic_d(n, smooth=1, signal)"),
         ("rsi(close)", "n of rsi() must be fixed before the run, got close"),
+        ("aroon(5000)", "write 1 to 4999 bars"),
         ("supertrend(10)", "write supertrend(n, k)"),
     ],
 )
