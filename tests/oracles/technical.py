@@ -53,15 +53,16 @@ def aroon(x: FloatArray, n: int, sign: float) -> FloatArray:
 
 
 def money_flow_index(typical: FloatArray, volume: FloatArray, n: int) -> FloatArray:
-    """Return the share of n bars' money that flowed while the typical price rose, in percent."""
+    """Return the share of n bars' money that flowed while the typical price rose, in percent.
+
+    A typical price that differs from the one before in its last digits only did not move.
+    """
     moved = O["change"](typical, 1)
-    money = finite(typical * volume)
-    up = O["sum"](where(O["gt"](moved, 0 * moved), money, 0 * money), n)
-    down = O["sum"](where(O["lt"](moved, 0 * moved), money, 0 * money), n)
-    total = up + down
-    return np.where(
-        np.isnan(total), NAN, np.where(total > 0.0, 100.0 * up / np.where(total > 0, total, 1.0), 50.0)
-    )
+    moved = np.where(np.abs(moved) <= 1e-12 * typical, 0.0, moved)
+    money = np.where(moved == 0.0, 0.0, np.sign(moved) * finite(typical * volume))
+    up, total = O["sum"](np.maximum(money, 0.0), n), O["sum"](np.abs(money), n)
+    share = np.where(total > 0.0, 100.0 * up / np.where(total > 0.0, total, 1.0), 50.0)
+    return np.where(np.isnan(total), NAN, share)
 
 
 def true_strength(x: FloatArray, slow: int, fast: int) -> FloatArray:

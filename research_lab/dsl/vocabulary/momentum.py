@@ -13,7 +13,9 @@ SMOOTH = Argument("smooth", "window", default="1")
 _GAIN = "rma(max(change(x), 0), n)"
 _LOSS = "rma(max(-change(x), 0), n)"
 _HEIGHT = "(highest(high, n) - lowest(low, n))"
-_FLOW = "sign(change(typical_price(), 1)) * typical_price() * volume"
+# A mean of three prices rounds: where ticks tie it may differ in its last digit, which is no move.
+_MOVED = "abs(change(typical_price(), 1)) > 1e-12 * typical_price()"
+_FLOW = f"if_else({_MOVED}, sign(change(typical_price(), 1)) * typical_price() * volume, 0)"
 
 FUNCTIONS = (
     Function("change", "value less the value n bars ago", (X, ONE), first, body="x - prev(x, n)"),
@@ -31,10 +33,10 @@ FUNCTIONS = (
     Function("williams_r", "Williams' %R: the close below the highest of n bars, -100 to 0", (N,), always(RATIO),
              body=f"-100 * (highest(high, n) - close) / {_HEIGHT}"),
     Function("cci", "Lambert's commodity channel index; 0 where nothing moved", (N,), always(RATIO),
-             body="if_else(highest(typical_price(), n) > lowest(typical_price(), n), "
+             body="if_else(mad(typical_price(), n) > 0, "
                   "(typical_price() - sma(typical_price(), n)) / (0.015 * mad(typical_price(), n)), 0)"),
     Function("mfi", "money flow index of n bars, 0 to 100; 50 where no money moved", (N,), always(RATIO),
-             body=f"if_else(highest(abs({_FLOW}), n) > 0, "
+             body=f"if_else(sum(abs({_FLOW}), n) > 0, "
                   f"100 * sum(max({_FLOW}, 0), n) / sum(abs({_FLOW}), n), 50)"),
     Function("tsi", "Blau's true strength index, -100 to 100", (CLOSE, SLOW, FAST), number(RATIO),
              body="100 * ema(ema(change(x, 1), slow), fast) / ema(ema(abs(change(x, 1)), slow), fast)"),

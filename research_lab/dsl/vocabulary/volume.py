@@ -21,10 +21,10 @@ FUNCTIONS = (
              body="if_else(high > low, ((close - low) - (high - close)) / (high - low) * volume, 0)"),
     Function("accumulation_distribution", "Chaikin's line: money flow volume since the data begin, on which its "
              "level depends", (), always(VOLUME), body="running_sum(money_flow_volume())"),
-    Function("cmf", "Chaikin's money flow of n bars over their volume, -1 to 1", (N,), always(RATIO),
-             body="sum(money_flow_volume(), n) / if_else(highest(volume, n) > 0, sum(volume, n), 0)"),
-    Function("vwap", "average typical price of n bars, weighted by volume", (N,), always(PRICE),
-             body="sum(typical_price() * volume, n) / if_else(highest(volume, n) > 0, sum(volume, n), 0)"),
+    Function("cmf", "Chaikin's money flow of n bars over their volume, -1 to 1; unknown without volume", (N,), always(RATIO),
+             body="sum(money_flow_volume(), n) / sum(volume, n)"),
+    Function("vwap", "average typical price of n bars, weighted by volume; unknown without any", (N,), always(PRICE),
+             body="sum(typical_price() * volume, n) / sum(volume, n)"),
     Function("vwap_day", "average typical price since midnight UTC, weighted by volume; unknown until a whole "
              "day begins", (), always(PRICE), body="day_sum(typical_price() * volume) / day_sum(volume)"),
     Function("volume_zscore", "deviations of the volume from its mean of n bars", (N2,), always(RATIO),
