@@ -105,7 +105,7 @@ def quantile(state: FloatArray, x: FloatArray, out: FloatArray, n: int, share: f
             out[t] = NAN
         else:
             step = heaps[border] - heaps[0] if border < n else 0.0
-            out[t] = known(heaps[0] + weight * step + 0.0)  # a zero without sign, whichever came last
+            out[t] = known(heaps[0] + weight * step)
     state[0] = seen
     state[1] = place
 

@@ -119,8 +119,6 @@ def _count_below(state: FloatArray, value: float) -> float:
 @kernel
 def _deviation(state: FloatArray, n: int) -> float:
     """Add up what lies below the mean; what lies above is as far off in sum, so twice that is all."""
-    if state[tree.RUN] >= n:
-        return 0.0
     mean = state[tree.NODE * int(state[tree.ROOT]) + tree.SUM] / n
     below = 0.0
     total = 0.0

@@ -4,7 +4,7 @@ The window is a treap: a search tree by value, a heap by priority. Nodes are the
 node's priority is a hash of its place, so the shape depends on the values seen only and any cut into blocks
 gives the same bits. Each node counts and sums the values below it; these are renewed along a path from the
 leaves up, never shifted, so nothing drifts. Sums are about a value of the window itself, renewed at each wrap
-of the ring, as in `moments`.
+of the ring, as in `moments`: while all values are equal every sum is exactly 0.
 
 Source: Raimund Seidel and Cecilia Aragon (1996), Randomized Search Trees, Algorithmica 16.
 """
@@ -24,12 +24,11 @@ COUNT: Final = 4
 SUM: Final = 5
 NODE: Final = 6  # cells of a node
 
-# The other fields of node 0 hold what the window needs: the value that sums are about, the node on top, values
-# seen, and how many equal values came last.
+# The other fields of node 0 hold what the window needs: the value that sums are about, the node on top, and the
+# values seen.
 CENTRE: Final = 0
 ROOT: Final = 1
 SEEN: Final = 2
-RUN: Final = 3
 
 
 @kernel
@@ -47,8 +46,6 @@ def enter(state: FloatArray, value: float, n: int) -> float:
     """
     seen = state[SEEN]
     node = int(seen) % n + 1
-    last = node - 1 if node > 1 else n
-    state[RUN] = state[RUN] + 1.0 if seen > 0.0 and value == state[NODE * last + VALUE] else 1.0
     if seen == 0.0:
         state[CENTRE] = value
     if seen >= n:
