@@ -7,6 +7,7 @@ returns. What was scored before in this process is remembered, what was counted 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,18 +15,19 @@ import numpy as np
 
 from research_lab.bars import Bars
 from research_lab.dsl.regimes import RegimeSet
-from research_lab.dsl.spec import Spec, compile_union
+from research_lab.dsl.spec import Spec
 from research_lab.engine import metrics
 from research_lab.engine.backtest import regime_codes
 from research_lab.engine.jit import FloatArray
+from research_lab.engine.slot import CompiledUnion
 from research_lab.engine.sweep import sweep
 from research_lab.engine.terms import Terms
 from research_lab.errors import InsufficientError
 from research_lab.scoring.ledger_segment import Trial
+from research_lab.scoring.sweep_plan import SweepPlan, free_memory
 from research_lab.scoring.trial_ledger import TrialLedger
 
 DAYS_A_YEAR = 365
-_CHUNK = 512  # strategies a sweep: bounds the memory of states and daily returns
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,21 +96,26 @@ class Scorer:
         ------
         InsufficientError
             A strategy's timeframe is finer than the bars, or no multiple of them.
+        UsageError
+            The results would not fit into memory; told before anything runs.
         """
         new = {spec.hash: spec for spec in specs if spec.hash not in self._known}
         by_step: dict[int, list[Spec]] = {}
         for spec in new.values():
             check_timeframe(spec, self.bars)
             by_step.setdefault(spec.step_ms, []).append(spec)
-        for group in by_step.values():
-            for first in range(0, len(group), _CHUNK):
-                self._run(group[first : first + _CHUNK])
+        start_ms, end_ms = self.bars.interval
+        n_days = (end_ms - start_ms) // metrics.DAY_MS + 1
+        plan = SweepPlan(len(new) + len(self._known), n_days, os.cpu_count() or 1, free_memory())
+        plan.check()
+        for alike in by_step.values():
+            for group, chunks in plan.groups(alike):
+                self._run(group, chunks)
         return [self._known[spec.hash] for spec in specs]
 
-    def _run(self, specs: Sequence[Spec]) -> None:
-        compiled = compile_union(specs)
+    def _run(self, specs: Sequence[Spec], chunks: Sequence[CompiledUnion]) -> None:
         try:
-            result = sweep([compiled], self.bars, self.terms, regime=self._regime)
+            result = sweep(chunks, self.bars, self.terms, regime=self._regime)
         except Exception:  # a look that crashed is counted too, and the crash goes on
             self.ledger.append([replace(self._trial(spec), kind="crashed") for spec in specs])
             raise

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from research_lab.dsl.spec import Spec
+from research_lab.dsl.spec_reader import parse_spec
+from research_lab.engine.sweep import sweep
+from research_lab.engine.terms import Terms
+from research_lab.errors import UsageError
+from research_lab.market_data import worlds
+from research_lab.scoring.scorer import Scorer
+from research_lab.scoring.sweep_plan import GROUP, SweepPlan, free_memory
+from research_lab.scoring.trial_ledger import TrialLedger
+
+TEXT = """
+spec: 1
+name: crossing
+hypothesis: none
+timeframe: 1h
+side: long
+params:
+  fast: {range: [2, 40], step: 1, default: 10}
+  slow: {range: [41, 80], step: 1, default: 50}
+enter_long: crosses_above(sma(close, fast), sma(close, slow))
+exit_long: crosses_below(sma(close, fast), sma(close, slow))
+size: {fraction: 1}
+"""
+BARS = worlds.noise(3, 3_000).bars
+
+
+def combinations(n: int) -> list[Spec]:
+    spec = parse_spec(TEXT)
+    return [spec.bind(values) for values in spec.grid()[:n]]
+
+
+def test_a_sweep_whose_results_do_not_fit_says_so_with_its_estimate() -> None:
+    plan = SweepPlan(n_strategies=1_000_000, n_days=1_440, n_threads=2, free=9 * 10**9)
+    with pytest.raises(
+        UsageError, match=r"1,000,000 strategies over 1,440 days keep 13\.6 GB .* than the 6\.8 GB"
+    ):
+        plan.check()
+    SweepPlan(n_strategies=400_000, n_days=1_440, n_threads=2, free=9 * 10**9).check()
+
+
+def test_what_is_refused_for_its_size_was_not_run_or_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAUNTLET_MEMORY_MB", "1")
+    scorer = Scorer(TrialLedger(tmp_path), BARS, Terms(), None, "test")
+    with pytest.raises(UsageError, match="at a time"):
+        scorer.score(combinations(1_000))
+    assert scorer.n_scored == 0
+    assert not list(tmp_path.rglob("*.jsonl"))
+
+
+def test_groups_hold_every_strategy_once_in_order_and_within_the_limit() -> None:
+    specs = combinations(GROUP + 100)
+    roomy = SweepPlan(len(specs), 125, 2, free=10**10)
+    tight = SweepPlan(len(specs), 125, 2, free=8 * 10**6)
+    assert [len(group) for group, _ in roomy.groups(specs)] == [GROUP, 100]
+    groups = list(tight.groups(specs))
+    assert len(groups) > 3
+    assert [spec.hash for group, _ in groups for spec in group] == [spec.hash for spec in specs]
+    for _, chunks in groups:
+        assert sum(chunk.n_bytes(125) for chunk in chunks) <= tight.n_working
+
+
+def test_how_a_sweep_is_cut_does_not_change_a_bit() -> None:
+    specs = combinations(60)
+    found = []
+    for plan in (SweepPlan(60, 125, 1, 10**10), SweepPlan(60, 125, 3, 3 * 10**6)):
+        parts = [sweep(chunks, BARS, Terms()) for _, chunks in plan.groups(specs)]
+        found.append([row.tobytes() for part in parts for row in (*part.metrics, *part.daily_returns)])
+    assert sorted(found[0]) == sorted(found[1])
+
+
+@pytest.mark.parametrize("text", ["0", "-5", "much", "1.5"])
+def test_a_wrong_memory_limit_is_told(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAUNTLET_MEMORY_MB", text)
+    with pytest.raises(UsageError, match="GAUNTLET_MEMORY_MB"):
+        free_memory()
+
+
+def test_what_is_free_is_less_than_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GAUNTLET_MEMORY_MB", raising=False)
+    assert 10**7 < free_memory() < 10**14
