@@ -48,9 +48,11 @@ proof: env ## Run the long campaigns whole: fuzz, differential, crash, calibrati
 notebook: env ## Run the notebooks from top to bottom
 	$(BIN)/python -m pytest -q --nbmake --nbmake-timeout=600 notebooks
 
-docs: env ## Write the language page and the schema of strategy files anew
+docs: env ## Write the language page, the schema of strategy files and the library's page with pictures anew
 	$(BIN)/pipeline strategy reference > docs/language.md
 	$(BIN)/pipeline strategy schema > docs/spec.schema.json
+	$(BIN)/python -m tests.research_lab.engine.broker_rules
+	$(BIN)/pipeline strategy gallery docs
 
 lock: env ## Renew requirements.lock from pyproject.toml (UPGRADE=--upgrade for newer pins)
 	@test -x build/uv/bin/uv || { $(BIN)/python -m venv build/uv && build/uv/bin/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION); }

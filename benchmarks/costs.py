@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks import markets, work_a, work_b
 from benchmarks.results import Figure, Result, in_turns
-from research_lab.dsl.registry import FUNCTIONS, OPERATOR_CODES, Function
+from research_lab.dsl.registry import CLOSING_TIME, FUNCTIONS, OPERATOR_CODES, Function
 from research_lab.dsl.spec import compile_spec, compile_union
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.engine import broker, layout, metrics, program, reasons
@@ -38,7 +38,9 @@ def _nanoseconds(work: Callable[[], Any], n_bars: int, repeats: int) -> float:
 def instructions(repeats: int = 15) -> dict[str, float]:
     """Return the nanoseconds a bar of each instruction of the registry, in blocks of 2,048."""
     registers = np.zeros((_OUT + 1, BLOCK))
-    registers[: program.N_INPUTS] = markets.made(BLOCK).inputs
+    made = markets.made(BLOCK)
+    registers[: program.N_MARKET] = made.inputs
+    registers[program.CLOSING_TIME] = made.time + made.step_ms
     registers[_CONDITION] = registers[3] > registers[0]
     registers[_OTHER_CONDITION] = registers[3] > np.median(registers[3])
     found = {"constant": _one(program.CONSTANT, (), 0, 1.0, registers, repeats)}
@@ -53,9 +55,12 @@ def instructions(repeats: int = 15) -> dict[str, float]:
 
 
 def _reads(function: Function) -> tuple[int, ...]:
-    """Return the registers a function reads; one without arguments reads high, low and close."""
-    if not any(a.kind in ("number", "condition") for a in function.arguments):
-        return 1, 2, 3
+    """Return the registers a function reads: the time where it asks for it, prices for the rest."""
+    if function.reads is not None:
+        return tuple(
+            program.CLOSING_TIME if CLOSING_TIME in text else k
+            for k, text in zip((1, 2, 3, 0), function.reads, strict=False)
+        )
     numbers = iter((3, 0, 1))
     return tuple(
         _CONDITION if a.kind == "condition" else next(numbers)
@@ -67,7 +72,7 @@ def _reads(function: Function) -> tuple[int, ...]:
 def _one(op: int, reads: tuple[int, ...], window: int, value: float, registers: Any, repeats: int) -> float:
     code = np.zeros((1, program.N_COLUMNS), np.int64)
     code[0, program.OP], code[0, program.OUT], code[0, program.WINDOW] = op, _OUT, window
-    for column, read in zip((program.A, program.B, program.C), reads, strict=False):
+    for column, read in zip(program.READ_COLUMNS, reads, strict=False):
         code[0, column] = read
     values = np.array([value])
     state = np.zeros(program.state_size(op, window) + 1)
@@ -80,7 +85,8 @@ def _strategy(text: str, n_bars: int, repeats: int) -> tuple[float, float]:
     whole = in_turns({"whole": lambda: backtest(strategy, bars, work_b.TERMS)}, repeats)["whole"]
     table, state = strategy.program, strategy.program.new_state()
     registers = table.new_registers(BLOCK)
-    registers[: program.N_INPUTS] = bars.inputs[:, :BLOCK]
+    registers[: program.N_MARKET, :BLOCK] = bars.inputs[:, :BLOCK]
+    registers[program.CLOSING_TIME, :BLOCK] = bars.time[:BLOCK] + bars.step_ms
     alone = _nanoseconds(
         lambda: program.advance(table.code, table.values, state, registers, BLOCK), BLOCK, repeats
     )

@@ -19,7 +19,7 @@ DEPTH = 3
 NUMBERS = (PRICE, RATIO, VOLUME, BARS)
 PRICE_VOLUME = Dimension(price=Fraction(1), volume=Fraction(1))
 UNKNOWN_ON_SPOT = ("funding", "premium")
-_KINDS = {"number", "condition", "window", "share"}
+_KINDS = {"number", "condition", "window", "share", "exponent"}
 
 
 def _choices() -> dict[Dimension, list[tuple[Function, list[Dimension]]]]:
@@ -30,7 +30,12 @@ def _choices() -> dict[Dimension, list[tuple[Function, list[Dimension]]]]:
         if not set(kinds) <= _KINDS:
             continue
         for number in (*NUMBERS, PRICE_VOLUME) if "number" in kinds else (PRICE,):
-            given = [{"condition": CONDITION, "number": number}.get(kind, LITERAL) for kind in kinds]
+            given = [
+                {"condition": CONDITION, "number": number if a.dimension.zero else a.dimension}.get(
+                    a.kind, LITERAL
+                )
+                for a in function.arguments
+            ]
             gives = function.dimension(given)
             if gives is not None:
                 found.setdefault(gives.plain(), []).append((function, given))
@@ -93,6 +98,8 @@ class Drawer:
                 texts.append(self._window(argument.least))
             elif argument.kind == "share":
                 texts.append(self._pick(SHARES))
+            elif argument.kind == "exponent":
+                texts.append(self._pick(("-1", "1", "2", "3")) if given[0] == RATIO else "1")
             else:
                 texts.append(self.expression(dimension, max(depth - 1, 0)))
         return f"{function.name}({', '.join(texts)})"

@@ -28,6 +28,7 @@ KIND = {
     reasons.LIQUIDATION: "liquidation",
     reasons.ENDED: "ended",
     reasons.RISK_EXIT: "risk_exit",
+    reasons.MACRO_EXIT: "macro_exit",
 }
 
 
@@ -48,7 +49,7 @@ def bar_bytes(bars: Bars, t: int) -> bytes:
 
 def all_bar_bytes(bars: Bars) -> list[bytes]:
     """Return every bar as bytes; a missing value has one form."""
-    table = np.concatenate([bars.inputs, bars.funding_due[None]]).T
+    table = np.concatenate([bars.rows(), bars.funding_due[None]]).T
     raw = np.where(np.isnan(table), np.nan, table).astype("<f8")
     return [row.tobytes() for row in raw]
 

@@ -66,6 +66,16 @@ def replay(
         Path | None,
         typer.Option("--spot", help="Spot candles on the same grid, for the premium."),
     ] = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option("--series", help="name=file of a series or calendar that strategies read; repeatable."),
+    ] = None,
+    market: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--market", help="BASE/QUOTE=candles of another market that strategies read; repeatable."
+        ),
+    ] = None,
     capital: Annotated[
         float | None,
         typer.Option("--capital", help="Capital of a new account, quote currency. [default: 10000]"),
@@ -77,9 +87,13 @@ def replay(
     Ctrl-C stops between two bars; the next start continues with the bar after.
     """
     from live_shadow import replay as runner
+    from research_lab.series import named_files
     from research_lab.workspace import Workspace
 
-    feed = runner.Feed(data, funding, spot, capital)
+    series_files, market_files = (
+        named_files(given or [], option) for given, option in ((series, "--series"), (market, "--market"))
+    )
+    feed = runner.Feed(data, funding, spot, capital, series_files, market_files)
     outcome = runner.replay(Workspace.find(workspace), feed, _say)
     print(
         f"{outcome.n_taken:,} bars taken, {outcome.n_warm:,} to warm up, {outcome.n_known:,} known before, "

@@ -1,9 +1,9 @@
 """The deterministic core: a block of base bars through every slot's own book and the account, bar by bar.
 
-Whatever is remembered lies in one flat float64 array: the account's part (see the cells below), the regime
-clock, then for each slot its state (resampling, own book, program) and its book in the account. No clock,
-file or random source is read here. All kernels that are not the engine's stand in this file, since numba's
-cache does not notice a change in another one; the engine's sources name the cache's folder.
+Whatever is remembered lies in one flat float64 array: the account's part (see the cells below), the clocks
+of regimes and macro states, then for each slot its state (resampling, own book, program) and its book in the
+account. No clock, file or random source is read here. All kernels that are not the engine's stand in this
+file, since numba's cache does not notice a change in another one; the engine's sources name the cache's folder.
 
 How several books share one cash, their room and their liquidation, stands in `engine.account`; all slots
 here hold the same market. What stands here are the executor's own rules: the map's vetoes, cooldown, and the
@@ -26,6 +26,7 @@ from research_lab.engine.slot import BOOK_AT, PROGRAM_AT, SEEN_AT, advance_regim
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
+MAX_SERIES: Final = 8
 
 # The peak of the last 72 hours is that of 73 hourly cells, the running hour among them: never less than 72
 # hours are remembered, at most 73.
@@ -72,13 +73,14 @@ class Feed(NamedTuple):
 
 
 class Clock(NamedTuple):
-    """The regime conditions, as in `CompiledRegimes`; without outputs no regime is ever known."""
+    """The conditions of regimes or macro states, as in `CompiledRegimes`; without outputs none is known."""
 
     code: IntArray
     values: FloatArray
     outputs: IntArray
     codes: IntArray
-    timing: IntArray  # warm-up in bars, length of a bar in ms
+    timing: IntArray  # warm-up in bars, length of a bar in ms, first cell of its state, code for unknown
+    series: IntArray  # the feed's rows read besides the market's
 
 
 class Slots(NamedTuple):
@@ -89,6 +91,7 @@ class Slots(NamedTuple):
     code, values : instructions. rows : (K + 1,) where each slot's begin.
     outputs : (K, N_SIGNALS) as the broker takes them. step_ms : (K,). state_at : (K + 1,) places in the state.
     since : (K, 2) ms, first bar on which the slot's own book and the account may decide an entry.
+    series : (K, MAX_SERIES) the feed's row behind each input register after the closing time, -1 for none.
     expires : (K,) ms. masks : (K,) bits of regimes selected, 0 for all. shadow : (K,) 1 without capital.
     research : (TERMS_SIZE,) terms of the slots' own books. books : the slots' books in the account.
     """
@@ -100,6 +103,7 @@ class Slots(NamedTuple):
     step_ms: IntArray
     state_at: IntArray
     since: IntArray
+    series: IntArray
     expires: IntArray
     masks: IntArray
     shadow: IntArray
@@ -118,12 +122,13 @@ class Rules(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Room for one bar: its inputs, registers, completed bars, regime, and what the broker writes."""
+    """Room for one bar: its inputs, registers, completed bars, regime, macro state, and what the broker writes."""
 
     inputs: FloatArray
     registers: FloatArray
     emitted_at: IntArray
     regime: FloatArray
+    macro: FloatArray
     equity: FloatArray
     position: FloatArray
     reason: IntArray
@@ -134,7 +139,7 @@ class Events(NamedTuple):
 
     Parameters
     ----------
-    account : (n, N_ACCOUNT) the account's cells after each bar. regime : (n,) raw code.
+    account : (n, N_ACCOUNT) the account's cells after each bar. regime : (n,) raw code, with the macro state.
     codes : (n, K, N_CODES). figures : (n, K, N_FIGURES).
     slot_fills, account_fills : (capacity, FILL_SIZE). slot_of, account_of : whose each fill is.
     n_fills : (2,) rows written of each.
@@ -164,6 +169,7 @@ def open_account(state: FloatArray, quanta: float) -> None:
 def advance(
     feed: Feed,
     clock: Clock,
+    macro: Clock,
     slots: Slots,
     rules: Rules,
     scratch: Scratch,
@@ -174,9 +180,10 @@ def advance(
     events.n_fills[0] = 0
     events.n_fills[1] = 0
     for t in range(feed.time.shape[0]):
-        for row in range(feed.inputs.shape[0]):
+        for row in range(N_MARKET):
             scratch.inputs[row, 0] = feed.inputs[row, t]
         _advance_regime(feed, clock, rules, scratch, state, t)
+        _add_macro(feed, macro, rules, scratch, state, t)
         events.regime[t] = scratch.regime[0]
         for k in range(slots.step_ms.shape[0]):
             _open_account_bar(feed, slots, state, events, t, k)
@@ -202,12 +209,12 @@ def _advance_regime(
     scratch.regime[0] = 0.0
     if clock.outputs.shape[0] == 0:
         return
-    memory = state[REGIMES_AT:]
+    memory = state[clock.timing[2] :]
     seen = memory[SEEN_AT]
     advance_regimes(
         clock.code, clock.values, clock.outputs, clock.codes, clock.timing[0], rules.base_ms,
         clock.timing[1], memory, scratch.registers, scratch.emitted_at, feed.time[t : t + 1],
-        scratch.inputs, scratch.regime,
+        scratch.inputs[:N_MARKET], scratch.regime,
     )  # fmt: skip
     for s in range(int(memory[SEEN_AT] - seen)):
         code = scratch.registers[0, s]
@@ -215,6 +222,22 @@ def _advance_regime(
         state[RAW] = code
         if state[RUN] >= rules.min_bars_hold:
             state[CONFIRMED] = code
+
+
+@kernel
+def _add_macro(feed: Feed, macro: Clock, rules: Rules, scratch: Scratch, state: FloatArray, t: int) -> None:
+    """Add the macro state to the regime's code; it acts at once, since it only ever makes entries smaller."""
+    scratch.macro[0] = 0.0
+    if macro.outputs.shape[0] > 0:
+        n_rows = N_MARKET + macro.series.shape[0]
+        for k in range(macro.series.shape[0]):
+            scratch.inputs[N_MARKET + k, 0] = feed.inputs[macro.series[k], t]
+        advance_regimes(
+            macro.code, macro.values, macro.outputs, macro.codes, macro.timing[0], rules.base_ms,
+            macro.timing[1], state[macro.timing[2] :], scratch.registers, scratch.emitted_at,
+            feed.time[t : t + 1], scratch.inputs[:n_rows], scratch.macro,
+        )  # fmt: skip
+    scratch.regime[0] += scratch.macro[0] if scratch.macro[0] != 0.0 else macro.timing[3]
 
 
 @kernel
@@ -231,9 +254,13 @@ def _step_slot(
     """Advance a slot's program and its own book by one bar; return how many of its bars completed."""
     own = state[slots.state_at[k] : slots.state_at[k + 1]]
     m = resampling.resample(
-        own[:BOOK_AT], feed.time[t : t + 1], scratch.inputs, rules.base_ms, slots.step_ms[k],
+        own[:BOOK_AT], feed.time[t : t + 1], scratch.inputs[:N_MARKET], rules.base_ms, slots.step_ms[k],
         scratch.registers, scratch.emitted_at,
     )  # fmt: skip
+    for s in range(m):
+        for column in range(MAX_SERIES):
+            if slots.series[k, column] >= 0:
+                scratch.registers[program.N_INPUTS + column, s] = feed.inputs[slots.series[k, column], t]
     rows = slots.rows
     program.advance(
         slots.code[rows[k] : rows[k + 1]], slots.values[rows[k] : rows[k + 1]], own[PROGRAM_AT:],
@@ -433,9 +460,10 @@ def _note(feed: Feed, slots: Slots, rules: Rules, state: FloatArray, events: Eve
 def new_scratch(n_registers: int) -> Scratch:
     """Return room for one bar of slots with at most so many registers."""
     return Scratch(
-        np.zeros((N_MARKET, 1)),
-        np.zeros((n_registers, 2)),
+        np.zeros((N_MARKET + MAX_SERIES, 1)),
+        np.zeros((n_registers, 3)),  # a bar completes at most two of a slot's, and those three of theirs
         np.zeros(2, np.int64),
+        np.zeros(1),
         np.zeros(1),
         np.zeros(1),
         np.zeros(1),

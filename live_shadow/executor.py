@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from live_shadow import core
 from live_shadow.enable_map import ANY, Entry, Stage
-from live_shadow.slots import Limits, Slot, clock_table, new_slot_state, slot_tables
+from live_shadow.slots import Limits, Slot, clock_tables, new_slot_state, slot_tables
 from research_lab.bars import Bars
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
@@ -24,7 +24,7 @@ from research_lab.engine import layout
 from research_lab.engine.backtest import to_fills
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.program import N_INPUTS
-from research_lab.engine.slot import BOOK_AT
+from research_lab.engine.slot import BOOK_AT, clocks_of
 from research_lab.engine.terms import Terms
 from research_lab.errors import LedgerError, UsageError
 
@@ -40,10 +40,10 @@ class Desk:
 
     Parameters
     ----------
-    base_ms : the base grid. regimes : the market's, None when unknown; not known either where base bars do
-        not make theirs.
+    base_ms : the base grid. regimes : the market's with their macro states, None when unknown; not known
+        either where base bars do not make theirs.
     research : terms of the slots' own books. account : terms of the account, with the symbol's rules.
-    limits : of governance and map.
+    limits : of governance and map. series : what the feed's rows behind the market's are.
     """
 
     base_ms: int
@@ -51,6 +51,7 @@ class Desk:
     research: Terms
     account: Terms
     limits: Limits
+    series: tuple[str, ...] = ()
 
 
 def quanta(capital: float) -> int:
@@ -83,15 +84,15 @@ class Executor:
     ) -> None:
         self.desk = desk
         self.slots = tuple(slots)
-        clock, n_clock = clock_table(desk.regimes, desk.base_ms)
-        self._clock = clock
-        self._tables = slot_tables(slots, desk.research, desk.account, desk.limits, core.REGIMES_AT + n_clock)
+        self._clock, self._macro, first_cell = clock_tables(desk.regimes, desk.base_ms, desk.series)
+        self._tables = slot_tables(slots, desk.research, desk.account, desk.limits, first_cell, desk.series)
         limits = desk.limits
         self._rules = core.Rules(
             desk.base_ms, limits.min_bars_hold, limits.cooldown_bars, limits.daily_loss, limits.drawdown
         )
         n_registers = [slot.compiled.program.n_registers for slot in slots]
-        n_registers += [N_INPUTS if desk.regimes is None else desk.regimes.compiled.program.n_registers]
+        clocks = clocks_of(None if desk.regimes is None else desk.regimes.compiled)
+        n_registers += [N_INPUTS, *(clock.program.n_registers for clock in clocks)]
         self._scratch = core.new_scratch(max(n_registers))
         self._one = core.new_events(1, len(slots))
         self.state = self._fresh(capital) if state is None else self._fitting(state)
@@ -117,13 +118,17 @@ class Executor:
         ----------
         late : (n,) 1.0 for bars that came too late to act on; None for none.
         """
+        if bars.series != self.desk.series:
+            raise UsageError("bars with other series than the executor was made for", bars.market.name)
         flags = np.zeros(bars.n) if late is None else late
         # Copies, so that numba sees one type of array and compiles once: contiguous and writable.
         feed = core.Feed(
             np.array(bars.time), np.array(bars.inputs, order="C"), np.array(bars.funding_due), flags
         )
         events = self._one if bars.n == 1 else core.new_events(bars.n, len(self.slots))
-        core.advance(feed, self._clock, self._tables, self._rules, self._scratch, self.state, events)
+        core.advance(
+            feed, self._clock, self._macro, self._tables, self._rules, self._scratch, self.state, events
+        )
         if abs(self.state[core.CASH]) > core.MAX_QUANTA:
             raise LedgerError("the account's cash can no longer be counted in units of 1e-8", "account")
         return events
@@ -214,7 +219,8 @@ def shadow_run(
     """
     since = int(bars.time[start]) if start < bars.n else int(bars.time[-1]) + 1
     slot = Slot(_shadow_entry(spec, bars), spec, since)
-    executor = Executor(Desk(bars.step_ms, regimes, terms, terms, _NO_LIMITS), [slot], quanta(_CAPITAL))
+    desk = Desk(bars.step_ms, regimes, terms, terms, _NO_LIMITS, bars.series)
+    executor = Executor(desk, [slot], quanta(_CAPITAL))
     equity, position = np.empty(bars.n), np.empty(bars.n)
     reason = np.empty(bars.n, np.int64)
     kept: list[FloatArray] = [np.empty((0, layout.FILL_SIZE))]

@@ -286,11 +286,15 @@ def _connected(path: Path, write: bool) -> sqlite3.Connection:
     mode = "rwc" if write else "rw"
     # A reader opens for writing too: after a kill it may have to roll the journal back.
     connection = sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True, timeout=10.0, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = DELETE")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    if not write:
-        connection.execute("PRAGMA query_only = ON")
+    try:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        if not write:
+            connection.execute("PRAGMA query_only = ON")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -7,9 +7,9 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from live_shadow.slots import Slot, limits_of, load_slots, read_slot, refuse_oth
 from live_shadow.symbols import read_symbols
 from research_lab.bars import Bars, read_candles
 from research_lab.dsl.regimes import RegimeSet
+from research_lab.dsl.sources import read_sources, with_sources
 from research_lab.dsl.spec_reader import load_regimes
 from research_lab.engine import layout, source_hash
 from research_lab.engine.backtest import makes_whole_bars
@@ -59,12 +60,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Feed:
-    """Files to replay, and what the account begins with when the ledger is new; None for the default."""
+    """Files to replay, and what the account begins with when the ledger is new; None for the default.
+
+    `series` are files of external series and calendars, by the name that strategies call them, `markets`
+    candles of other markets by their symbol.
+    """
 
     data: Path
     funding: Path | None = None
     spot: Path | None = None
     capital: float | None = None
+    series: Mapping[str, Path] = field(default_factory=dict)
+    markets: Mapping[str, Path] = field(default_factory=dict)
 
 
 def replay(workspace: Workspace, feed: Feed, say: Say) -> Outcome:
@@ -88,14 +95,18 @@ def replay(workspace: Workspace, feed: Feed, say: Say) -> Outcome:
     limits = governance.load(workspace.root)
     enable_map = read_map(workspace.enable_map)
     governance.check_map(limits, enable_map)
-    bars = read_candles(feed.data, funding=feed.funding, spot=feed.spot)
-    regimes = regimes_for(workspace.regimes, bars.step_ms)
-    symbols = read_symbols(workspace.symbols)
-    desk = Desk(
-        bars.step_ms, regimes, symbols.research_terms(bars.market), symbols.account_terms(bars.market),
-        limits_of(limits, enable_map),
-    )  # fmt: skip
+    candles = read_candles(feed.data, funding=feed.funding, spot=feed.spot)
+    sources = read_sources(feed.series, feed.markets)
     with instance_lock(workspace.lock), Ledger.open(workspace.ledger, write=True) as ledger:
+        enabled, _ = load_slots(enable_map, candles.market.name, workspace.spec)
+        specs = [slot.spec for slot in (*enabled, *_slots_of(ledger, ledger.snapshot()))]
+        regimes = regimes_for(workspace.regimes, candles.step_ms, workspace.macro)
+        bars = with_sources(candles, [*specs, *(() if regimes is None else regimes.readers)], sources)
+        symbols = read_symbols(workspace.symbols)
+        desk = Desk(
+            bars.step_ms, regimes, symbols.research_terms(bars.market),
+            symbols.account_terms(bars.market), limits_of(limits, enable_map), bars.series,
+        )  # fmt: skip
         session = _Session(workspace, ledger, desk, enable_map, bars, say)
         if not session.start(feed.capital):
             return Outcome()
@@ -103,10 +114,14 @@ def replay(workspace: Workspace, feed: Feed, say: Say) -> Outcome:
             return session.run(stopped)
 
 
-def regimes_for(path: Path, base_ms: int) -> RegimeSet | None:
-    """Return a file's regimes, None when bars of this grid cannot make theirs."""
-    regimes = load_regimes(path)
-    return regimes if makes_whole_bars(base_ms, regimes.compiled.step_ms) else None
+def regimes_for(path: Path, base_ms: int, macro: Path | None = None) -> RegimeSet | None:
+    """Return regimes and macro states; None when bars of this grid cannot make those of the regimes alone.
+
+    Macro states are kept on any grid: where they cannot be known nothing is entered.
+    """
+    regimes = load_regimes(path, macro)
+    known = makes_whole_bars(base_ms, regimes.compiled.step_ms) or regimes.macro is not None
+    return regimes if known else None
 
 
 def versions(regimes: RegimeSet | None) -> dict[str, str]:
@@ -116,6 +131,16 @@ def versions(regimes: RegimeSet | None) -> dict[str, str]:
         "core": hashlib.sha256(Path(core.__file__).read_bytes()).hexdigest(),
         "regimes": "none" if regimes is None else regimes.hash,
     }
+
+
+def _slots_of(ledger: Ledger, snapshot: Snapshot | None) -> list[Slot]:
+    """Return the slots that a ledger's snapshot holds; none when it is new."""
+    slots = []
+    for record in () if snapshot is None else snapshot.layout:
+        entry = Entry.model_validate_json(record.entry)
+        slot = read_slot(entry, ledger.spec_text(record.id), f"{ledger.path}: slot {record.id}")
+        slots.append(replace(slot, begun_ms=record.begun_ms, retired=record.retired))
+    return slots
 
 
 class _Session:
@@ -191,12 +216,7 @@ class _Session:
             )
 
     def _resume(self, snapshot: Snapshot) -> None:
-        slots = []
-        for record in snapshot.layout:
-            entry = Entry.model_validate_json(record.entry)
-            slot = read_slot(entry, self.ledger.spec_text(record.id), f"{self.ledger.path}: slot {record.id}")
-            slots.append(replace(slot, begun_ms=record.begun_ms, retired=record.retired))
-        self._seat(Executor(self.desk, slots, state=snapshot.state))
+        self._seat(Executor(self.desk, _slots_of(self.ledger, snapshot), state=snapshot.state))
 
     def _change(self, enabled: Sequence[Slot]) -> None:
         """Go over to the map as it is now; a slot gone from it stays while the account holds its position."""

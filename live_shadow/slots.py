@@ -20,10 +20,10 @@ from research_lab.engine import layout
 from research_lab.engine.account import NO_CAPS, Books
 from research_lab.engine.backtest import makes_whole_bars
 from research_lab.engine.jit import FloatArray, IntArray
-from research_lab.engine.program import N_COLUMNS
-from research_lab.engine.slot import PROGRAM_AT, Compiled
+from research_lab.engine.program import N_COLUMNS, N_MARKET
+from research_lab.engine.slot import PROGRAM_AT, Compiled, CompiledRegimes
 from research_lab.engine.terms import Terms
-from research_lab.errors import InsufficientError, MapError
+from research_lab.errors import InsufficientError, MapError, UsageError
 from research_lab.timeframe import timeframe_ms, timeframe_name
 
 _NEVER = np.iinfo(np.int64).max
@@ -167,26 +167,48 @@ def refuse_other_grid(slots: Sequence[Slot], base_ms: int) -> None:
             )
 
 
-def clock_table(regimes: RegimeSet | None, base_ms: int) -> tuple[core.Clock, int]:
-    """Return the regime clock as the core takes it, and the cells of its state.
+def clock_tables(
+    regimes: RegimeSet | None, base_ms: int, series: Sequence[str] = ()
+) -> tuple[core.Clock, core.Clock, int]:
+    """Return the clocks of regimes and of macro states as the core takes them, and where their states end.
 
-    No clock without regimes, nor where base bars do not make theirs, as in `backtest.regime_codes`.
+    Parameters
+    ----------
+    series : the feed's rows behind the market's.
     """
-    if regimes is None or not makes_whole_bars(base_ms, regimes.compiled.step_ms):
+    compiled = None if regimes is None else regimes.compiled
+    market, end = _clock(compiled, base_ms, core.REGIMES_AT, series)
+    macro, end = _clock(None if compiled is None else compiled.macro, base_ms, end, series)
+    return market, macro, end
+
+
+def _clock(
+    compiled: CompiledRegimes | None, base_ms: int, first_cell: int, series: Sequence[str]
+) -> tuple[core.Clock, int]:
+    """Return a clock and where its state ends.
+
+    No clock without conditions, nor where base bars do not make theirs, as in `backtest.regime_codes`.
+    """
+    if compiled is None or not makes_whole_bars(base_ms, compiled.step_ms):
         empty = np.empty(0, np.int64)
-        nothing = core.Clock(
-            np.empty((0, N_COLUMNS), np.int64), np.empty(0), empty, empty, np.ones(2, np.int64)
-        )
-        return nothing, 0
-    compiled = regimes.compiled
-    timing = np.array([compiled.warmup, compiled.step_ms], np.int64)
+        timing = np.array([1, 1, first_cell, 0 if compiled is None else compiled.unknown], np.int64)
+        return core.Clock(
+            np.empty((0, N_COLUMNS), np.int64), np.empty(0), empty, empty, timing, empty
+        ), first_cell
+    timing = np.array([compiled.warmup, compiled.step_ms, first_cell, compiled.unknown], np.int64)
     program = compiled.program
-    clock = core.Clock(program.code, program.values, program.outputs, compiled.codes, timing)
-    return clock, compiled.new_state().shape[0]
+    rows = np.array(_rows_of(program.series, series, "the macro file"), np.int64)
+    clock = core.Clock(program.code, program.values, program.outputs, compiled.codes, timing, rows)
+    return clock, first_cell + compiled.new_state().shape[0]
 
 
 def slot_tables(
-    slots: Sequence[Slot], research: Terms, account: Terms, limits: Limits, first_cell: int
+    slots: Sequence[Slot],
+    research: Terms,
+    account: Terms,
+    limits: Limits,
+    first_cell: int,
+    series: Sequence[str] = (),
 ) -> core.Slots:
     """Return the slots one after the other, their states from `first_cell` on.
 
@@ -194,6 +216,7 @@ def slot_tables(
     ----------
     research : terms of the slots' own books, those of the backtest.
     account : terms of the account's books; quantum, share and caps are set here.
+    series : the feed's rows behind the market's.
     """
     programs = [slot.compiled.program for slot in slots]
     state_at = _borders([slot.n_state for slot in slots]) + first_cell
@@ -216,6 +239,9 @@ def slot_tables(
         step_ms=np.array([slot.compiled.step_ms for slot in slots], np.int64),
         state_at=state_at,
         since=np.array([_since(slot) for slot in slots], np.int64).reshape(-1, 2),
+        series=np.array([_series_rows(slot, series) for slot in slots], np.int64).reshape(
+            -1, core.MAX_SERIES
+        ),
         expires=np.array([_expiry(slot) for slot in slots], np.int64),
         masks=np.array([regime_mask(slot.entry.regimes) for slot in slots], np.int64),
         shadow=np.array([slot.entry.stage is Stage.SHADOW for slot in slots], np.int64),
@@ -247,6 +273,26 @@ def _risk_cap(limits: Limits, entry: Entry) -> float:
 
 def _since(slot: Slot) -> tuple[int, int]:
     return slot.begun_ms, milliseconds(slot.entry.since)
+
+
+def _series_rows(slot: Slot, series: Sequence[str]) -> list[int]:
+    """Return where in the feed stands what a strategy reads besides the market.
+
+    Raises
+    ------
+    UsageError
+        The feed does not have it.
+    """
+    found = _rows_of(slot.compiled.program.series, series, slot.entry.name)
+    return found + [-1] * (core.MAX_SERIES - len(found))
+
+
+def _rows_of(wanted: Sequence[str], series: Sequence[str], reader: str) -> list[int]:
+    for name in wanted:
+        if name not in series:
+            remedy = "give the file that holds it"
+            raise UsageError(f"the feed has no {name}, which {reader} reads", "feed", remedy)
+    return [N_MARKET + series.index(name) for name in wanted]
 
 
 def _expiry(slot: Slot) -> int:

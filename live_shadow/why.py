@@ -12,7 +12,9 @@ from typing import Any
 
 from live_shadow.enable_map import ANY, REGIMES, Entry, Stage, utc_text
 from live_shadow.ledger import Ledger
+from research_lab.dsl.regimes import MACRO_STATES
 from research_lab.engine import reasons
+from research_lab.engine.layout import MACRO
 from research_lab.errors import LedgerError, UsageError
 from research_lab.timeframe import timeframe_name, utc
 
@@ -48,6 +50,7 @@ class Standing:
     base_ms: int
     time: int
     regime: int
+    macro: int
     confirmed: int
     run: int
     cash: int
@@ -63,6 +66,11 @@ class Standing:
 def regime_name(code: int) -> str:
     """Return a regime's name, "unknown" for code 0."""
     return REGIMES[code - 1] if code else "unknown"
+
+
+def macro_name(code: int) -> str:
+    """Return a macro state's name, "not in use" for code 0."""
+    return MACRO_STATES[code - 1] if code else "not in use"
 
 
 def standing(ledger: Ledger, at: int | None = None) -> Standing:
@@ -82,14 +90,15 @@ def standing(ledger: Ledger, at: int | None = None) -> Standing:
     if not found:
         first = ledger.query("SELECT min(time) FROM account")[0][0] + base_ms
         raise UsageError(f"no bar was closed by {utc(at or 0)}; the first closed {utc(first)}", "--at")
-    time, regime, confirmed, run, cash, equity, day_start, peak, lost, drawn = found[0]
+    time, code, confirmed, run, cash, equity, day_start, peak, lost, drawn = found[0]
+    macro, regime = divmod(code, MACRO)
     limits, layout = ledger.query(
         "SELECT limits, layout FROM maps WHERE after_bar IS NULL OR after_bar < ? ORDER BY id DESC LIMIT 1",
         time,
     )[0]
     places = [_place(ledger, time, record) for record in json.loads(layout)]
     return Standing(
-        meta["market"], base_ms, time, regime, confirmed, run, cash, equity, day_start, peak, bool(lost),
+        meta["market"], base_ms, time, regime, macro, confirmed, run, cash, equity, day_start, peak, bool(lost),
         bool(drawn), json.loads(limits), tuple(place for place in places if place is not None),
     )  # fmt: skip
 
@@ -159,6 +168,7 @@ _NEXT_BY_VETO: dict[int, Callable[[Place, Standing], str]] = {
 _NEXT_BY_REASON = {
     reasons.UNKNOWN: "a value for every input that its entry condition reads (is funding or spot missing?)",
     reasons.REGIME: "a regime that the strategy itself declares",
+    reasons.MACRO: "the macro state risk_on or risk_small; it is neutral where its series are not known",
     reasons.INVALID_STOP: "an entry with a stop distance above 0; the account needs one to cap the risk",
     reasons.TOO_SMALL: "more equity, a larger share or a nearer stop: the order was below lot or minimum",
     reasons.RUN_ENDED: "nothing: equity reached zero",
@@ -172,6 +182,7 @@ def describe(now: Standing) -> str:
     lines = [
         f"{now.market} {timeframe_name(now.base_ms)}, after the close of {close}",
         f"regime {regime_name(now.confirmed)} (last close {regime_name(now.regime)}, {now.run} in a row)",
+        f"macro  {macro_name(now.macro)}",
         "",
     ]
     for place in now.places:

@@ -122,7 +122,7 @@ class CampaignResult:
 
 
 def load_templates(folder: Path) -> list[Spec]:
-    """Read every strategy of a folder, or one file; regimes.yaml is no strategy.
+    """Read every strategy of a folder, or one file; regimes.yaml and macro.yaml are no strategies.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def load_templates(folder: Path) -> list[Spec]:
             "there is no such file or folder", str(folder), "name a strategy or a folder of them"
         )
     files = [folder] if folder.is_file() else sorted(folder.glob("*.yaml"))
-    templates = [load_spec(file) for file in files if file.name != "regimes.yaml"]
+    templates = [load_spec(file) for file in files if file.name not in ("regimes.yaml", "macro.yaml")]
     if not templates:
         raise UsageError("no strategies found", str(folder), "put strategies into it, one *.yaml each")
     names = [template.name for template in templates]

@@ -74,6 +74,16 @@ def run(
     strategies: Annotated[Path, typer.Option("--strategies", help="A strategy file, or a folder of them.")],
     funding: Annotated[Path | None, typer.Option("--funding", help="Funding rates of a perpetual.")] = None,
     spot: Annotated[Path | None, typer.Option("--spot", help="Spot candles, for the premium.")] = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option("--series", help="name=file of a series or calendar that strategies read; repeatable."),
+    ] = None,
+    market: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--market", help="BASE/QUOTE=candles of another market that strategies read; repeatable."
+        ),
+    ] = None,
     workspace: WorkspaceOption = "",
     policy: PolicyOption = None,
     promote_best: Annotated[bool, typer.Option("--promote", help="Promote what passes all gates.")] = False,
@@ -87,13 +97,17 @@ def run(
     from pipelines.gates.policy import DEFAULT, load_policy
     from pipelines.lifecycle import Wish
     from research_lab.bars import read_candles
+    from research_lab.dsl.sources import read_sources, with_sources
     from research_lab.dsl.spec_reader import load_regimes
+    from research_lab.series import named_files
 
     place = _workspace(workspace)
     templates = load_templates(strategies)
     limits = load_policy(policy or DEFAULT)
-    market_regimes = load_regimes(place.regimes)
-    bars = read_candles(data, funding=funding, spot=spot)
+    market_regimes = load_regimes(place.regimes, place.macro)
+    sources = read_sources(named_files(series or [], "--series"), named_files(market or [], "--market"))
+    candles = read_candles(data, funding=funding, spot=spot)
+    bars = with_sources(candles, [*templates, *market_regimes.readers], sources)
     count = f"{len(templates)} {'strategy' if len(templates) == 1 else 'strategies'}"
     typer.echo(f"{bars.market.name}: {bars.n:,} bars of {bars.timeframe}, {count}")
     with CampaignProgress() as progress:
@@ -268,7 +282,8 @@ def _promote(workspace: Workspace, wanted: str, limits: Path | None, wish: Wish)
 
     candidate = resolve(workspace, wanted)
     policy = load_policy(limits or DEFAULT)
-    done = promote_candidate(workspace, candidate, load_regimes(workspace.regimes), policy, wish)
+    regimes = load_regimes(workspace.regimes, workspace.macro)
+    done = promote_candidate(workspace, candidate, regimes, policy, wish)
     change = done.promotion
     said = "promoted" if change.written else "would be promoted" if change.diff else change.outcome.value
     typer.echo(f"{candidate}: {said}")

@@ -67,7 +67,10 @@ def show_campaign(workspace: Workspace, result: CampaignResult, policy: Policy) 
 
 
 def _show_verdict(verdict: Verdict, policy: Policy) -> None:
-    """Print a gate's outcome, its judged figures beside their limits, and why what failed did."""
+    """Print a gate's outcome, its judged figures beside their limits, and why what failed did.
+
+    A return is told for the other order of stop and take too.
+    """
     _print(f"  {report_text.title(verdict.gate)}: {verdict.outcome}")
     for name, figure in verdict.figures.items():
         if figure.judged and math.isfinite(figure.value):
@@ -76,6 +79,9 @@ def _show_verdict(verdict: Verdict, policy: Policy) -> None:
             limit = report_text.limit(verdict.gate, name, figure)
             why = "" if figure.met else f"NOT MET: {policy.gates[verdict.gate][name].why}"
             _print(f"    {what:46} {value:>21}  {limit:26} {why}".rstrip())
+        elif name.endswith("_optimistic") and math.isfinite(figure.value):
+            value = report_text.measured(verdict.gate, name, figure)
+            _print(f"    {report_text.label(verdict.gate, name):46} {value:>21}")
     for reason in verdict.reasons:
         if reason.partition(" ")[0] not in verdict.figures:
             _print(f"    {reason}")

@@ -49,7 +49,9 @@ def run_demo(workspace: Workspace, seed: int) -> int:
     from live_shadow.governance import init
 
     init(workspace.root)
-    stage = Stage(workspace, load_templates(STRATEGIES), load_regimes(workspace.regimes), load_policy())
+    stage = Stage(
+        workspace, load_templates(STRATEGIES), load_regimes(workspace.regimes, workspace.macro), load_policy()
+    )
     typer.echo(
         f"1. A world with a planted momentum edge: Sharpe {SHARPE:g} after costs over {YEARS} years of hours"
     )

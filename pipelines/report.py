@@ -232,6 +232,9 @@ def _tiles(verdicts: Mapping[str, Verdict]) -> list[dict[str, str]]:
         kind = "open" if not figure.judged else "pass" if figure.met else "fail"
         limit = words.limit(gate, name, figure).removesuffix(" a year")
         value = words.number(name, figure.value)
+        other = verdicts[gate].figures.get(f"{name}_optimistic")
+        if other is not None and math.isfinite(other.value):
+            limit += f"; takes before stops {words.number(f'{name}_optimistic', other.value)}"
         tiles.append({"title": title, "value": value, "limit": limit, "kind": kind})
     return tiles
 

@@ -88,6 +88,7 @@ _LABELS = {
     "warmup_shortfall_bars": "bars of warm-up too few",
     "n_trades": "trades",
     "return": "return after costs",
+    "return_optimistic": "return after costs, takes before stops",
     "sharpe": "Sharpe ratio",
     "sortino": "Sortino ratio",
     "calmar": "Calmar ratio",
@@ -129,7 +130,7 @@ _LABELS_OF_GATE = {
 }
 
 _PERCENT = frozenset(
-    {"missing_share", "return", "max_drawdown", "win_rate", "exposure", "share_profitable",
+    {"missing_share", "return", "return_optimistic", "max_drawdown", "win_rate", "exposure", "share_profitable",
      "drawdown_excess", "probability_better"}
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The commands `pipeline strategy ...`: begin, check, explain, put into form and compare strategy files.
+"""The commands `pipeline strategy ...`: begin, check, explain, put into form, compare and show strategy files.
 
 They read and write strategy files only; no workspace, no candles, no look is spent. Exit codes: 0 done,
 2 a file is wrong, 3 not as asked: `fmt --check` found a file that is not canonical, `diff` a difference.
@@ -75,10 +75,10 @@ def explain(file: FileArgument) -> None:
 
     Example: pipeline strategy explain ema_atr
     """
-    from pipelines.strategy_files import strategy_in
+    from pipelines.strategy_files import ensemble_in, strategy_in
     from research_lab.dsl.explanation import explanation
 
-    typer.echo(explanation(strategy_in(file)))
+    typer.echo(explanation(strategy_in(file), ensemble_in(file)))
 
 
 @app.command()
@@ -94,8 +94,8 @@ def fmt(
 ) -> None:
     """Put strategy files into canonical form.
 
-    It stays the same strategy with the same hash. The form has one order and one layout, definitions are
-    written out and comments left out; a file that has any is rewritten with --anyway alone.
+    It stays the same strategy with the same hash. The form has one order and one layout, definitions and
+    ensembles are written out and comments left out; a file that has any is rewritten with --anyway alone.
 
     Example: pipeline strategy fmt my_trend.yaml
     """
@@ -131,12 +131,12 @@ def diff(first: FileArgument, second: FileArgument) -> None:
 
     Example: pipeline strategy diff my_trend.yaml ema_atr
     """
-    from pipelines.strategy_files import strategy_in
+    from pipelines.strategy_files import ensemble_in, strategy_in
     from research_lab.dsl.comparison import differences, is_same, relation
 
     one, other = strategy_in(first), strategy_in(second)
     typer.echo(f"{one.name} {one.hash[:12]} and {other.name} {other.hash[:12]}: {relation(one, other)}")
-    for name, before, after in differences(one, other):
+    for name, before, after in differences(one, other, (ensemble_in(first), ensemble_in(second))):
         typer.echo(f"\n{name}")
         for sign, text in (("-", before), ("+", after)):
             if text:
@@ -169,6 +169,23 @@ def reference() -> None:
     from research_lab.dsl.reference import language_page
 
     typer.echo(language_page(), nl=False)
+
+
+@app.command()
+def gallery(
+    folder: Annotated[Path, typer.Argument(help="Where to write; docs holds this of the library.")],
+) -> None:
+    """Write the page of the library, with pictures of trades.
+
+    The page is strategies.md in the folder; the pictures, one a strategy, lie in strategies/ below it. They
+    show made-up markets, and come out the same each time.
+
+    Example: pipeline strategy gallery docs
+    """
+    from pipelines.strategy_gallery import write_gallery
+
+    n = write_gallery(folder)
+    typer.echo(f"{folder / 'strategies.md'}: {n} strateg{'y' if n == 1 else 'ies'}, each with a picture")
 
 
 def _each(files: list[Path], act: Callable[[Path], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,13 @@ import yaml
 
 import research_lab.strategies
 from research_lab.dsl.spec import Spec, warmup_bars
-from research_lab.dsl.spec_reader import load_regimes, load_spec, parse_spec, read_bytes
+from research_lab.dsl.spec_reader import load_regimes, load_spec, parse_macro, read_bytes
+from research_lab.dsl.spec_text import EnsembleForm
 from research_lab.durable import atomic_write
 from research_lab.errors import SpecError, UsageError
 from research_lab.strict_yaml import load_text
 
 LIBRARY = Path(next(iter(research_lab.strategies.__path__)))
-REGIMES = "regimes.yaml"
 _STARTERS = Path(__file__).with_name("starters")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
@@ -70,28 +71,58 @@ def found(wanted: Path) -> Path:
     ours = LIBRARY / f"{wanted.name}.yaml"
     if wanted.parent == Path() and ours.exists():
         return ours
-    known = ", ".join(sorted(path.stem for path in LIBRARY.glob("*.yaml") if path.name != REGIMES))
+    known = ", ".join(path.stem for path in library())
     raise UsageError(
         "there is no such file", str(wanted), f"name a file, or a strategy of the library: {known}"
     )
 
 
+def library() -> list[Path]:
+    """Return the strategies of the library in the order of their names; what else lies there is none."""
+    return sorted(path for path in LIBRARY.glob("*.yaml") if kind_of(path) == "strategy")
+
+
+def kind_of(path: Path) -> str:
+    """Return what a file is by the fields that it has: strategy, regimes or macro states.
+
+    A file that cannot be read is taken for a strategy: reading it as one says what is wrong.
+    """
+    try:
+        data = load_text(read_bytes(path).decode("utf-8", errors="replace"), str(path), SpecError).data
+    except (SpecError, RecursionError):
+        return "strategy"
+    if not isinstance(data, dict) or "side" in data:
+        return "strategy"
+    if isinstance(data.get("macro"), dict):
+        return "macro states"
+    return "regimes" if isinstance(data.get("regimes"), dict) else "strategy"
+
+
 def strategy_in(wanted: Path) -> Spec:
     """Read the strategy that is meant; see `found`."""
-    return load_spec(_no_regimes(found(wanted)))
+    return load_spec(_a_strategy(found(wanted)))
 
 
-def _no_regimes(path: Path) -> Path:
-    if path.name == REGIMES:
-        raise UsageError("this file holds regimes, no strategy", str(path), "check is what there is for it")
+def ensemble_in(wanted: Path) -> EnsembleForm | None:
+    """Return the ensemble that a strategy file is written as, None for one with conditions of its own."""
+    path = found(wanted)
+    form = load_text(read_bytes(path).decode("utf-8"), str(path), SpecError).data.get("ensemble")
+    return None if form is None else EnsembleForm.model_validate_json(json.dumps(form))
+
+
+def _a_strategy(path: Path) -> Path:
+    kind = kind_of(path)
+    if kind != "strategy":
+        raise UsageError(f"this file holds {kind}, no strategy", str(path), "check is what there is for it")
     return path
 
 
 def check_line(path: Path) -> str:
-    """Read a strategy file, or regimes.yaml, and return in one line that it is right and how large it is."""
-    if path.name == REGIMES:
-        regimes = load_regimes(path)
-        return f"{path}: ok, {len(regimes.conditions)} regimes {regimes.hash[:12]} on {regimes.timeframe}"
+    """Read a file of a strategy, regimes or macro states; return in one line that it is right and how large."""
+    kind = kind_of(path)
+    if kind != "strategy":
+        held = load_regimes(path) if kind == "regimes" else parse_macro(read_bytes(path), str(path))
+        return f"{path}: ok, {len(held.conditions)} {kind} {held.hash[:12]} on {held.timeframe}"
     spec = load_spec(path)
     n = spec.n_combinations
     return (
@@ -109,7 +140,8 @@ class Form:
     path, spec : where it lies and what it says.
     canonical : its canonical text.
     is_canonical : whether the file is that text, byte for byte.
-    lost : what the canonical text leaves out or writes out, as words: comments, definitions; empty when nothing.
+    lost : what the canonical text leaves out or writes out, as words: comments, definitions, an
+        ensemble; empty when nothing.
     """
 
     path: Path
@@ -121,12 +153,13 @@ class Form:
 
 def form_of(path: Path) -> Form:
     """Read a strategy file and put it into canonical form."""
-    raw = read_bytes(_no_regimes(path))
-    spec = parse_spec(raw, str(path))
+    raw, spec = read_bytes(_a_strategy(path)), load_spec(path)
     canonical, text = spec.canonical(), raw.decode("utf-8")
+    data = load_text(text, str(path), SpecError).data
     counts = {
         "comment": n_comments(text),
-        "definition": len(load_text(text, str(path), SpecError).data.get("define", {})),
+        "definition": len(data.get("define", {})),
+        "ensemble": int(data.get("ensemble") is not None),
     }
     lost = " and ".join(f"{n} {what}{'s' * (n != 1)}" for what, n in counts.items() if n)
     return Form(path, spec, canonical, raw == canonical.encode(), lost)

@@ -10,7 +10,8 @@ import hashlib
 import io
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,7 @@ _FILE_NAME = re.compile(
     re.ASCII,
 )
 _METADATA_KEY = b"gauntlet.bars"
+_SERIES_COLUMN = "series "
 _EXTRA_COLUMNS = ("funding", "premium", "funding_due")
 
 
@@ -121,12 +123,13 @@ class Bars:
     market : whose candles these are.
     step_ms : the base grid, milliseconds.
     time : int64 array of shape (n,). Opening times, ms UTC, strictly increasing, on the grid; gaps allowed.
-    inputs : float64 array of shape (7, n), rows in the order of `INPUTS`. Prices in quote currency, volume
+    inputs : float64 array of shape (7 + k, n), rows in the order of `INPUTS`. Prices in quote currency, volume
         in base currency. `funding` is the last rate published and visible at the bar's close, a fraction;
         NaN when there is none or it is older than 24 h. `premium` is perpetual close / spot close - 1; NaN
-        when unknown.
+        when unknown. Behind these stand the external series, as visible at the bar's close.
     funding_due : float64 array of shape (n,). Sum of the rates that fall due in (previous bar's open, this
         bar's open]; 0.0 when none does, and always on spot.
+    series : what the k rows behind the market's are, each in words that tell it from every other.
     """
 
     market: Market
@@ -134,13 +137,15 @@ class Bars:
     time: IntArray
     inputs: FloatArray
     funding_due: FloatArray
+    series: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = self.time.shape[0]
-        if self.inputs.shape != (len(INPUTS), n) or self.funding_due.shape != (n,):
+        n_rows = len(INPUTS) + len(self.series)
+        if self.inputs.shape != (n_rows, n) or self.funding_due.shape != (n,):
             raise UsageError(
                 f"bars of shapes time {self.time.shape}, inputs {self.inputs.shape}, funding_due "
-                f"{self.funding_due.shape} do not fit; wanted (n,), ({len(INPUTS)}, n), (n,)",
+                f"{self.funding_due.shape} do not fit; wanted (n,), ({n_rows}, n), (n,)",
                 self.market.name,
             )
 
@@ -182,6 +187,28 @@ class Bars:
         values: FloatArray = self.inputs[k]
         return values
 
+    def rows(self, series: Sequence[str] = ()) -> FloatArray:
+        """Return the market's seven rows, and behind them those of some external series.
+
+        Raises
+        ------
+        DataError
+            One is not there.
+        """
+        if not series:
+            return self.inputs[: len(INPUTS)]
+        for name in series:
+            if name not in self.series:
+                raise DataError(f"no values of {name}", self.market.name, "give the file that holds them")
+        behind = [len(INPUTS) + self.series.index(name) for name in series]
+        found: FloatArray = self.inputs[[*range(len(INPUTS)), *behind]]
+        return found
+
+    def with_series(self, rows: Mapping[str, FloatArray]) -> Bars:
+        """Return the bars with other external series, by what tells each from every other."""
+        inputs = np.stack([*self.inputs[: len(INPUTS)], *rows.values()])
+        return replace(self, inputs=inputs, series=tuple(rows))
+
     @property
     def timeframe(self) -> str:
         """The base grid as text, such as "1h"."""
@@ -210,7 +237,8 @@ class Bars:
     def window(self, start: int, stop: int) -> Bars:
         """Return bars `start` to `stop` (exclusive, as in a slice) as views, without copying."""
         part = slice(start, stop)
-        return Bars(self.market, self.step_ms, self.time[part], self.inputs[:, part], self.funding_due[part])
+        inputs, due = self.inputs[:, part], self.funding_due[part]
+        return Bars(self.market, self.step_ms, self.time[part], inputs, due, self.series)
 
     def gaps(self) -> IntArray:
         """Return where bars are missing: shape (k, 2), bar before a gap and number of missing bars."""
@@ -276,6 +304,7 @@ def read_candles(
     """
     table = read_table(path, CANDLE_COLUMNS, optional=_EXTRA_COLUMNS)
     known = _metadata(table, path)
+    series = tuple(known.get("series", ()))
     time = column_of_times(table, path)
     candles = np.stack([column_of_numbers(table, name, path) for name in CANDLE_COLUMNS[1:]])
     told = int(known["step_ms"]) if known else told_step_ms(path)
@@ -294,6 +323,12 @@ def read_candles(
     if funding is not None:
         inputs[5], due = _read_funding(funding, market, time, step_ms)
     bars = Bars(market, step_ms, time, inputs, due)
+    if series:
+        columns = [f"{_SERIES_COLUMN}{name}" for name in series]
+        kept = read_table(path, columns)
+        rows = [column_of_numbers(kept, column, path) for column in columns]
+        bars = bars.with_series(dict(zip(series, rows, strict=True)))
+        inputs = bars.inputs
     if spot is not None:
         inputs[6] = _premium(bars, spot if isinstance(spot, Bars) else read_candles(spot), path)
     return bars
@@ -308,7 +343,8 @@ def write_candles(bars: Bars, path: str | Path) -> Path:
     import pyarrow.parquet as pq
 
     columns = {"timestamp": pa.array(bars.time, pa.int64()).cast(pa.timestamp("ms", tz="UTC"))}
-    columns |= {name: pa.array(row) for name, row in zip(INPUTS, bars.inputs, strict=True)}
+    names = (*INPUTS, *(f"{_SERIES_COLUMN}{name}" for name in bars.series))
+    columns |= {name: pa.array(row) for name, row in zip(names, bars.inputs, strict=True)}
     columns["funding_due"] = pa.array(bars.funding_due)
     table = pa.table(columns).replace_schema_metadata({_METADATA_KEY: _describe(bars).encode()})
     raw = io.BytesIO()
@@ -325,6 +361,8 @@ def _name_parts(path: str | Path) -> re.Match[str] | None:
 
 def _describe(bars: Bars) -> str:
     told = {"format": 1, "market": asdict(bars.market), "step_ms": bars.step_ms}
+    if bars.series:
+        told["series"] = list(bars.series)
     return json.dumps(told, sort_keys=True)
 
 

@@ -71,17 +71,17 @@ def read_table(path: str | Path, columns: Sequence[str], optional: Sequence[str]
         ) from fault
 
 
-def column_of_times(table: pa.Table, path: str | Path) -> IntArray:
-    """Return the column `timestamp` in ms UTC."""
+def column_of_times(table: pa.Table, path: str | Path, name: str = "timestamp") -> IntArray:
+    """Return a column of times in ms UTC."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    column = table["timestamp"]
+    column = table[name]
     if len(column) == 0:
         raise DataError("the file has no rows", str(path), "fetch it again")
     if column.null_count:
         row = column.is_null().to_pylist().index(True)
-        seen = f"row {row}: the timestamp is null ({column.null_count} rows in all)"
+        seen = f"row {row}: the {name} is null ({column.null_count} rows in all)"
         raise DataError(f"{seen}; wanted a time", str(path), _DROP)
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         to_ms = pa.timestamp("ms", tz=getattr(column.type, "tz", None))
@@ -94,12 +94,15 @@ def column_of_times(table: pa.Table, path: str | Path) -> IntArray:
             _refuse(rows, seen, rows, path, _numpy(column, np.int64), _GRID)
     elif not pa.types.is_integer(column.type):
         raise DataError(
-            f"timestamp is of type {column.type}; wanted a timestamp or whole milliseconds since 1970",
+            f"{name} is of type {column.type}; wanted a timestamp or whole milliseconds since 1970",
             str(path),
             "convert the column before saving",
         )
-    time: IntArray = _numpy(column.cast(pa.int64()), np.int64)
-    if pa.types.is_integer(table["timestamp"].type):
+    try:
+        time: IntArray = _numpy(column.cast(pa.int64()), np.int64)
+    except pa.ArrowInvalid:
+        raise DataError(f"{name} holds what is no time in milliseconds", str(path), _UNIT) from None
+    if pa.types.is_integer(table[name].type):
         # Seconds stay below 1e11 until the year 5138, microseconds are above 1e14 since 1973.
         _refuse((time < 10**11) | (time >= 10**14), "{} is no time in milliseconds", time, path, time, _UNIT)
     return time

@@ -64,6 +64,18 @@ def grid_origin_ms(step_ms: int) -> int:
     return _FIRST_MONDAY_MS if step_ms % WEEK_MS == 0 else 0
 
 
+def is_made_of(step_ms: int, base_ms: int) -> bool:
+    """Whether each bar of one timeframe is a whole number of bars of another, border on border.
+
+    Examples
+    --------
+    >>> is_made_of(4 * HOUR_MS, HOUR_MS), is_made_of(HOUR_MS, 4 * HOUR_MS), is_made_of(5 * WEEK_MS, 5 * DAY_MS)
+    (True, False, False)
+    """
+    shift = grid_origin_ms(step_ms) - grid_origin_ms(base_ms)
+    return step_ms % base_ms == 0 and shift % base_ms == 0
+
+
 def utc(ms: int) -> str:
     """Return a time as ISO text, such as "2018-02-08T00:00:00Z"."""
     unit = "ms" if ms % 1000 else "s"

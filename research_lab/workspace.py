@@ -154,6 +154,12 @@ class Workspace:
         """Market regimes: the workspace's own, else those that come with the program."""
         return self._own_or("regimes.yaml", "research_lab/strategies/regimes.yaml")
 
+    @property
+    def macro(self) -> Path | None:
+        """The workspace's own macro states; None without, and then none are in use."""
+        own = self.root / "macro.yaml"
+        return own if own.exists() else None
+
     def _own_or(self, name: str, packaged: str) -> Path:
         own = self.root / name
         return own if own.exists() else Path(__file__).resolve().parents[1] / packaged

@@ -94,6 +94,7 @@ def _calls(dimension: Dimension, depth: int) -> st.SearchStrategy[str]:
     choices = [
         _call(function, given, depth)
         for function in FUNCTIONS.values()
+        if function.body_on is None  # may not stand in each other, nor in tf()
         for given in _fitting(function, dimension)
     ]
     return st.one_of(choices) if choices else _leaves(dimension)

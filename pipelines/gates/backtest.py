@@ -28,21 +28,19 @@ def measure(spec: Spec, world: World, plateau: float, tried: Sequence[Score] = (
     tried : all parameter sets that were scored, for the map of parameters.
     """
     bars, terms = world.research, world.terms
-    result = world.run(spec, bars)
+    orders = world.both_orders(spec, bars)
+    result = orders.pessimistic
     costly = replace(terms, fee=2 * terms.fee, slippage=2 * terms.slippage)
     stressed = world.run(spec, bars, terms=costly)
-    optimistic = world.run(spec, bars, terms=replace(terms, optimistic=True))
-    sharpe = result.metrics["sharpe"]
     difference, faults = _difference(world, result)
     figures = {
         **result.metrics,
         "sharpe_at_double_costs": stressed.metrics["sharpe"],
-        "fill_interval": optimistic.metrics["sharpe"] - sharpe,
+        "return_optimistic": orders.returns[1],
+        "fill_interval": orders.apart("sharpe"),
         "plateau": plateau,
         "vectorbt_difference": difference,
     }
-    if abs(figures["fill_interval"]) < 1e-12:
-        figures["fill_interval"] = 0.0
     peak = np.maximum.accumulate(result.equity)
     series = {
         "time": [int(t) for t in thinned(bars.time.astype(np.float64))],

@@ -22,7 +22,8 @@ def measure(spec: Spec, world: World, quality: QualityReport) -> Evidence:
         check_timeframe(spec, research)
     except InsufficientError as fault:
         insufficient = f"{fault.what}; {fault.remedy}" if fault.remedy else fault.what
-    missing = sorted(name for name in spec.needs if not np.isfinite(research.row(INPUTS.index(name))).any())
+    rows = dict(zip((*INPUTS, *research.series), research.inputs, strict=True))
+    missing = sorted(name for name in spec.needs if not np.isfinite(rows[spec.rows.get(name, name)]).any())
     if missing and not insufficient:
         insufficient = f"{spec.name} reads {', '.join(missing)}, which these data do not have"
     figures = {

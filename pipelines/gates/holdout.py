@@ -31,11 +31,13 @@ def measure(spec: Spec, world: World, luck: Evidence) -> Evidence:
         opened = world.lake.holdout(world.bars, HoldoutKey(spec.hash, protocol))
     except InsufficientError as fault:
         return Evidence("holdout", {}, bound, str(fault))
-    result = world.run(spec, opened.bars, opened.start)
+    orders = world.both_orders(spec, opened.bars, opened.start)
+    result = orders.pessimistic
     _, daily = daily_returns(opened.bars.time, result.equity, opened.start)
     rules, zones = world.policy.bootstrap, world.lake.zones(world.bars)
     lengths = [math.sqrt(zone.end_ms - zone.start_ms) for zone in (zones.research, zones.holdout)]
     figures = {"opening": float(opened.k), "n_days": float(daily.shape[0]), **result.metrics}
+    figures["return_optimistic"] = orders.returns[1]
     figures["p"] = figures["combined_p"] = math.nan
     insufficient = ""
     try:

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.gates.policy import Policy
+from research_lab.backtests import both_orders
+from research_lab.backtests.both_orders import BothOrders
 from research_lab.bars import Bars
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
@@ -46,6 +48,10 @@ class World:
     def run(self, spec: Spec, bars: Bars, start: int = 0, terms: Terms | None = None) -> Backtest:
         """Return a backtest of a strategy that has been scored; entries from `start` on."""
         return backtest(compile_spec(spec), bars, terms or self.terms, regime=self.regime(bars), start=start)
+
+    def both_orders(self, spec: Spec, bars: Bars, start: int = 0) -> BothOrders:
+        """Return the backtest with stops first, which counts, and with takes first."""
+        return both_orders.run(compile_spec(spec), bars, self.terms, regime=self.regime(bars), start=start)
 
     def regime(self, bars: Bars) -> FloatArray:
         """Return the regime's code after each bar; all unknown where the bars do not make its clock's."""

@@ -33,6 +33,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from research_lab.backtests.both_orders import BothOrders
 from research_lab.bars import Bars, BoolArray, FloatArray
 from research_lab.engine.terms import Terms
 from research_lab.errors import DataError, UsageError
@@ -75,6 +76,15 @@ def replay_equity(bars: Bars, fills: NDArray[np.void], terms: Terms, cash: float
     value = _from_orders(close, size, fee, cash * scale + lent, fills.shape[0])
     equity: FloatArray = (value[bar_rows] - lent) / scale + np.cumsum(funding_flow(bars, fills, terms))
     return equity
+
+
+def replay_both(bars: Bars, orders: BothOrders, terms: Terms) -> tuple[float, float]:
+    """Return what a backtest earned by vectorbt's account, from a cash of 1: stops first, then takes first.
+
+    Fills and terms as for `replay_equity`.
+    """
+    first, second = (replay_equity(bars, run.fills, terms) for run in (orders.pessimistic, orders.optimistic))
+    return float(first[-1]) - 1.0, float(second[-1]) - 1.0
 
 
 def deviation(ours: FloatArray, theirs: FloatArray, cash: float = 1.0) -> float:

@@ -38,21 +38,28 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from research_lab.dsl.ensemble_reader import Resolver
 from research_lab.dsl.python_expressions import (
+    Calendar,
+    Declared,
     Expression,
+    clocked,
     finite,
     function_of,
     near,
+    outside_of,
     params_of,
     parsed,
     text_of,
+    told_of,
 )
-from research_lab.dsl.registry import FUNCTIONS, INPUTS
+from research_lab.dsl.registry import CLOCKS, EVENT_FUNCTIONS, FUNCTIONS, INPUTS
 from research_lab.dsl.spec import Param, Spec
-from research_lab.dsl.spec_reader import checked_param, parse_spec
+from research_lab.dsl.spec_reader import checked_param, parse_declarations, parse_spec
 from research_lab.dsl.spec_text import Name, ParamForm, SpecForm
 from research_lab.errors import SpecError
-from research_lab.strict_yaml import scalar
+from research_lab.series import EventRule, SeriesRule
+from research_lab.strict_yaml import load_text, scalar
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
@@ -78,6 +85,47 @@ def param(name: str, low: float, high: float, *, step: float, default: float) ->
     return parsed(name, {name: found})
 
 
+def series(name: str, *, lag: str | int, max_age: str, kind: str = "ratio") -> Expression:
+    """Return an external series: the lag of its publication, the age at which a value no longer counts, its kind.
+
+    Raises
+    ------
+    SpecError : for a name or a rule that a strategy file could not have either.
+    """
+    rule = {"lag": lag, "max_age": max_age, "kind": kind}
+    return parsed(name, {}, _declared("series", name, rule))
+
+
+def event(name: str, *, known_ahead: bool = False) -> Calendar:
+    """Return a calendar of events, for `hours_since` and `hours_to`; whether its dates are known long before.
+
+    Raises
+    ------
+    SpecError : for a name that a strategy file could not have either.
+    """
+    return Calendar(name, _declared("events", name, {"known_ahead": known_ahead}))
+
+
+def tf(timeframe: str, x: object) -> Expression:
+    """tf("4h", x): x on bars of a longer timeframe, as of its last complete bar."""
+    return clocked("tf", timeframe, x)
+
+
+def on(market: str, x: object) -> Expression:
+    """on("BTC/USDT", x): x on another market's bars, as of its last complete bar."""
+    return clocked("on", market, x)
+
+
+def hours_since(calendar: Calendar) -> Expression:
+    """hours_since(fomc): hours since the last event, 0 at it."""
+    return told_of("hours_since", calendar)
+
+
+def hours_to(calendar: Calendar) -> Expression:
+    """hours_to(fomc): hours to the next event that is known of, 0 at it."""
+    return told_of("hours_to", calendar)
+
+
 def strategy(**fields: object) -> Spec:
     """Return the strategy that these fields describe: those of a strategy file, under the same names.
 
@@ -85,7 +133,9 @@ def strategy(**fields: object) -> Spec:
     ----------
     fields : each value as in the file, where an expression may stand instead of its text. `params` is a list
         of parameters and gives their order; it may be left out, and those that are not in it follow as they
-        are used. A take may be a pair, (multiple of R, share); `trail` may be a distance alone.
+        are used. `series` and `events` are for what is read in text alone: those of expressions are declared
+        with them. A take may be a pair, (multiple of R, share); `trail` may be a distance alone. What a
+        member of an ensemble uses is a strategy itself, and may be the whole member.
 
     Raises
     ------
@@ -96,17 +146,86 @@ def strategy(**fields: object) -> Spec:
     listed = given.pop("params", None) or ()
     if not isinstance(listed, Sequence) or not all(isinstance(one, Expression) for one in listed):
         raise SpecError("params is no list of parameters", "strategy", remedy="write params=[n, k]")
+    given["ensemble"], used = _ensemble(given.get("ensemble"))
     params = params_of([*listed, *given.values()])
+    _declare(given, used)
     given["take"] = [_take(one) for one in _items("take", given.get("take"))]
     given["trail"] = _trail(given.get("trail"))
     lines = [f"{scalar(name)}: {_plain(value)}" for name, value in given.items() if value is not None]
     lines.insert(1, f"params: {_plain({name: _param_field(p) for name, p in params.items()})}")
     try:
-        return parse_spec("\n".join(lines) + "\n", "strategy")
+        return parse_spec("\n".join(lines) + "\n", "strategy", _given_only(used))
     except SpecError as fault:
         raise type(fault)(
             fault.what, f"strategy {fields.get('name', '')}".rstrip(), remedy=fault.remedy
         ) from None
+
+
+def _declared(field: str, name: str, rule: Mapping[str, object]) -> dict[str, Declared]:
+    """Return one series or calendar as a strategy file would have it."""
+    try:
+        found_series, found_events = parse_declarations(f"{field}: {_plain({name: rule})}\n", field)
+    except SpecError as fault:
+        raise type(fault)(fault.what, f"{field} {name}", remedy=fault.remedy) from None
+    return {**found_series, **found_events}
+
+
+def _declare(given: dict[str, object], used: Mapping[str, Spec]) -> None:
+    """Put the series and calendars of expressions and members beside those that the fields declare."""
+    found = outside_of([*given.values(), *used.values()])
+    for field, kind in (("series", SeriesRule), ("events", EventRule)):
+        own = given.get(field) or {}
+        if not isinstance(own, Mapping):
+            remedy = f"write {field}={{name: {{...}}}} as in the file, or leave it out"
+            raise SpecError(f"{field} is no mapping", "strategy", remedy=remedy)
+        for name, rule in found.items():
+            if not isinstance(rule, kind):
+                continue
+            if name in own and _declared(field, name, own[name])[name] != rule:
+                raise SpecError(
+                    f"{name} is declared in two ways", "strategy", remedy=f"leave it out of {field}"
+                )
+            own = {name: _rule_fields(rule), **own}
+        given[field] = own or None
+
+
+def _rule_fields(rule: Declared) -> Mapping[str, object]:
+    """Return a rule as the fields of a strategy file."""
+    fields: Mapping[str, object] = load_text(rule.text, "rule", SpecError).data
+    return fields
+
+
+def _ensemble(given: object) -> tuple[object, dict[str, Spec]]:
+    """Return an ensemble as in the file, and the strategies that its members use, by their names."""
+    members = given.get("members") if isinstance(given, Mapping) else None
+    if not isinstance(given, Mapping) or not isinstance(members, Mapping):
+        return given, {}
+    used: dict[str, Spec] = {}
+    written: dict[str, object] = {}
+    for name, member in members.items():
+        fields = {"use": member} if isinstance(member, Spec) else member
+        use = fields.get("use") if isinstance(fields, Mapping) else None
+        if isinstance(fields, Mapping) and isinstance(use, Spec):
+            if used.setdefault(use.name, use).hash != use.hash:
+                raise SpecError(
+                    f"two strategies are called {use.name}", "ensemble", remedy="rename one of them"
+                )
+            fields = {**fields, "use": use.name}
+        written[name] = fields
+    return {**given, "members": written}, used
+
+
+def _given_only(used: Mapping[str, Spec]) -> Resolver:
+    """Return what finds the strategies that were given, and opens no file."""
+
+    def resolve(name: str) -> Spec:
+        if name not in used:
+            raise SpecError(
+                f"no strategy {name} was given", remedy="give it itself, e.g. use=load_spec(path)"
+            )
+        return used[name]
+
+    return resolve
 
 
 def _strategy_signature() -> inspect.Signature:
@@ -165,13 +284,14 @@ def _plain(value: object) -> str:
 strategy.__signature__ = _strategy_signature()  # type: ignore[attr-defined]
 
 # `import *` leaves Python's own names alone; open, min and their like are asked for by name.
-__all__ = ["Expression", "param", "strategy"]
-__all__ += [name for name in (*INPUTS, *FUNCTIONS) if not hasattr(builtins, name)]
+_OURS = ("Calendar", "Expression", "event", "param", "series", "strategy", *CLOCKS, *EVENT_FUNCTIONS)
+__all__ = list(_OURS)
+__all__ += [name for name in (*INPUTS, "spread", *FUNCTIONS) if not hasattr(builtins, name)]
 
 
 def __getattr__(name: str) -> Any:
     """Return an input or a function of the registry by its name."""
-    if name in INPUTS:
+    if name in INPUTS or name == "spread":
         return parsed(name, {})
     if name in FUNCTIONS:
         return function_of(name)

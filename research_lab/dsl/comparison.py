@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from research_lab.dsl.explanation import range_text
-from research_lab.dsl.spec import Spec
+from research_lab.dsl.spec import CONDITIONS, Spec
+from research_lab.dsl.spec_text import EnsembleForm
 from research_lab.dsl.tree import number_text
 from research_lab.errors import SpecError
 from research_lab.strict_yaml import load_text
@@ -13,12 +14,35 @@ from research_lab.strict_yaml import load_text
 Difference = tuple[str, str, str]  # field, first, second; empty where one does not have it
 
 
-def differences(first: Spec, second: Spec) -> list[Difference]:
-    """Return the fields in which two strategies differ, as their canonical forms have them."""
+def differences(
+    first: Spec, second: Spec, ensembles: tuple[EnsembleForm | None, EnsembleForm | None] = (None, None)
+) -> list[Difference]:
+    """Return the fields in which two strategies differ, as their canonical forms have them.
+
+    Parameters
+    ----------
+    ensembles : what both were written as, where both are ensembles: told instead of the conditions that they
+        are written out to, where that is what differs.
+    """
     sides = [dict(_fields(spec)) for spec in (first, second)]
+    one, other = ensembles
+    if one is not None and other is not None and one != other:
+        sides = [
+            {
+                name: value
+                for name, value in {**side, **dict(_ensemble(form))}.items()
+                if name not in CONDITIONS
+            }
+            for side, form in zip(sides, (one, other), strict=True)
+        ]
     names = [*sides[0], *(name for name in sides[1] if name not in sides[0])]
     pairs = [(name, sides[0].get(name, ""), sides[1].get(name, "")) for name in names]
     return [pair for pair in pairs if pair[1] != pair[2]]
+
+
+def _ensemble(form: EnsembleForm) -> Iterator[tuple[str, str]]:
+    """Yield an ensemble, field by field."""
+    return _parts("ensemble", form.model_dump(exclude_none=True))
 
 
 def relation(first: Spec, second: Spec) -> str:

@@ -1,205 +1,122 @@
-"""From trees to programs: derived functions written out, equal expressions computed once.
-
-Every instruction is interned by what it does and reads, so equal parts are one.
-"""
+"""From numbered values to programs: rows of instructions, sections of longer timeframes first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from research_lab.dsl import limits
-from research_lab.dsl.arguments import bound_number, number_of
-from research_lab.dsl.dimensions import CONDITION, RATIO, ZERO
-from research_lab.dsl.expressions import Scope, parse_expression
-from research_lab.dsl.fixed import FixedNumbers
-from research_lab.dsl.function import FIXED_KINDS, Function
-from research_lab.dsl.registry import BAR_LENGTH, CLOSING_TIME, FUNCTIONS, INPUTS, OPERATOR_CODES
-from research_lab.dsl.tree import CHAINS, Node, constant
+from research_lab.dsl.linker import Instruction, Linker
+from research_lab.dsl.tree import Node
 from research_lab.engine import program as engine
 from research_lab.engine.jit import FloatArray, IntArray
-from research_lab.engine.program import N_INPUTS, Program
+from research_lab.engine.program import Program
 from research_lab.errors import LimitError
 
-_INPUT_ROW = {name: row for row, name in enumerate([*INPUTS, CLOSING_TIME])}
 
-
-class _Instruction(NamedTuple):
-    """What an instruction does, on values numbered by the linker, inputs first."""
-
-    op: int
-    reads: tuple[int, ...]
-    window: int
-    value: float
-
-
-class Linker:
-    """Numbers each distinct value of all trees given to it, inputs first, arguments before results.
-
-    Parameters
-    ----------
-    step_ms : length of a bar, by which times are told in bars.
-    """
-
-    def __init__(self, step_ms: int) -> None:
-        self.step_ms = step_ms
-        self.instructions: list[_Instruction] = []
-        self.warmup: list[int] = [1] * N_INPUTS
-        self._numbers: dict[_Instruction, int] = {}
-        self._seen: dict[str, int] = {}
-
-    def number(self, node: Node) -> int:
-        """Return the number of a tree's value, adding the instructions it needs.
-
-        No recursion: derived functions written out are many times deeper than the tree itself.
-        """
-        open_ = [node]
-        while open_:
-            missing = [part for part in read_by(open_[-1], self.step_ms) if part.text not in self._seen]
-            if missing:
-                open_ += reversed(missing)
-                continue
-            done = open_.pop()
-            if done.text not in self._seen:
-                self._seen[done.text] = self._add(done)
-        return self._seen[node.text]
-
-    def _add(self, node: Node) -> int:
-        """Return the number of a value whose arguments have theirs."""
-        if node.op == "input":
-            return _INPUT_ROW[str(node.value)]
-        if node.op == "constant":
-            return self.intern(engine.CONSTANT, (), 0, float(node.value or 0.0), 0)
-        reads = [self._seen[part.text] for part in read_by(node, self.step_ms)]
-        if node.op in OPERATOR_CODES:
-            return self._operator(node.op, reads)
-        function = FUNCTIONS[node.op]
-        if function.body:
-            return reads[0]
-        window, number = 0, 0.0
-        for argument, arg in zip(function.arguments, node.args, strict=True):
-            if argument.kind == "window":
-                window = int(bound_number(node, argument, number_of(arg)))
-            elif argument.kind in FIXED_KINDS:
-                number = bound_number(node, argument, number_of(arg))
-        value = function.constant(window, number)
-        return self.intern(function.opcode, tuple(reads), window, value, self.lookback(function, window))
-
-    def lookback(self, function: Function, window: int) -> int:
-        """Return the bars that a function adds to the warm-up of what it reads."""
-        return function.lookback(window) + -(-function.lookback_ms // self.step_ms)
-
-    def _operator(self, op: str, reads: list[int]) -> int:
-        if op not in CHAINS:
-            return self.intern(OPERATOR_CODES[op], tuple(reads), 0, 0.0, 0)
-        number = reads[0]
-        for other in reads[1:]:
-            number = self.intern(OPERATOR_CODES[op], (number, other), 0, 0.0, 0)
-        return number
-
-    def intern(self, op: int, reads: tuple[int, ...], window: int, value: float, lookback: int) -> int:
-        """Return the number of an instruction's value; equal instructions are one."""
-        instruction = _Instruction(op, reads, window, value)
-        known = self._numbers.get(instruction)
-        if known is None:
-            known = N_INPUTS + len(self.instructions)
-            self.instructions.append(instruction)
-            self.warmup.append(lookback + max((self.warmup[k] for k in reads), default=1))
-            self._numbers[instruction] = known
-        return known
-
-    def needed(self, roots: Iterable[int]) -> list[int]:
-        """Return the numbers of all instructions below some values, in order of computation."""
-        found: set[int] = set()
-        open_ = [root for root in roots if root >= N_INPUTS]
-        while open_:
-            number = open_.pop()
-            if number not in found:
-                found.add(number)
-                open_ += [k for k in self.instructions[number - N_INPUTS].reads if k >= N_INPUTS]
-        return sorted(found)
-
-
-def read_by(node: Node, step_ms: int, made: Mapping[str, Node] | None = None) -> tuple[Node, ...]:
-    """Return the trees whose values an instruction for this node reads, on bars of a length.
-
-    Parameters
-    ----------
-    made : trees of a function's `fixed` numbers by name; computed from the node's windows when None.
-    """
-    function = FUNCTIONS.get(node.op)
-    if function is None:
-        return node.args
-    pairs = list(zip(function.arguments, node.args, strict=True))
-    if not function.body and function.reads is None:
-        return tuple(arg for argument, arg in pairs if argument.kind not in FIXED_KINDS)
-    names = {BAR_LENGTH: constant(step_ms)} | {argument.name: arg for argument, arg in pairs}
-    if made is not None:
-        names |= made
-    elif function.fixed:
-        numbers = {a.name: number_of(arg) for a, arg in pairs if a.kind in FIXED_KINDS}
-        names |= {name: constant(rule(numbers)) for name, rule in function.fixed.items()}
-    return tuple(_substitute(template, names) for template in _written_out(function.name))
-
-
-def _substitute(node: Node, args: dict[str, Node]) -> Node:
-    if node.op == "param":
-        return args[str(node.value)]
-    if not node.params:
-        return node
-    return Node(node.op, tuple(_substitute(arg, args) for arg in node.args), node.dimension, node.value)
-
-
-@cache
-def _written_out(name: str) -> tuple[Node, ...]:
-    """Return a function's body or reads, parsed once, with its arguments' names as parameters."""
-    function = FUNCTIONS[name]
-    fixed = [a.name for a in function.arguments if a.kind in FIXED_KINDS] + list(function.fixed)
-    numbers = dict.fromkeys(fixed, (2.0, 2.0, 1.0))
-    series = {
-        a.name: Node("param", (), CONDITION if a.kind == "condition" else ZERO, a.name)
-        for a in function.arguments
-        if a.name not in numbers
-    }
-    series[CLOSING_TIME] = Node("input", (), RATIO, CLOSING_TIME)
-    series[BAR_LENGTH] = Node("param", (), ZERO, BAR_LENGTH)
-    scope = Scope(numbers, FixedNumbers(numbers), series)
-    texts = (function.body,) if function.body else function.reads or ()
-    return tuple(parse_expression(text, scope) for text in texts)
-
-
-def program_of(roots: Sequence[Node | None], step_ms: int) -> tuple[Program, int]:
+def program_of(
+    roots: Sequence[Node | None], step_ms: int, series: tuple[str, ...] = ()
+) -> tuple[Program, int]:
     """Return the program that computes some trees, and the warm-up in bars.
 
     Parameters
     ----------
     roots : the outputs in order; None for one that is absent.
     step_ms : length of a bar.
+    series : the inputs besides the market's, as the trees call them.
     """
-    linker = Linker(step_ms)
+    linker = Linker(step_ms, series, limits.INSTRUCTIONS)
     numbers = [-1 if root is None else linker.number(root) for root in roots]
-    code, values, n_state = _table(linker, linker.needed(numbers))
-    if n_state > limits.STATE_CELLS:
-        raise LimitError(
-            f"needs {n_state} cells of memory, more than {limits.STATE_CELLS}", remedy="use shorter windows"
-        )
+    n_own = linker.n_inputs + len(linker.instructions)
+    code, values, n_state, n_registers = table_of(linker, linker.needed(numbers), {}, n_own)
+    check_size(code.shape[0], n_state)
     warmup = max((linker.warmup[k] for k in numbers if k >= 0), default=0)
-    n_registers = N_INPUTS + len(linker.instructions)
-    return Program(code, values, np.array(numbers, np.int64), n_registers, n_state), warmup
+    return Program(code, values, np.array(numbers, np.int64), n_registers, n_state, series), warmup
 
 
-def _table(linker: Linker, numbers: Sequence[int]) -> tuple[IntArray, FloatArray, int]:
-    """Return instruction rows for some values; a value's register is its number."""
-    code = np.zeros((len(numbers), engine.N_COLUMNS), np.int64)
-    values = np.zeros(len(numbers))
+def check_programs(
+    strategies: Sequence[Sequence[Node | None]], step_ms: int, series: tuple[str, ...] = ()
+) -> None:
+    """Refuse what `program_of` would refuse, each part that strategies share looked at once."""
+    linker = Linker(step_ms, series, limits.INSTRUCTIONS * len(strategies))
+    for roots in strategies:
+        needed = linker.needed([linker.number(root) for root in roots if root is not None])
+        code, _, n_state, _ = table_of(linker, needed, {}, 0)
+        check_size(code.shape[0], n_state)
+
+
+def check_size(n_instructions: int, n_state: int) -> None:
+    """Refuse a program that is too large."""
+    if n_instructions > limits.INSTRUCTIONS:
+        what = f"{n_instructions} instructions, more than {limits.INSTRUCTIONS}"
+        raise LimitError(what, remedy="make it simpler")
+    if n_state > limits.STATE_CELLS:
+        what = f"needs {n_state} cells of memory, more than {limits.STATE_CELLS}"
+        raise LimitError(what, remedy="use shorter windows")
+
+
+def table_of(
+    linker: Linker, numbers: Sequence[int], registers: Mapping[int, int], n_registers: int
+) -> tuple[IntArray, FloatArray, int, int]:
+    """Return instruction rows for some values, their cells of state, and how many registers there then are.
+
+    Parameters
+    ----------
+    registers : of the values; one not told has its number for a register.
+    n_registers : registers in use; those of sections of longer timeframes begin there.
+    """
+    placed = []
+    for step_ms in sorted(linker.higher):
+        section, n_registers = _section(linker, step_ms, numbers, registers, n_registers)
+        placed += section
+    for number in numbers:
+        instruction = linker.instruction(number)
+        if instruction.op != engine.TF_HOLD:
+            reads = tuple(registers.get(read, read) for read in instruction.reads)
+            placed.append((instruction._replace(reads=reads), registers.get(number, number)))
+    return (*_encoded(placed), n_registers)
+
+
+def _section(
+    linker: Linker, step_ms: int, numbers: Sequence[int], registers: Mapping[int, int], first: int
+) -> tuple[list[tuple[Instruction, int]], int]:
+    """Return one longer timeframe's instructions with their registers, which begin at `first`, and the next.
+
+    They are the input registers of its bars, one that tells which bars completed them, then the values.
+    """
+    held = [
+        (number, int(linker.instruction(number).value))
+        for number in numbers
+        if linker.instruction(number).op == engine.TF_HOLD and linker.instruction(number).window == step_ms
+    ]
+    if not held:
+        return [], first
+    higher = linker.higher[step_ms]
+    completed_at = first + higher.n_inputs
+    needed = higher.needed(value for _, value in held)
+    places = {row: first + row for row in range(higher.n_inputs)}
+    places |= {number: completed_at + 1 + k for k, number in enumerate(needed)}
+    placed = [(Instruction(engine.TF_OPEN, (completed_at,), step_ms, float(linker.step_ms)), first)]
+    for number in needed:
+        instruction = higher.instruction(number)
+        reads = tuple(places[read] for read in instruction.reads)
+        placed.append((instruction._replace(reads=reads), places[number]))
+    for number, value in held:
+        hold = Instruction(engine.TF_HOLD, (places[value], completed_at), 0, 0.0)
+        placed.append((hold, registers.get(number, number)))
+    placed.append((Instruction(engine.TF_CLOSE, (completed_at,), 0, 0.0), first))
+    return placed, completed_at + 1 + len(needed)
+
+
+def _encoded(placed: Sequence[tuple[Instruction, int]]) -> tuple[IntArray, FloatArray, int]:
+    """Return instructions that read registers, each with the one it writes, as rows; and cells of state."""
+    code = np.zeros((len(placed), engine.N_COLUMNS), np.int64)
+    values = np.zeros(len(placed))
     place = 0
-    for row, number in enumerate(numbers):
-        instruction = linker.instructions[number - N_INPUTS]
+    for row, (instruction, register) in enumerate(placed):
         code[row, engine.OP] = instruction.op
-        code[row, engine.OUT] = number
+        code[row, engine.OUT] = register
         for column, read in zip(engine.READ_COLUMNS, instruction.reads, strict=False):
             code[row, column] = read
         code[row, engine.STATE] = place

@@ -38,6 +38,8 @@ class Dimension:
 
     def times(self, other: Dimension, sign: int = 1) -> Dimension:
         """Return the dimension of a product, or of a quotient with `sign` -1."""
+        if not (other.price or other.volume or other.bars):
+            return Dimension(self.price, self.volume, self.bars, literal=self.literal and other.literal)
         return Dimension(
             self.price + sign * other.price,
             self.volume + sign * other.volume,

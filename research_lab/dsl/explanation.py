@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from research_lab.dsl.registry import FUNCTIONS
+from research_lab.dsl.function import FIXED_KINDS
+from research_lab.dsl.registry import CLOCKS, FUNCTIONS
 from research_lab.dsl.sentences import duration, glossary, sentences
 from research_lab.dsl.spec import Param, Spec, compile_spec, warmup_bars
+from research_lab.dsl.spec_text import EnsembleForm
 from research_lab.dsl.tree import LEAVES, OPERATORS, Node, number_text
 
-_FIXED = ("window", "share")  # arguments shown with their function, since they are no values at a bar
+_REPEATED = 6  # operations of a part that is drawn once, and named where it stands again
 
 
-def explanation(spec: Spec) -> str:
-    """Return a strategy explained: in English, as trees with dimensions, and in figures."""
+def explanation(spec: Spec, ensemble: EnsembleForm | None = None) -> str:
+    """Return a strategy explained: in English, as trees with dimensions, and in figures.
+
+    Parameters
+    ----------
+    ensemble : the form of the ensemble that it was written as, where it was and where that is known.
+    """
     parts = [
         f"{spec.name} {spec.hash[:12]}: {spec.hypothesis}",
-        "\n".join(f"  {line}" for line in sentences(spec)),
+        "\n".join(f"  {line}" for line in sentences(spec, ensemble)),
     ]
     if spec.params:
         parts.append("\n".join(["parameters", *_params(spec)]))
-    parts += ["\n".join([name, *tree_lines(node)]) for name, node in signals(spec).items()]
+    drawn: set[str] = set()
+    parts += ["\n".join([name, *tree_lines(node, drawn)]) for name, node in signals(spec).items()]
     used = glossary(spec)
     if used:
         parts.append("\n".join(["functions", *(f"  {line}" for line in used)]))
@@ -44,26 +52,38 @@ def figures(spec: Spec) -> dict[str, str]:
         "instructions": str(program.code.shape[0]),
         "state": f"{program.n_state} cells",
         "combinations": f"{spec.n_combinations:,}",
-        "inputs": ", ".join(sorted(spec.needs)) or "none",
+        "needs": ", ".join(sorted(spec.needs.difference(spec.rows))) or "none",
+        "from outside": ", ".join(spec.rows) or "none",
         "hash": spec.hash,
         "family": spec.template_hash,
     }
 
 
-def tree_lines(root: Node) -> list[str]:
-    """Return a tree, one line a node, each with its dimension at the right."""
-    drawn = list(_drawn(root, "", ""))
-    width = min(max(len(label) for label, _ in drawn), 72)
-    return [f"  {label:{width}}  {dimension}" for label, dimension in drawn]
+def tree_lines(root: Node, drawn: set[str] | None = None) -> list[str]:
+    """Return a tree, one line a node, each with its dimension at the right.
+
+    Parameters
+    ----------
+    drawn : texts of the larger parts that were drawn before, and are not drawn again; those of this tree join.
+    """
+    lines = list(_drawn(root, "", "", set() if drawn is None else drawn))
+    width = min(max(len(label) for label, _ in lines), 72)
+    return [f"  {label:{width}}  {dimension}" for label, dimension in lines]
 
 
-def _drawn(node: Node, first: str, rest: str) -> Iterator[tuple[str, str]]:
-    yield f"{first}{_label(node)}", "number" if node.dimension.literal else str(node.dimension)
+def _drawn(node: Node, first: str, rest: str, drawn: set[str]) -> Iterator[tuple[str, str]]:
+    dimension = "number" if node.dimension.literal else str(node.dimension)
+    if node.text in drawn:
+        yield f"{first}{_label(node)}", f"{dimension}, as above"
+        return
+    if node.size >= _REPEATED:
+        drawn.add(node.text)
+    yield f"{first}{_label(node)}", dimension
     below = _shown_below(node)
     for k, arg in enumerate(below):
         last = k == len(below) - 1
         branch, on = ("└─ ", "   ") if last else ("├─ ", "│  ")
-        yield from _drawn(arg, f"{rest}{branch}", f"{rest}{on}")
+        yield from _drawn(arg, f"{rest}{branch}", f"{rest}{on}", drawn)
 
 
 def _label(node: Node) -> str:
@@ -71,11 +91,13 @@ def _label(node: Node) -> str:
         return node.text
     if node.op in OPERATORS:
         return OPERATORS[node.op][0]
+    if node.op in CLOCKS:
+        return f'{node.op}("{node.value}")'
     function = FUNCTIONS.get(node.op)
     if function is None:
         return node.op
     pairs = zip(function.arguments, node.args, strict=True)
-    told = [f"{a.name}={arg.text}" for a, arg in pairs if a.kind in _FIXED]
+    told = [f"{a.name}={arg.text}" for a, arg in pairs if a.kind in FIXED_KINDS]
     return f"{node.op}({', '.join(told)})" if told else node.op
 
 
@@ -84,7 +106,7 @@ def _shown_below(node: Node) -> list[Node]:
     if function is None:
         return list(node.args)
     pairs = zip(function.arguments, node.args, strict=True)
-    return [arg for a, arg in pairs if a.kind not in _FIXED]
+    return [arg for a, arg in pairs if a.kind not in FIXED_KINDS]
 
 
 def _params(spec: Spec) -> list[str]:

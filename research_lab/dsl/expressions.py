@@ -11,6 +11,7 @@ import itertools
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NoReturn
 
 from research_lab.dsl import limits
@@ -25,15 +26,21 @@ from research_lab.dsl.dimensions import (
 )
 from research_lab.dsl.fixed import FixedNumbers
 from research_lab.dsl.function import FIXED_KINDS, Argument, Function
-from research_lab.dsl.registry import FUNCTIONS, INPUTS
+from research_lab.dsl.registry import CLOCKS, EVENT_FUNCTIONS, FUNCTIONS, INPUTS
 from research_lab.dsl.tree import Node, constant, folded
-from research_lab.errors import DimensionError, LimitError, SpecError
+from research_lab.dsl.vocabulary.costs import SPREAD
+from research_lab.errors import DimensionError, LimitError, SpecError, UsageError
+from research_lab.timeframe import is_made_of, timeframe_ms, timeframe_name
 
 _TOKEN = re.compile(
-    r"\s+|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![A-Za-z_.\d]))|(?P<name>[A-Za-z_][A-Za-z_0-9]*)"
+    r"\s+|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![A-Za-z_.\d]))"
+    r"|(?P<name>[A-Za-z_][A-Za-z_0-9]*)(?![A-Za-z_0-9\"'])"
+    r"|(?P<text>\"[ !#-\[\]-~]*\"|'[ -&(-\[\]-~]*')"
     r"|(?P<sign><=|>=|==|!=|[-+*/<>(),])",
     re.ASCII,
 )
+_BRACKETS = {"(": 1, ")": -1}
+_SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}", re.ASCII)
 _BINARY = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide"}
 _COMPARISONS: dict[type[ast.cmpop], tuple[str, bool, str]] = {
     ast.Lt: ("less", False, "<"),
@@ -55,6 +62,9 @@ class Scope:
     fixed : what expressions of parameters alone may come to; one for all expressions of a text.
     definitions : trees by the names of `define`.
     where, line, column : of the text's first character, for errors.
+    step_ms : length of the bars; 0 when it is not known, and any longer timeframe may be asked for.
+    series : dimensions of the external series, by name. events : names of the calendars.
+    takes_markets : whether other markets may be asked.
     """
 
     params: Collection[str] = ()
@@ -63,6 +73,10 @@ class Scope:
     where: str = "expression"
     line: int = 1
     column: int = 1
+    step_ms: int = 0
+    series: Mapping[str, Dimension] = field(default_factory=dict)
+    events: Collection[str] = ()
+    takes_markets: bool = False
 
 
 def parse_expression(text: str, scope: Scope) -> Node:
@@ -112,15 +126,15 @@ class _Parser:
             )
         if not self.text.strip():
             self._fail("an empty expression", remedy="write a condition or a number, or leave the field out")
-        place, n_tokens, depth = 0, 0, 0
+        place, n_tokens, depth, indent = 0, 0, 0, self._indent()
         while place < len(self.text):
-            at = place - self._indent()
+            at = place - indent
             match = _TOKEN.match(self.text, place)
             if match is None:
                 seen = self.text[place]
                 self._fail(f"{seen!r} is not part of the language", at, _character_remedy(seen))
             n_tokens += match.lastgroup is not None
-            depth += {"(": 1, ")": -1}.get(match.group(), 0)
+            depth += _BRACKETS.get(match.group(), 0)
             if n_tokens > limits.TOKENS:
                 self._fail(
                     f"more than {limits.TOKENS} words and signs", at, "split it with define", LimitError
@@ -173,7 +187,8 @@ class _Parser:
 
     def _number(self, item: ast.Constant) -> Node:
         if isinstance(item.value, bool) or not isinstance(item.value, (int, float)):
-            self._fail(f"{item.value!r} is not a number", item.col_offset, "write a number or a condition")
+            remedy = "write a number or a condition; text stands in tf() and on() only"
+            self._fail(f"{item.value!r} is not a number", item.col_offset, remedy)
         value = float(item.value) if abs(item.value) < limits.NUMBER else float("inf")
         if value == float("inf"):
             self._fail(
@@ -189,9 +204,18 @@ class _Parser:
             return Node("param", (), LITERAL, name)
         if name in INPUTS:
             return Node("input", (), INPUTS[name][0], name)
-        if name in FUNCTIONS:
-            self._fail(f"{name} is a function", item.col_offset, f"write {FUNCTIONS[name].signature}")
-        known = [*self.scope.definitions, *self.scope.params, *INPUTS]
+        if name in self.scope.series:
+            return Node("input", (), self.scope.series[name], name)
+        if name == "spread":
+            return parse_expression(SPREAD, Scope())
+        if name in self.scope.events:
+            self._fail(
+                f"{name} is a calendar", item.col_offset, f"write hours_since({name}) or hours_to({name})"
+            )
+        if name in FUNCTIONS or name in CLOCKS:
+            signature = CLOCKS[name] if name in CLOCKS else FUNCTIONS[name].signature
+            self._fail(f"{name} is a function", item.col_offset, f"write {signature}")
+        known = [*self.scope.definitions, *self.scope.params, *self.scope.series, *INPUTS]
         self._fail(f"{name[:40]} is not known", item.col_offset, _did_you_mean(name, known))
 
     def _arithmetic(self, item: ast.BinOp, depth: int) -> Node:
@@ -269,14 +293,28 @@ class _Parser:
             )
 
     def _call(self, item: ast.Call, name: str, depth: int) -> Node:
+        if name == "tf":
+            return self._tf(item, depth)
+        if name == "on":
+            return self._on(item, depth)
+        if name in EVENT_FUNCTIONS:
+            return self._event(item, name)
         function = FUNCTIONS.get(name)
         if function is None:
-            self._fail(f"{name[:40]}() is not known", item.col_offset, _did_you_mean(name, list(FUNCTIONS)))
+            known = [*FUNCTIONS, *CLOCKS, *EVENT_FUNCTIONS]
+            self._fail(f"{name[:40]}() is not known", item.col_offset, _did_you_mean(name, known))
         if item.keywords or any(isinstance(arg, ast.Starred) for arg in item.args):
             self._fail("arguments are given by place", item.col_offset, f"write {function.signature}")
         args = self._with_defaults(item, function, [self._node(arg, depth) for arg in item.args])
         for argument, node in zip(function.arguments, args, strict=True):
             self._check_argument(item, function, argument, node)
+            if function.body_on is not None and node.has_tf:
+                self._fail(f"tf() stands inside {name}()", item.col_offset, "write one beside the other")
+        if function.body_on is not None and self.scope.step_ms:
+            try:
+                function.body_on(self.scope.step_ms)
+            except SpecError as fault:
+                self._fail(fault.what, item.col_offset, fault.remedy)
         dimension = function.dimension([node.dimension for node in args])
         if dimension is None:
             seen = " and ".join(str(node.dimension) for node in args)
@@ -287,6 +325,64 @@ class _Parser:
             if argument.kind == "exponent":
                 dimension = self._raised(item, function, node, dimension)
         return Node(name, tuple(args), dimension)
+
+    def _tf(self, item: ast.Call, depth: int) -> Node:
+        """Return a value of a longer timeframe, as of its last complete bar."""
+        source, name = self._clock(item, "tf")
+        try:
+            step_ms = timeframe_ms(name)
+        except UsageError as fault:
+            self._fail(f"{name[:40]!r} is no timeframe", source.col_offset, fault.remedy)
+        if self.scope.step_ms and not is_made_of(step_ms, self.scope.step_ms):
+            own = timeframe_name(self.scope.step_ms)
+            self._fail(
+                f"bars of {name} are not made of whole bars of {own}",
+                source.col_offset,
+                f"write {own} or a whole multiple of it",
+            )
+        inner = self._node(item.args[1], depth)
+        if inner.has_tf:
+            self._fail("tf() stands inside tf()", item.args[1].col_offset, "write one beside the other")
+        return Node("tf", (inner,), inner.dimension.plain(), timeframe_name(step_ms))
+
+    def _event(self, item: ast.Call, name: str) -> Node:
+        """Return what is told of a calendar: an input of the strategy, since it is no value of a bar."""
+        calendars = ", ".join(sorted(self.scope.events)) or "none is declared"
+        remedy = f"write {name}(...) of a calendar that events: declares; known: {calendars}"
+        if item.keywords or len(item.args) != 1 or not isinstance(item.args[0], ast.Name):
+            self._fail(f"{name}() takes the name of a calendar", item.col_offset, remedy)
+        calendar = item.args[0].id
+        if calendar not in self.scope.events:
+            self._fail(f"{calendar[:40]} is no calendar", item.args[0].col_offset, remedy)
+        return Node("input", (), RATIO, f"{name}({calendar})")
+
+    def _on(self, item: ast.Call, depth: int) -> Node:
+        """Return a value of another market: an input of the strategy, computed before the run."""
+        source, name = self._clock(item, "on")
+        if not self.scope.takes_markets:
+            self._fail("on() stands in strategies only", item.col_offset, "ask the strategy's own market")
+        if not _SYMBOL.fullmatch(name):
+            self._fail(f"{name[:40]!r} is no market", source.col_offset, "write BASE/QUOTE, such as BTC/USDT")
+        inner = self._node(item.args[1], depth)
+        place = item.args[1].col_offset
+        if inner.params:
+            names = ", ".join(sorted(inner.params))
+            self._fail(f"{names} inside on(), which is computed before the run", place, "write numbers there")
+        other = sorted(inner.inputs.difference(INPUTS))
+        if other:
+            self._fail(f"{other[0][:40]} is no value of {name}'s bars", place, "write it beside on()")
+        return Node("on", (inner,), inner.dimension.plain(), name)
+
+    def _clock(self, item: ast.Call, name: str) -> tuple[ast.expr, str]:
+        """Return the text that is the first of two arguments, with its place."""
+        if item.keywords or len(item.args) != 2 or any(isinstance(arg, ast.Starred) for arg in item.args):
+            self._fail(f"{name}() takes two arguments", item.col_offset, f"write {CLOCKS[name]}")
+        source = item.args[0]
+        if not isinstance(source, ast.Constant) or not isinstance(source.value, str):
+            self._fail(
+                f"the first argument of {name}() is no text", source.col_offset, f"write {CLOCKS[name]}"
+            )
+        return source, source.value
 
     def _raised(self, item: ast.Call, function: Function, exponent: Node, base: Dimension) -> Dimension:
         """Return a dimension to the power of an exponent, which must be known now unless it is a ratio."""
@@ -304,6 +400,8 @@ class _Parser:
     def _with_defaults(self, item: ast.Call, function: Function, given: list[Node]) -> list[Node]:
         """Return all arguments: those with a default may be left out, from the first on where that fits."""
         wanted = function.arguments
+        if len(given) == len(wanted):
+            return given
         kept = [
             places
             for places in itertools.combinations(range(len(wanted)), len(given))
@@ -320,9 +418,19 @@ class _Parser:
         fitting = [places for places in kept if all(map(_fits, (wanted[k] for k in places), given))]
         placed = dict(zip((fitting or kept)[0], given, strict=True))
         return [
-            placed[k] if k in placed else parse_expression(argument.default, Scope())
+            placed[k] if k in placed else self._left_out(item, function, argument)
             for k, argument in enumerate(wanted)
         ]
+
+    def _left_out(self, item: ast.Call, function: Function, argument: Argument) -> Node:
+        if not self.scope.series:
+            return _default(argument.default)
+        try:
+            return parse_expression(argument.default, Scope(series=self.scope.series))
+        except SpecError as fault:
+            what = f"{argument.name} was left out of {function.name}(), and {fault.what}"
+            remedy = f"write {argument.name}, or declare the series as a ratio"
+            self._fail(what, item.col_offset, remedy, type(fault))
 
     def _check_argument(self, item: ast.Call, function: Function, argument: Argument, node: Node) -> None:
         place = item.col_offset
@@ -340,11 +448,26 @@ class _Parser:
                 place,
                 "write a number or a parameter",
             )
+        if node.op == "constant" and _is_allowed(argument, float(node.value or 0.0)):
+            return
         try:
             values = self.scope.fixed.values(node, whole=argument.kind != "share")
             refuse_values(function, argument, values)
         except SpecError as fault:
             self._fail(fault.what, place, fault.remedy, type(fault))
+
+
+@cache
+def _default(text: str) -> Node:
+    """Return an argument that was left out."""
+    return parse_expression(text, Scope())
+
+
+def _is_allowed(argument: Argument, value: float) -> bool:
+    """Whether one number is a share or a window: most are written as numbers."""
+    if argument.kind == "share":
+        return 0.0 <= value <= 1.0
+    return argument.kind == "window" and value.is_integer() and argument.least <= value <= argument.most
 
 
 def _chain(op: str, parts: tuple[Node, ...]) -> Node:

@@ -92,7 +92,9 @@ def _digest(node: Node, colours: Mapping[str, str], digests: dict[int, str]) -> 
         parts = [_digest(arg, colours, digests) for arg in node.args] if node.params else [node.text]
         if _is_unordered(node):
             parts.sort()
-        known = digests[id(node)] = _hashed(f"{node.op} {parts}")
+        known = digests[id(node)] = _hashed(
+            f"{node.op}{node.value if node.args and node.value else ''} {parts}"
+        )
     return known
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from research_lab.dsl.dimensions import CONDITION, RATIO, Dimension, unify
+from research_lab.dsl.dimensions import CONDITION, RATIO, ZERO, Dimension, unify
 
 MAX_WINDOW = 5_000
 MAX_EXPONENT = 8
@@ -30,6 +30,7 @@ class Argument:
         power the result's dimension is raised; a parameter only where that is a ratio).
     default : text of an expression used when the argument is left out; "" when it is needed.
     least, most : smallest and largest window.
+    dimension : in the function's own text; 0, which fits every number, where it may be any.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Argument:
     default: str = ""
     least: int = 1
     most: int = MAX_WINDOW
+    dimension: Dimension = ZERO
 
 
 DimensionRule = Callable[[Sequence[Dimension]], Dimension | None]
@@ -53,6 +55,7 @@ class Function:
     dimension : gives the result's dimension from those of the arguments, None when they do not fit.
     opcode : the engine's instruction; -1 for a derived function.
     body : a derived function, in the language, over its arguments' names.
+    body_on : a derived function that reads longer timeframes: gives its body on bars of a length in ms.
     fixed : further numbers that a body or reads may name, each from the fixed arguments by name.
     reads : texts of the values that a primitive's instruction reads, in the language over its arguments'
         names, `closing_time` and `bar_length`; None for its arguments that are not fixed.
@@ -67,11 +70,17 @@ class Function:
     dimension: DimensionRule
     opcode: int = -1
     body: str = ""
+    body_on: Callable[[int], str] | None = None
     fixed: Mapping[str, Callable[[Mapping[str, float]], float]] = field(default_factory=dict)
     reads: tuple[str, ...] | None = None
     lookback: Callable[[int], int] = field(default=lambda window: 0)
     lookback_ms: int = 0
     constant: Callable[[int, float], float] = field(default=lambda window, share: 0.0)
+
+    @property
+    def derived(self) -> bool:
+        """Whether it is written in the language itself."""
+        return bool(self.body) or self.body_on is not None
 
     @property
     def signature(self) -> str:

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache, partial
 from numbers import Real
 from typing import ClassVar, NoReturn
@@ -20,10 +21,26 @@ from research_lab.dsl.dimensions import Dimension
 from research_lab.dsl.expressions import Scope, parse_expression
 from research_lab.dsl.fixed import FixedNumbers
 from research_lab.dsl.function import Function
-from research_lab.dsl.registry import FUNCTIONS, INPUTS
-from research_lab.dsl.spec import Param
+from research_lab.dsl.registry import CLOCKS, FUNCTIONS, INPUTS, SERIES_KINDS
+from research_lab.dsl.spec import Param, Spec
 from research_lab.dsl.tree import OPERATORS, Node, number_text
 from research_lab.errors import DimensionError, SpecError
+from research_lab.series import EventRule, SeriesRule
+
+Declared = SeriesRule | EventRule
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """A calendar of events that `event` declares, for hours_since and hours_to.
+
+    Parameters
+    ----------
+    outside : its declaration, by its name.
+    """
+
+    name: str
+    outside: Mapping[str, Declared]
 
 
 class Expression:
@@ -33,15 +50,19 @@ class Expression:
     ----------
     node : its typed tree.
     params : the parameters below it, by name.
+    outside : the series and calendars below it, by name.
     """
 
-    __slots__ = ("node", "params")
+    __slots__ = ("node", "outside", "params")
     __array_ufunc__ = None  # a NumPy number on the left leaves the operation to this class
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
-    def __init__(self, node: Node, params: Mapping[str, Param]) -> None:
+    def __init__(
+        self, node: Node, params: Mapping[str, Param], outside: Mapping[str, Declared] | None = None
+    ) -> None:
         self.node = node
         self.params = params
+        self.outside = outside or {}
 
     @property
     def text(self) -> str:
@@ -158,6 +179,21 @@ def params_of(values: Sequence[object]) -> dict[str, Param]:
     return found
 
 
+def outside_of(values: Sequence[object]) -> dict[str, Declared]:
+    """Return the series and calendars of expressions and strategies, in the order of their first use."""
+    found: dict[str, Declared] = {}
+    read: list[Mapping[str, Declared]] = [part.outside for part in _expressions(values)]
+    read += [{**value.series, **value.events} for value in values if isinstance(value, Spec)]
+    for declared in read:
+        for name, rule in declared.items():
+            if found.setdefault(name, rule) != rule:
+                raise SpecError(
+                    f"two series or calendars are called {name}, read in different ways",
+                    remedy="rename one of them",
+                )
+    return found
+
+
 def _expressions(value: object) -> Iterator[Expression]:
     if isinstance(value, Expression):
         yield value
@@ -168,11 +204,23 @@ def _expressions(value: object) -> Iterator[Expression]:
             yield from _expressions(part)
 
 
-def parsed(text: str, params: Mapping[str, Param]) -> Expression:
+def parsed(
+    text: str, params: Mapping[str, Param], outside: Mapping[str, Declared] | None = None
+) -> Expression:
     """Return the expression that a text is; an error names it, since in Python it has no line."""
-    fixed = FixedNumbers({name: (p.low, p.high, p.step) for name, p in params.items()})
+    declared = outside or {}
+    series = {
+        name: SERIES_KINDS[rule.kind] for name, rule in declared.items() if isinstance(rule, SeriesRule)
+    }
+    scope = Scope(
+        params,
+        FixedNumbers({name: (p.low, p.high, p.step) for name, p in params.items()}),
+        series=series,
+        events=declared.keys() - series.keys(),
+        takes_markets=True,
+    )
     try:
-        return Expression(parse_expression(text, Scope(params, fixed)), params)
+        return Expression(parse_expression(text, scope), params, declared)
     except SpecError as fault:
         shown = _short(text)
         where = "expression" if shown in fault.what else shown
@@ -180,7 +228,7 @@ def parsed(text: str, params: Mapping[str, Param]) -> Expression:
 
 
 def _read(text: str, *parts: object) -> Expression:
-    return parsed(text, params_of(parts))
+    return parsed(text, params_of(parts), outside_of(parts))
 
 
 def _operation(sign: str, left: object, right: object) -> Expression:
@@ -227,6 +275,26 @@ def called(name: str, *args: object) -> Expression:
     """Return a call of the language; text stands for text, such as a timeframe."""
     texts = [json.dumps(arg) if isinstance(arg, str) else text_of(arg) for arg in args]
     return _read(f"{name}({', '.join(texts)})", *args)
+
+
+def clocked(name: str, key: str, x: object) -> Expression:
+    """Return a value of another clock: of a longer timeframe, `tf`, or of another market, `on`."""
+    if not isinstance(key, str):
+        raise SpecError(
+            f"the first argument of {name}() is no text", "expression", remedy=f"write {CLOCKS[name]}"
+        )
+    return called(name, key, x)
+
+
+def told_of(name: str, calendar: object) -> Expression:
+    """Return what `hours_since` or `hours_to` tells of a calendar."""
+    if not isinstance(calendar, Calendar):
+        raise SpecError(
+            f"{_short(repr(calendar))} is no calendar",
+            "expression",
+            remedy=f'write {name}(event("fomc", known_ahead=True))',
+        )
+    return parsed(f"{name}({calendar.name})", {}, calendar.outside)
 
 
 @cache

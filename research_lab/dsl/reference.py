@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from research_lab.dsl import limits, reference_text, spec_text
+from research_lab.dsl import limits, reference_text, spec_text, vocabulary
 from research_lab.dsl.compiler import program_of
 from research_lab.dsl.dimensions import BARS, CONDITION, LITERAL, PRICE, RATIO, VOLUME, Dimension
 from research_lab.dsl.expressions import Scope, parse_expression
 from research_lab.dsl.function import MAX_EXPONENT, MAX_WINDOW, Argument, Function
 from research_lab.dsl.json_schema import FIELDS
-from research_lab.dsl.registry import FAMILIES, INPUTS
+from research_lab.dsl.registry import CLOCKS, EVENT_FUNCTIONS, FAMILIES, INPUTS
 from research_lab.dsl.spec import REGIMES
+from research_lab.dsl.vocabulary.blends import BASE_WEIGHTS
+from research_lab.timeframe import HOUR_MS, timeframe_ms
 
 _WINDOWS = (14, 100)  # at which costs are told, on bars of an hour
-_HOUR_MS = 3_600_000
 _SAMPLES = {PRICE: "close", VOLUME: "volume", RATIO: "funding", BARS: "bars_since(close > open)"}
 _OPERATORS = (
     ("`or`", "conditions", "condition", "true where one side is"),
@@ -31,9 +32,22 @@ _OPERATORS = (
     ("`+` `-`", "numbers of one dimension", "the same", "and `-x`"),
     ("`*` `/`", "numbers", "their product or quotient", "divided by zero: unknown"),
 )
+# What a result may be told as, with a test on the arguments' dimensions and its own.
+_RESULTS: tuple[tuple[str, Callable[[Sequence[Dimension], Dimension], bool]], ...] = (
+    ("that of {0}", lambda given, result: result == given[0]),
+    ("that of {1}", lambda given, result: result == given[min(1, len(given) - 1)]),
+    ("the square root of that of {0}", lambda given, result: result.times(result) == given[0]),
+    ("the square of that of {0}", lambda given, result: result == given[0].times(given[0])),
+    ("that of {0} times that of {1}", lambda given, result: result == given[0].times(given[-1])),
+    ("that of {0} over that of {1}", lambda given, result: result == given[0].times(given[-1], -1)),
+)
 _MODELS = {
     "SpecForm": "A strategy",
     "ParamForm": "`params`, each",
+    "SeriesForm": "`series`, each",
+    "EventForm": "`events`, each",
+    "EnsembleForm": "`ensemble`",
+    "MemberForm": "`members`, each",
     "TakeForm": "`take`, each",
     "TrailForm": "`trail`",
     "SizeForm": "`size`",
@@ -52,6 +66,9 @@ _LIMITS = {
     "FIXED_VALUES": "values of a number fixed before the run",
     "FIXED_WORK": "operations to check all such numbers",
     "DEFINITIONS": "definitions",
+    "MEMBERS": "members of an ensemble",
+    "USES": "strategies that use each other, one inside the other",
+    "SERIES": "series and calendars, and values read of them and of other markets",
     "STATE_CELLS": "cells of memory",
     "INSTRUCTIONS": "instructions",
     "NUMBER": "size of a number",
@@ -66,11 +83,15 @@ def language_page() -> str:
         *_expressions(),
         "## Functions",
         *itertools.chain.from_iterable(map(_family, FAMILIES)),
+        reference_text.CONVENTIONS,
         "## Examples",
-        _table(("condition", "says"), ((_code(text), says) for text, says in reference_text.EXAMPLES)),
+        _examples(reference_text.EXAMPLES),
+        *_elsewhere(),
+        reference_text.ENSEMBLES,
         reference_text.PARAMS,
         reference_text.REGIMES,
         "\n".join(f"- `{name}`" for name in REGIMES),
+        reference_text.MACRO,
         "## Limits",
         _table(("at most", "what"), ((_figure(getattr(limits, n)), words) for n, words in _LIMITS.items())),
         f"A window has {MAX_WINDOW:,} bars at most.",
@@ -82,8 +103,22 @@ def language_page() -> str:
 def _family(name: str) -> Iterable[str]:
     functions = FAMILIES[name]
     yield f"### {name.capitalize()}"
+    yield getattr(vocabulary, name).__doc__.strip()
     yield _table(("function", "meaning", "gives"), map(_overview, functions))
     yield from map(_section, functions)
+
+
+def _examples(examples: Iterable[tuple[str, str]]) -> str:
+    return _table(("expression", "says"), ((_code(text), says) for text, says in examples))
+
+
+def _elsewhere() -> Iterable[str]:
+    yield reference_text.ELSEWHERE
+    yield f"```yaml\n{reference_text.DECLARED}```"
+    yield _examples(reference_text.ELSEWHERE_EXAMPLES)
+    clocks = ((_code(text), "that of x") for text in CLOCKS.values())
+    told = ((_code(f"{name}(calendar)"), f"ratio: {says}") for name, says in EVENT_FUNCTIONS.items())
+    yield _table(("form", "gives"), (*clocks, *told))
 
 
 def _file() -> Iterable[str]:
@@ -101,7 +136,9 @@ def _file() -> Iterable[str]:
 
 
 def _default(value: object) -> str:
-    return _code(json.dumps(value)) if isinstance(value, bool) else "none"
+    if isinstance(value, bool):
+        return _code(json.dumps(value))
+    return _code(value) if isinstance(value, str) else "none"
 
 
 def _expressions() -> Iterable[str]:
@@ -123,9 +160,20 @@ def _section(function: Function) -> str:
     lines = [f"### {function.name}", "", f"`{function.signature}`: {function.meaning}.", ""]
     lines += [f"- `{argument.name}`: {_argument(argument)}" for argument in function.arguments]
     lines += [f"- gives: {dimension_words(function)}", *_costs(function)]
-    if function.body:
-        lines.append(f"- is: `{function.body}`")
+    lines += _bodies(function)
     return "\n".join(lines)
+
+
+def _bodies(function: Function) -> Iterable[str]:
+    """Yield what a derived function is in the language, and the numbers that its text names."""
+    if function.body:
+        yield f"- is: `{function.body}`"
+    if function.body_on is not None:
+        for timeframe in BASE_WEIGHTS:
+            yield f"- is, on bars of {timeframe}: `{function.body_on(timeframe_ms(timeframe))}`"
+    window = next((argument.name for argument in function.arguments if argument.kind == "window"), "")
+    for name, of in function.fixed.items():
+        yield f"- there, where {window} is {_WINDOWS[0]}: {name} is {of({window: float(_WINDOWS[0])}):.6g}"
 
 
 def _argument(argument: Argument) -> str:
@@ -146,21 +194,29 @@ def dimension_words(function: Function) -> str:
     results = set(taken.values())
     if not free:
         return str(*results)
-    x = free[0]
-    gives = "another dimension"
-    if len(results) == 1:
-        gives = str(*results)
-    elif all(result == given[0] for given, result in taken.items()):
-        gives = f"that of {x}"
-    elif all(result.times(result) == given[0] for given, result in taken.items()):
-        gives = f"the square root of that of {x}"
-    plain = [given for given in taken if CONDITION not in given]
-    needs = ""
-    if len(free) > 1 and all(len(set(given)) == 1 for given in plain):
-        needs = f"; {' and '.join(free)} of one dimension"
-    elif len(free) == 1 and len(plain) < len(_SAMPLES):
-        needs = f"; {x} a {' or '.join(str(given[0]) for given in plain)}"
-    return gives + needs + ("; conditions too" if len(plain) < len(taken) else "")
+    plain = {given: result for given, result in taken.items() if CONDITION not in given}
+    gives = str(*results) if len(results) == 1 else _result_words(taken).format(*free)
+    if any(argument.kind == "exponent" for argument in function.arguments):
+        gives += f" to the power of {function.arguments[-1].name}"
+    needs = [f"{' and '.join(names)} of one dimension" for names in _alike(free, plain)]
+    for k, name in enumerate(free):
+        fitting = {given[k]: None for given in plain}
+        if len(fitting) < len(_SAMPLES):
+            needs.append(f"{name} a {' or '.join(map(str, fitting))}")
+    return "; ".join([gives, *needs, *["conditions too"] * (len(plain) < len(taken))])
+
+
+def _result_words(taken: Mapping[tuple[Dimension, ...], Dimension]) -> str:
+    """Return what a result is, with places for the arguments that it follows."""
+    fitting = (words for words, rule in _RESULTS if all(itertools.starmap(rule, taken.items())))
+    return next(fitting, "another dimension")
+
+
+def _alike(free: Sequence[str], plain: Mapping[tuple[Dimension, ...], Dimension]) -> list[list[str]]:
+    """Return the arguments that must share a dimension which is theirs to choose."""
+    first = [k for k in range(len(free)) if all(given[k] == given[0] for given in plain)]
+    chosen = len({given[0] for given in plain}) > 1
+    return [[free[k] for k in first]] if len(first) > 1 and chosen else []
 
 
 def _taken(function: Function) -> Mapping[tuple[Dimension, ...], Dimension]:
@@ -182,7 +238,7 @@ def _costs(function: Function) -> list[str]:
     lines = []
     for window in _WINDOWS if has_window else _WINDOWS[:1]:
         text = _sample(function, window)
-        program, warmup = program_of([parse_expression(text, Scope())], _HOUR_MS)
+        program, warmup = program_of([parse_expression(text, Scope())], HOUR_MS)
         n = program.code.shape[0]
         bars, plural = f"{warmup} bar{'s' * (warmup != 1)}", "s" * (n != 1)
         lines.append(f"- `{text}`: {bars} of warm-up, {program.n_state} cells, {n} instruction{plural}")

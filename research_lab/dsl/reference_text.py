@@ -30,7 +30,7 @@ fixed before the run: a number or parameters, never a value of the market.
 `rma` and what is made of them) that is until a millionth of the first value is left.
 
 **Causality.** No function reads a bar that has not closed. Decisions are made at a close and done at the next
-open.
+open. A longer timeframe shows its last complete bar, a series what was published.
 """
 
 STRATEGY: Final = """\
@@ -52,10 +52,12 @@ size: {fraction: 0.95}
 
 RULES: Final = """\
 - `side: long` takes no `enter_short` and no `exit_short`, and the other way round; `side: both` needs both entries.
-- There must be a way out: an exit, `stop`, `trail` or `time_stop`.
+- There must be a way out: an exit, `stop`, `trail` or `time_stop`. An ensemble has one of itself.
+- `ensemble` stands instead of the four conditions, for the sides that `side` says.
 - `take`, `size: {risk: ...}` and `trail: {after: ...}` need R, and so `stop`; `breakeven` needs `take`;
   `regime_exit` needs `regimes`.
-- A name of `params` or `define` is none of the language: no input, function, `and`, `or`, `not`, `r`.
+- A name of `params`, `series`, `events` or `define` is no input and none of `and`, `or`, `not`, `if`, `else`, `in`,
+  `is`, `lambda`, `r`; that of a function is free, since functions are told by their brackets.
 - What is traded is the strategy's identity, hashed: neither name, hypothesis, layout, order nor comments count,
   and definitions are written out.
 """
@@ -99,6 +101,142 @@ that is definitely true is the regime, and where none is, it is unknown. `regime
 enter in those only. The names are:
 """
 
+CONVENTIONS: Final = """\
+## Conventions
+
+Where books and libraries differ, this is what counts here; TA-Lib gives the same numbers but for these.
+
+- Exponential averages (`ema`, `rma` and what is made of them: `atr`, `rsi`, `adx`, `macd`) begin with the first
+  value, TA-Lib's with the mean of the first n. The warm-up is so long that no difference is left.
+- Deviations and variances are of the population: divided by n.
+- A value that is missing is left out of windows; TA-Lib is NaN ever after.
+- Where nothing moved or was traded, what has no value is unknown, not 0: the place in a range without height,
+  directional indicators, a correlation. `rsi` and `mfi` are 50, `cci` is 0.
+- `bars_since_highest` takes the latest of equals, TA-Lib's index the first.
+- `beta(a, b, n)` is the slope of a on b as they are given, not of their returns.
+- `quantile` is linear between neighbours; `rank` gives equals their mean. Volatilities are of one bar, not of a year.
+- Sums since the data begin (`obv`, `accumulation_distribution`, `running_sum`) have no level of their own: use
+  their change or slope.
+- The spans of Ichimoku's cloud are those of this bar, not shifted forward.
+- The calendar is UTC, by the bar's close; days of `vwap_day` and `day_sum` begin with the bar that opens at midnight.
+"""
+
+# Text and what it says, over DECLARED.
+DECLARED: Final = """\
+series:
+  dxy: {lag: 1d, max_age: 5d}
+  model: {lag: 0, max_age: 2h}
+events:
+  fomc: {known_ahead: true}
+"""
+ELSEWHERE_EXAMPLES: Final = (
+    (
+        'tf("4h", ema(close, 20)) < close',
+        "above the average of 20 bars of 4 hours, as of the last complete one",
+    ),
+    ('tf("1d", close > highest(prev(high), 20))', "yesterday's close broke the range of the 20 days before"),
+    ('on("BTC/USDT", roc(close, 24)) > 0.01', "Bitcoin rose by 1 % over its last 24 bars"),
+    ('roc(close, 24) > on("BTC/USDT", roc(close, 24))', "stronger than Bitcoin"),
+    ("dxy < sma(dxy, 480)", "the dollar index below its mean of 480 bars of the strategy"),
+    ('tf("1d", dxy < sma(dxy, 20))', "below its mean of 20 days"),
+    (
+        "hours_to(fomc) > 24 and hours_since(fomc) > 4",
+        "no decision within a day, none in the last four hours",
+    ),
+    (
+        "fused(rsi(14) / 100, model) > 0.6",
+        "an indicator and a model together; the indicator while it is stale",
+    ),
+    ("confirmed(rsi(14)) > 55", "strength over 1h, 4h, 1d and 1w together"),
+    ("spread < 0.002", "a spread below 0.2 %: the estimate, since no series `spread` is declared"),
+    ("edge(0.45, 2, 2 * atr(14)) > 0.1", "at 45 % hits for 2 R, more than 0.1 R is left after costs"),
+)
+
+ELSEWHERE: Final = """\
+## Other clocks and other sources
+
+**Longer timeframes.** `tf("4h", x)` is x computed on bars of 4 hours, as of the last complete one; that timeframe is
+made of whole bars of the strategy's. No `tf` stands inside another; parameters may.
+
+**Other markets.** `on("BTC/USDT", x)` is x computed on that market's bars of the strategy's timeframe, as of the last
+complete one, unknown once it is older than two bars. No parameter stands inside. Candles are given when it is run:
+`--market BTC/USDT=candles.parquet`.
+
+**Series.** What `series` declares is an input of that name. A value stamped T counts from T + `lag` on, and for
+`max_age` after that; then it is unknown. Its kind is its dimension. Files are given when it is run:
+`--series dxy=dxy.csv`, with columns `time` and `value`.
+
+**Calendars.** `hours_to(fomc)` and `hours_since(fomc)` are told of what `events` declares. `hours_to` knows an event
+from when it was announced, or always with `known_ahead`; where no next one is known it is unknown.
+
+**Spread.** `spread` is the series of that name where one is declared, else an estimate from high, low and close,
+`spread_estimate(32)`; it is rough, and `explain` says which of them is read. `edge` counts it once, and fees of 0.2 %,
+unless its cost is given.
+
+With these declared,
+"""
+
+ENSEMBLE_TEXT: Final = """\
+spec: 1
+name: together
+hypothesis: Trend and reversion fail at different times.
+timeframe: 1h
+side: long
+params:
+  agree: {range: [0.4, 0.8], step: 0.1, default: 0.6}
+ensemble:
+  combine: weighted
+  min_confidence: agree
+  members:
+    trend: {weight: 0.6, use: ema_atr}
+    calm: {weight: 0.4, enter_long: confirmed(rsi(14)) > 55, exit_long: rsi(14) < 45}
+stop: 3 * atr(24)
+size: {risk: 0.01}
+"""
+
+ENSEMBLES: Final = f"""\
+## Ensembles
+
+```yaml
+{ENSEMBLE_TEXT}```
+
+A member stands long from its entry on until its exit, short likewise, else aside; its stops, takes and size do not
+count. One that does not know abstains. The whole stands long
+
+- `first`: where the first member that stands anywhere stands long;
+- `vote`: where more than half of the members that know stand long;
+- `weighted`: where the mean stance by weight, over those that know, reaches `min_confidence`.
+
+It enters where it stands and leaves where it no longer does. `use` names a strategy of the file's folder or of the
+library, at its parameters' defaults; one of a longer timeframe is read through `tf`. What it reads from outside must
+be declared alike. The ensemble is kept and hashed as the conditions that it is written out to.
+"""
+
+MACRO_TEXT: Final = """\
+spec: 1
+timeframe: 4h
+series: {dxy: {lag: 1d, max_age: 5d}}
+events: {fomc: {known_ahead: true}}
+macro:
+  risk_off: tf("1d", dxy > highest(prev(dxy), 50))
+  neutral: hours_to(fomc) <= 24
+  risk_small: tf("1d", dxy > sma(dxy, 50))
+  risk_on: tf("1d", dxy <= sma(dxy, 50))
+"""
+
+MACRO: Final = f"""\
+## Macro states
+
+A workspace may have a `macro.yaml`: what stands above all its strategies.
+
+```yaml
+{MACRO_TEXT}```
+
+The state is the first that is true while those before it are definitely not; where that cannot be told, and where none
+is, it is `neutral`. In `risk_on` entries have their full size, in `risk_small` half of it; in `neutral` and `risk_off`
+there are none, and in `risk_off` strategies with `regime_exit` leave.
+"""
+
 PYTHON: Final = """\
 ## From Python
 
@@ -123,5 +261,42 @@ print(breakout.canonical())
 ```
 
 Every function is there under its name, as a function and as a method of its first argument, with keyword
-arguments. The hash is the same through both doors.
+arguments. The hash is the same through both doors. What is read from outside is declared where it is named, and a
+member of an ensemble may be a strategy itself, read with `load_spec` or built:
+
+```python
+from research_lab.dsl.builder import atr, close, ema, event, hours_to, on, roc, series, sma, strategy, tf
+
+dxy = series("dxy", lag="1d", max_age="5d")
+fomc = event("fomc", known_ahead=True)
+trend = strategy(
+    name="trend",
+    hypothesis="A trend runs on while the dollar is weak.",
+    timeframe="1h",
+    side="long",
+    enter_long=tf("4h", close > ema(close, 50)) & (dxy < sma(dxy, 480)) & (hours_to(fomc) > 24),
+    exit_long=tf("4h", close < ema(close, 50)),
+    stop=2 * atr(14),
+    size={"risk": 0.01},
+)
+council = strategy(
+    name="council",
+    hypothesis="Two see more than one.",
+    timeframe="1h",
+    side="long",
+    ensemble={
+        "combine": "first",
+        "members": {
+            "trend": trend,
+            "leader": {
+                "enter_long": on("BTC/USDT", roc(close, 24)) > 0.01,
+                "exit_long": on("BTC/USDT", roc(close, 24)) < 0,
+            },
+        },
+    },
+    size={"fraction": 0.5},
+)
+```
+
+Where the spread is a series, give `edge` its cost: in Python the one left out holds the estimate.
 """

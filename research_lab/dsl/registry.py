@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from research_lab.dsl.dimensions import PRICE, RATIO, VOLUME, Dimension
+from research_lab.dsl.dimensions import BARS, CONDITION, PRICE, RATIO, VOLUME, Dimension
 from research_lab.dsl.function import Function
 from research_lab.dsl.vocabulary import (
     averages,
+    blends,
     calendar,
     candles,
     channels,
+    costs,
     dispersion,
     logic,
     momentum,
@@ -44,10 +46,27 @@ FAMILIES: dict[str, tuple[Function, ...]] = {
     "volume": volume.FUNCTIONS,
     "logic": logic.FUNCTIONS,
     "shape": shape.FUNCTIONS,
+    "blends": blends.FUNCTIONS,
     "calendar": calendar.FUNCTIONS,
     "candles": candles.FUNCTIONS,
+    "costs": costs.FUNCTIONS,
 }
 FUNCTIONS: dict[str, Function] = {f.name: f for family in FAMILIES.values() for f in family}
+
+# What is evaluated on other bars than the strategy's; the first argument is text.
+CLOCKS: dict[str, str] = {"tf": 'tf("4h", x)', "on": 'on("BTC/USDT", x)'}
+# What is told of a calendar of events that the strategy declares.
+EVENT_FUNCTIONS: dict[str, str] = {
+    "hours_since": "hours since the last event, 0 at it",
+    "hours_to": "hours to the next event that is known of, 0 at it",
+}
+SERIES_KINDS: dict[str, Dimension] = {
+    "ratio": RATIO,
+    "price": PRICE,
+    "volume": VOLUME,
+    "bars": BARS,
+    "condition": CONDITION,
+}
 
 OPERATOR_CODES: dict[str, int] = {
     "add": engine.ADD,

@@ -1,46 +1,34 @@
 """Strategies in plain English, from their trees: what acts, when, and with how much.
 
-A function without a phrase of its own is named by its call; the registry says what it means.
+What an ensemble was is no longer told by its trees: its form is shown in their place where it is given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from research_lab.dsl.registry import FUNCTIONS
-from research_lab.dsl.spec import Spec
-from research_lab.dsl.tree import CHAINS, OPERATORS, Node, number_text
+from research_lab.dsl.phrases import EVENT_PHRASES, PHRASES
+from research_lab.dsl.registry import FUNCTIONS, INPUTS
+from research_lab.dsl.spec import CONDITIONS, Spec
+from research_lab.dsl.spec_text import EnsembleForm, MemberForm
+from research_lab.dsl.tree import CHAINS, OPERATORS, OUTSIDE, Node, number_text
+from research_lab.dsl.vocabulary.costs import SPREAD
 from research_lab.engine import layout
+from research_lab.series import EventRule, SeriesRule
 from research_lab.timeframe import DAY_MS, HOUR_MS, MINUTE_MS
 
-# Phrases by function, over the names of its arguments as in the registry.
-_PHRASES = {
-    "prev": "{x} {n} ago",
-    "sma": "the mean of {x} over {n}",
-    "ema": "the exponential average of {x} over {n}",
-    "rma": "Wilder's average of {x} over {n}",
-    "std": "the standard deviation of {x} over {n}",
-    "highest": "the highest {x} of the last {n}",
-    "lowest": "the lowest {x} of the last {n}",
-    "sum": "the sum of {x} over {n}",
-    "quantile": "the {share} quantile of {x} over {n}",
-    "slope": "the slope of {x} over {n}",
-    "true_range": "the true range",
-    "crosses_above": "{a} crosses above {b}",
-    "crosses_below": "{a} crosses below {b}",
-    "bars_since": "the number of bars since {condition}",
-    "if_else": "({a} if {condition}, else {b})",
-    "coalesce": "{x} ({y} where that is unknown)",
-    "min": "the smaller of {a} and {b}",
-    "max": "the larger of {a} and {b}",
-    "abs": "the size of {x}",
-    "change": "the change of {x} over {n}",
-}
+_SAID_IN_FULL = 60  # operations of a condition; a larger one is told by its size, and shown as its tree
 _COMPARED = {
     # operation: words with the sides as they stand, and with the sides exchanged
     "less": ("is below", "is above"),
     "less_equal": ("is at or below", "is at or above"),
     "equal": ("equals", "equals"),
+}
+_JOINED = {
+    "add": "{} plus {}",
+    "subtract": "{} less {}",
+    "divide": "the ratio of {} to {}",
+    "negate": "minus {}",
 }
 _NOT_COMPARED = {
     "less": ("is at or above", "is at or below"),
@@ -49,16 +37,23 @@ _NOT_COMPARED = {
 }
 
 
-def sentences(spec: Spec) -> list[str]:
-    """Return what a strategy does, a sentence for each thing it does, in the order in which they come."""
+def sentences(spec: Spec, ensemble: EnsembleForm | None = None) -> list[str]:
+    """Return what a strategy does, a sentence for each thing it does, in the order in which they come.
+
+    Parameters
+    ----------
+    ensemble : the form of the ensemble whose members the conditions are, where it is known.
+    """
     words = _Words(spec)
+    together = words.entries() + words.exits() if ensemble is None else words.ensemble(ensemble)
     return [
         f"At each close of its {spec.timeframe} bars it decides; what it decides is done at the next open.",
-        *words.entries(),
-        *words.exits(),
+        *together,
+        *words.time_stop(),
         *words.protection(),
         words.size(),
         *words.regimes(),
+        *words.outside(),
     ]
 
 
@@ -99,15 +94,51 @@ class _Words:
         ]
 
     def exits(self) -> list[str]:
-        said = [
+        return [
             f"Leaves a {side} when {self._condition(f'exit_{side}')}."
             for side in ("long", "short")
             if f"exit_{side}" in self.spec.conditions
         ]
+
+    def ensemble(self, form: EnsembleForm) -> list[str]:
+        """Return how members are combined, and each of them."""
+        sides = [side for side in ("long", "short") if f"enter_{side}" in self.spec.conditions]
+        reaches = self._number(form.min_confidence)
+        both = ", for a short its negative" if "short" in sides else ""
+        stands = {
+            "first": "where the first member that stands anywhere does",
+            "vote": "where more than half of the members that know stand",
+            "weighted": f"where the members' mean stance by weight reaches {reaches}{both}",
+        }[form.combine]
+        return [
+            f"It is an ensemble of {len(form.members)}, each {' or '.join([*sides, 'aside'])}; one that does not know "
+            "abstains.",
+            *(
+                self._member(name, member, form.combine == "weighted")
+                for name, member in form.members.items()
+            ),
+            f"Goes {' or '.join(sides)} {stands}, and leaves when they no longer do.",
+        ]
+
+    def _member(self, name: str, form: MemberForm, weighted: bool) -> str:
+        weight = f", weight {self._number(form.weight)}" if weighted else ""
+        if form.use is not None:
+            return f"Member {name}{weight}: the conditions of {form.use}."
+        told = [
+            f"{key.replace('_', ' ')} {_flat(text)}" for key in CONDITIONS if (text := getattr(form, key))
+        ]
+        return f"Member {name}{weight}: {'; '.join(told)}."
+
+    def _number(self, text: str | float | None) -> str:
+        """Return a number of the file, 1 where it is left out; a parameter with its value now."""
+        value = self.values.get(str(text).strip())
+        return str(1 if text is None else text) if value is None else f"{text} (now {number_text(value)})"
+
+    def time_stop(self) -> list[str]:
         held = self.spec.time_stop
-        if held is not None:
-            said.append(f"Leaves at the latest after {self._bars(held)}{self._duration(held)}.")
-        return said
+        if held is None:
+            return []
+        return [f"Leaves at the latest after {self._bars(held)}{self._duration(held)}."]
 
     def protection(self) -> list[str]:
         """Return stop, takes, breakeven and trail, which act inside a bar."""
@@ -139,8 +170,32 @@ class _Words:
         leaves = ", and leaves when the regime is another" if spec.regime_exit else ""
         return [f"Enters only in the market regimes {_listed(spec.regimes, 'or')}{leaves}."]
 
+    def outside(self) -> list[str]:
+        """Return what it reads besides its market, and how."""
+        spec = self.spec
+        declared: list[tuple[str, SeriesRule | EventRule]] = [*spec.series.items(), *spec.events.items()]
+        said = [f"Reads {self._read_how(name, rule)}." for name, rule in declared]
+        markets = sorted({str(node.value) for node in spec.markets.values()})
+        own = f"on {spec.timeframe} bars of its own"
+        estimated = SPREAD.partition("(")[0] in _operations(filter(None, spec.roots()))
+        if estimated and "spread" not in spec.series:
+            said.append(
+                "The spread in it is an estimate from high, low and close, since no series spread is declared."
+            )
+        return said + [f"Reads the market {symbol} as of its last complete bar, {own}." for symbol in markets]
+
+    def _read_how(self, name: str, rule: SeriesRule | EventRule) -> str:
+        if isinstance(rule, EventRule):
+            known = "all known ahead" if rule.known_ahead else "each known when it was announced"
+            return f"the calendar {name}, its events {known}"
+        lag = f"from {duration(rule.lag_ms)} after its stamp" if rule.lag_ms else "from its stamp"
+        return f"the series {name}, each value {lag} on, unknown once {duration(rule.max_age_ms)} older than that"
+
     def _condition(self, name: str) -> str:
-        return self._said(self.spec.conditions[name])
+        node = self.spec.conditions[name]
+        if node.size > _SAID_IN_FULL:
+            return f"{name} below holds, a condition of {node.size} operations"
+        return self._said(node)
 
     def _said(self, node: Node) -> str:
         """Return a tree as words."""
@@ -152,7 +207,46 @@ class _Words:
             return self._denied(node.args[0])
         if node.op in _COMPARED:
             return self._compared(node, _COMPARED)
-        return self._called(node) if node.op in FUNCTIONS else node.text
+        if node.op in FUNCTIONS:
+            return self._called(node)
+        if node.op in _JOINED:
+            return self._joined(node)
+        ways = {"input": self._input, "multiply": self._times, "tf": self._elsewhere, "on": self._elsewhere}
+        return ways[node.op](node) if node.op in ways else node.text
+
+    def _joined(self, node: Node) -> str:
+        """Return arithmetic on functions as words; what is nested, or has inputs alone, as its formula."""
+        called = any(arg.op in FUNCTIONS or self._is_multiple(arg) for arg in node.args)
+        if called and all(arg.op not in OPERATORS or self._is_multiple(arg) for arg in node.args):
+            return _JOINED[node.op].format(*map(self._said, node.args))
+        return node.text
+
+    def _is_multiple(self, node: Node) -> bool:
+        fixed = [part for part in node.args if not part.inputs and part.dimension.literal]
+        other = [part for part in node.args if part.op in FUNCTIONS or part.op in OUTSIDE]
+        return node.op == "multiply" and len(fixed) == len(other) == 1
+
+    def _input(self, node: Node) -> str:
+        name = str(node.value)
+        told, _, calendar = name.partition("(")
+        if calendar:
+            return EVENT_PHRASES[told].format(name=calendar.rstrip(")"))
+        return name if name in INPUTS else f"the series {name}"
+
+    def _times(self, node: Node) -> str:
+        """Return a multiple of a value as words, another product as its formula."""
+        if not self._is_multiple(node):
+            return node.text
+        value, factor = sorted(node.args, key=lambda part: part.dimension.literal and not part.inputs)
+        return f"{self._fixed(factor)} times {self._said(value)}"
+
+    def _elsewhere(self, node: Node) -> str:
+        """Return a value of a longer timeframe or of another market as words."""
+        where = f"on {node.value} bars" if node.op == "tf" else f"on {node.value}"
+        inner = node.args[0]
+        return (
+            f"({self._said(inner)}) {where}" if inner.dimension.condition else f"{self._part(inner)} {where}"
+        )
 
     def _denied(self, node: Node) -> str:
         if node.op in _COMPARED:
@@ -175,12 +269,7 @@ class _Words:
         for argument, arg in zip(function.arguments, node.args, strict=True):
             ways = {"window": self._bars, "share": self._percent}
             said[argument.name] = ways.get(argument.kind, self._part)(arg)
-        if node.op in _PHRASES and set(said) == set(_names(_PHRASES[node.op])):
-            return _PHRASES[node.op].format(**said)
-        args = list(node.args)
-        if args and function.arguments[0].default == args[0].text:
-            args = args[1:]
-        return f"{node.op}({', '.join(arg.text for arg in args)})"
+        return PHRASES[node.op].format(**said)
 
     def _inner(self, node: Node) -> str:
         """Return a part as words, a list of conditions in brackets."""
@@ -190,7 +279,8 @@ class _Words:
     def _part(self, node: Node) -> str:
         """Return what a phrase is about, in brackets when it is more than one thing."""
         said = self._said(node)
-        return f"({said})" if node.op in OPERATORS and node.inputs else said
+        bracketed = node.dimension.condition or (node.op in OPERATORS and node.inputs)
+        return f"({said})" if bracketed else said
 
     def _fixed(self, node: Node) -> str:
         """Return a number fixed before the run: its text, and its value where that is not the same."""
@@ -214,8 +304,9 @@ class _Words:
         return f", {duration(round(float(bound.value or 0.0)) * self.spec.step_ms)}"
 
 
-def _names(phrase: str) -> list[str]:
-    return [part.split("}")[0] for part in phrase.split("{")[1:]]
+def _flat(text: object) -> str:
+    """Return a text of the file on one line."""
+    return " ".join(str(text).split())
 
 
 def _telling(node: Node) -> tuple[int, int]:

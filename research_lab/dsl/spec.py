@@ -6,19 +6,21 @@ import hashlib
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
-from research_lab.dsl import compiler, limits
+from research_lab.dsl import compiler
 from research_lab.dsl.families import family_names
-from research_lab.dsl.tree import Node, constant, number_text
+from research_lab.dsl.registry import INPUTS
+from research_lab.dsl.tree import Node, constant, is_same, number_text
 from research_lab.dsl.union_compiler import Template, union_of
 from research_lab.engine import layout
 from research_lab.engine.jit import FloatArray
 from research_lab.engine.slot import Compiled, CompiledUnion
-from research_lab.errors import LimitError, SpecError, UsageError
+from research_lab.errors import SpecError, UsageError
+from research_lab.series import EventRule, SeriesRule
 from research_lab.strict_yaml import scalar
 from research_lab.timeframe import timeframe_ms, timeframe_name
 
@@ -60,6 +62,7 @@ class Spec:
     size_kind, size : `layout.RISK` or `layout.FRACTION`, and the share of equity.
     takes : (multiple of R, share of what remains) each.
     time_stop : bars, or None. breakeven, regime_exit : flags. regimes : where it may enter; empty for all.
+    series, events : how external series and calendars are read, by name.
     """
 
     name: str
@@ -78,6 +81,8 @@ class Spec:
     breakeven: bool
     regimes: tuple[str, ...]
     regime_exit: bool
+    series: Mapping[str, SeriesRule] = field(default_factory=dict)
+    events: Mapping[str, EventRule] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.canonical()
@@ -104,6 +109,36 @@ class Spec:
     def needs(self) -> frozenset[str]:
         """Names of the inputs that it cannot do without."""
         return frozenset().union(*(root.needs for root in self.roots() if root is not None))
+
+    @property
+    def inputs_read(self) -> frozenset[str]:
+        """Names of all inputs that stand in it."""
+        return frozenset().union(*(root.inputs for root in self.roots() if root is not None))
+
+    @cached_property
+    def rows(self) -> dict[str, str]:
+        """What its programs read besides the market: the name in the text, and what tells it from others."""
+        names = sorted(self.inputs_read.difference(INPUTS))
+        return {name: f"{name} {self._read_how(name)}" for name in names}
+
+    def _read_how(self, name: str) -> str:
+        return self.timeframe if name in self.markets else self.rule_of(name).text
+
+    @cached_property
+    def markets(self) -> dict[str, Node]:
+        """What it says of other markets, by its text."""
+        found = frozenset[Node]().union(*(root.markets for root in self.roots() if root is not None))
+        return {node.text: node for node in found}
+
+    def rule_of(self, name: str) -> SeriesRule | EventRule:
+        """Return how a series or calendar is read that stands in the text by this name."""
+        return self.series[name] if name in self.series else self.events[self.source_of(name)]
+
+    def source_of(self, name: str) -> str:
+        """Return the series or calendar behind an input, fomc of hours_to(fomc), or the market's symbol."""
+        if name in self.markets:
+            return str(self.markets[name].value)
+        return name.partition("(")[2].rstrip(")") or name
 
     def bind(self, values: Mapping[str, float]) -> Spec:
         """Return the strategy with other values of its parameters.
@@ -134,9 +169,20 @@ class Spec:
         """Return the trees of the signals, in the engine's order, with parameters."""
         return [*(self.conditions.get(name) for name in CONDITIONS), self.stop, self.trail, self.size]
 
+    def _trees(self) -> list[Node | None]:
+        """Return every tree, those of numbers fixed before the run last."""
+        takes = [node for take in self.takes for node in take]
+        return [*self.roots(), self.trail_after, self.time_stop, *takes]
+
     def bound_roots(self) -> list[Node | None]:
-        """Return the trees of the signals, in the engine's order, with parameters replaced."""
-        return [None if root is None else root.bind(self.values) for root in self.roots()]
+        """Return the trees of the signals, in the engine's order, with parameters replaced.
+
+        Inputs besides the market's stand there by what tells them from others.
+        """
+        bound = [None if root is None else root.bind(self.values) for root in self.roots()]
+        if not self.rows:
+            return bound
+        return [None if root is None else root.with_inputs(self.rows) for root in bound]
 
     @cached_property
     def identity(self) -> str:
@@ -153,7 +199,14 @@ class Spec:
         lines += [f"take {bound(at)} close {bound(share)}" for at, share in self.takes]
         lines += [f"time_stop {bound(self.time_stop)}", f"breakeven {self.breakeven}"]
         lines += [f"regimes {' '.join(sorted(self.regimes))} exit {self.regime_exit}"]
+        lines += [f"{what} {name} {rule.text}" for what, name, rule in self._declared()]
         return "\n".join(lines)
+
+    def _declared(self) -> list[tuple[str, str, SeriesRule | EventRule]]:
+        """Return the declarations of series and calendars in the order of their names."""
+        found: list[tuple[str, str, SeriesRule | EventRule]] = []
+        found += [("series", name, self.series[name]) for name in sorted(self.series)]
+        return [*found, *(("events", name, self.events[name]) for name in sorted(self.events))]
 
     @cached_property
     def hash(self) -> str:
@@ -166,16 +219,22 @@ class Spec:
 
         Neither names nor order of the parameters count, nor their values now.
         """
-        trees = [
-            *self.roots(),
-            self.trail_after,
-            self.time_stop,
-            *(node for take in self.takes for node in take),
-        ]
         ranges = {name: f"[{p.low!r}, {p.high!r}, {p.step!r}]" for name, p in self.params.items()}
-        names = family_names(trees, ranges)
+        names = family_names(self._trees(), ranges)
         text = self._said(lambda node: "" if node is None else node.renamed(names).text)
         return hashlib.sha256("\n".join([text, *sorted(names.values())]).encode()).hexdigest()
+
+    def says_the_same(self, other: Spec) -> bool:
+        """Whether another strategy is this one in every word: equal trees, then, or at least equal hashes."""
+        plain = [
+            (s.name, s.hypothesis, s.step_ms, s.side, [*s.params.items()], [*s.conditions], s.size_kind,
+             len(s.takes), s.breakeven, s.regimes, s.regime_exit)
+            for s in (self, other)
+        ]  # fmt: skip
+        if plain[0] == plain[1] and all(map(is_same, self._trees(), other._trees())):
+            return True
+        said = [(s.name, s.hypothesis, s.hash, s.template_hash) for s in (self, other)]
+        return said[0] == said[1]
 
     def canonical(self) -> str:
         """Return the strategy as canonical YAML, which parses back to the same strategy."""
@@ -191,6 +250,10 @@ class Spec:
         for name, p in self.params.items():
             low, high, step, now = (number_text(v) for v in (p.low, p.high, p.step, p.default))
             lines.append(f"  {name}: {{range: [{low}, {high}], step: {step}, default: {now}}}")
+        for field_name in ("series", "events"):
+            declared = [(name, rule) for what, name, rule in self._declared() if what == field_name]
+            lines += [f"{field_name}:"] * bool(declared)
+            lines += [f"  {name}: {rule.text}" for name, rule in declared]
         lines += [f"{name}: {scalar(root.text)}" for name, root in self.conditions.items()]
         if self.stop is not None:
             lines.append(f"stop: {scalar(self.stop.text)}")
@@ -246,17 +309,30 @@ class Spec:
 
 def compile_spec(spec: Spec) -> Compiled:
     """Return a strategy ready for the engine, at its parameters' values."""
-    program, warmup = compiler.program_of(spec.bound_roots(), spec.step_ms)
-    if program.code.shape[0] > limits.INSTRUCTIONS:
-        raise LimitError(f"{program.code.shape[0]} instructions, more than {limits.INSTRUCTIONS}", spec.name)
+    program, warmup = compiler.program_of(spec.bound_roots(), spec.step_ms, tuple(spec.rows.values()))
     return Compiled(program, spec.plan(warmup), spec.step_ms)
+
+
+def check_compiles(specs: Sequence[Spec]) -> None:
+    """Refuse what `compile_spec` would refuse, for strategies that share most of what they say.
+
+    Raises
+    ------
+    SpecError : for a number that is none, a window that is none. LimitError for too much of something.
+    """
+    series = tuple(specs[0].rows.values())
+    compiler.check_programs([spec.bound_roots() for spec in specs], specs[0].step_ms, series)
+    for spec in specs:
+        spec.plan(warmup=1)
 
 
 def compile_union(specs: Sequence[Spec]) -> CompiledUnion:
     """Return strategies of one timeframe as one program with their plans, for a sweep."""
     if len({spec.step_ms for spec in specs}) != 1:
         raise UsageError("strategies of different timeframes in one sweep", remedy="sweep each timeframe")
-    union, warmups = union_of(_templates(specs), specs[0].step_ms)
+    templates = _templates(specs)
+    series = tuple(sorted({row for template in templates for row in specs[template.places[0]].rows.values()}))
+    union, warmups = union_of(templates, specs[0].step_ms, series)
     plans = _plans(specs)
     plans[:, layout.WARMUP] = warmups
     return CompiledUnion(union, plans, specs[0].step_ms)
@@ -283,14 +359,15 @@ def _templates(specs: Sequence[Spec]) -> list[Template]:
     found = []
     for places in members.values():
         first = specs[places[0]]
+        roots = [None if root is None else root.with_inputs(first.rows) for root in first.roots()]
         names = tuple(first.params)
         values = [[specs[place].params[name].default for name in names] for place in places]
         found.append(
-            Template(tuple(first.roots()), names, np.array(values).reshape(len(places), -1), np.array(places))
+            Template(tuple(roots), names, np.array(values).reshape(len(places), -1), np.array(places))
         )
     return found
 
 
 def warmup_bars(spec: Spec) -> int:
     """Return how many bars of its timeframe the strategy must have seen before it may decide."""
-    return compiler.program_of(spec.bound_roots(), spec.step_ms)[1]
+    return compiler.program_of(spec.bound_roots(), spec.step_ms, tuple(spec.rows.values()))[1]

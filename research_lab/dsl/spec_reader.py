@@ -7,30 +7,45 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from research_lab.dsl import limits
+from research_lab.dsl.compiler import check_programs
 from research_lab.dsl.dimensions import CONDITION, PRICE, RATIO, Dimension
+from research_lab.dsl.ensemble_reader import EnsembleReader, Resolver
 from research_lab.dsl.expressions import Scope, is_dimension, parse_expression
 from research_lab.dsl.fixed import FixedNumbers
-from research_lab.dsl.regimes import RegimeSet
-from research_lab.dsl.registry import FUNCTIONS, INPUTS
-from research_lab.dsl.spec import CONDITIONS, REGIMES, Param, Spec, compile_spec
-from research_lab.dsl.spec_text import ParamForm, RegimeForm, SpecForm
+from research_lab.dsl.regimes import MACRO_STATES, MacroSet, RegimeSet
+from research_lab.dsl.registry import INPUTS, SERIES_KINDS
+from research_lab.dsl.spec import CONDITIONS, REGIMES, Param, Spec, check_compiles
+from research_lab.dsl.spec_text import (
+    DeclarationForm,
+    EventForm,
+    MacroForm,
+    ParamForm,
+    RegimeForm,
+    SeriesForm,
+    SpecForm,
+)
 from research_lab.dsl.tree import Node, constant
 from research_lab.engine import layout
 from research_lab.errors import DimensionError, GauntletError, LimitError, SpecError
+from research_lab.series import EventRule, SeriesRule
 from research_lab.strict_yaml import Document, Place, load_text
 from research_lab.timeframe import timeframe_ms, timeframe_name
 
 _MAX_COMBINATIONS = 10_000_000
 VOLATILITY_WINDOW = 64
 _YEAR_MS = 365 * 86_400_000
-RESERVED = frozenset({"and", "or", "not", "if", "else", "in", "is", "lambda", "r", *INPUTS, *FUNCTIONS})
+# Functions are told by their brackets: a parameter may be called like one that joined the language later.
+RESERVED = frozenset({"and", "or", "not", "if", "else", "in", "is", "lambda", "r", *INPUTS})
+
+LIBRARY = Path(__file__).resolve().parents[1] / "strategies"
 
 _REMEDIES = {
     "bool_type": "write true or false",
@@ -52,27 +67,54 @@ def read_bytes(path: Path) -> bytes:
 
 
 def load_spec(path: Path) -> Spec:
-    """Read a strategy file; see `parse_spec`."""
-    return parse_spec(read_bytes(path), str(path))
+    """Read a strategy file; see `parse_spec`. It may use those of its folder and of the library by name."""
+    return parse_spec(read_bytes(path), str(path), _beside((path.resolve(),)))
 
 
-def parse_spec(text: str | bytes, where: str = "spec") -> Spec:
+def _beside(chain: tuple[Path, ...]) -> Resolver:
+    """Return what finds the strategies that a file uses.
+
+    Parameters
+    ----------
+    chain : the files that use each other, the one that asks last.
+    """
+
+    def resolve(name: str) -> Spec:
+        for folder in (chain[-1].parent, LIBRARY):
+            path = (folder / f"{name}.yaml").resolve()
+            if path in chain:
+                raise SpecError(f"{name} uses itself", remedy="use another strategy")
+            if path.is_file() and len(chain) > limits.USES:
+                raise LimitError(f"more than {limits.USES} strategies use each other", remedy="write one out")
+            if path.is_file():
+                return parse_spec(read_bytes(path), str(path), _beside((*chain, path)))
+        remedy = f"put {name}.yaml into the folder {chain[-1].parent}, or write the conditions out"
+        raise SpecError(f"no strategy called {name} in the folder or in the library", remedy=remedy)
+
+    return resolve
+
+
+def parse_spec(text: str | bytes, where: str = "spec", resolve: Resolver | None = None) -> Spec:
     """Return the strategy that a YAML text describes.
+
+    Parameters
+    ----------
+    resolve : gives a strategy by its name, for ensembles; None refuses them, and no file is ever opened.
 
     Raises
     ------
     SpecError : naming file, line and column, what was seen, and what would be taken. LimitError for a
         text too large, DimensionError for expressions that do not fit.
     """
-    spec = _read(text, where)
+    spec = _read(text, where, resolve)
     _check_comes_back(spec, where)
     _check_compiles(spec, where)
     return spec
 
 
-def _read(text: str | bytes, where: str) -> Spec:
+def _read(text: str | bytes, where: str, resolve: Resolver | None = None) -> Spec:
     document = _document(text, where)
-    return _SpecReader(document, _fit(SpecForm, document, where), where).read()
+    return _SpecReader(document, _fit(SpecForm, document, where), where, resolve).read()
 
 
 def _check_comes_back(spec: Spec, where: str) -> None:
@@ -82,18 +124,17 @@ def _check_comes_back(spec: Spec, where: str) -> None:
         again = _read(spec.canonical(), where)
     except SpecError as fault:
         raise LimitError(f"with definitions written out: {fault.what}", where, remedy=remedy) from None
-    said = [(s.name, s.hypothesis, s.hash, s.template_hash) for s in (spec, again)]
-    if said[0] != said[1]:
+    if not spec.says_the_same(again):
         raise LimitError("its canonical text does not read back as the same strategy", where, remedy=remedy)
 
 
 def _check_compiles(spec: Spec, where: str) -> None:
     """Compile the strategy with the longest windows and with its own, so that no value fails later."""
-    for end in ("high", "default"):
-        try:
-            compile_spec(spec.bind({name: getattr(p, end) for name, p in spec.params.items()}))
-        except SpecError as fault:
-            raise type(fault)(fault.what, where, 1, 1, fault.remedy) from None
+    ends = [{name: getattr(p, end) for name, p in spec.params.items()} for end in ("high", "default")]
+    try:
+        check_compiles([spec.bind(values) for values in ends[: 1 if ends[0] == ends[1] else 2]])
+    except SpecError as fault:
+        raise type(fault)(fault.what, where, 1, 1, fault.remedy) from None
 
 
 def parse_regimes(text: str | bytes, where: str = "regimes") -> RegimeSet:
@@ -103,17 +144,47 @@ def parse_regimes(text: str | bytes, where: str = "regimes") -> RegimeSet:
     reader = _Reader(document, where)
     timeframe = reader.timeframe(form.timeframe)
     reader.define(form.define)
-    conditions = []
-    for name, expression in form.regimes.items():
-        if name not in REGIMES:
-            reader.fail(("regimes", name), f"{name} is no regime", f"known: {', '.join(REGIMES)}")
-        conditions.append((name, reader.expression(("regimes", name), expression, CONDITION)))
-    return RegimeSet(timeframe, tuple(conditions))
+    regimes = RegimeSet(timeframe, reader.named("regimes", form.regimes, REGIMES, "regime"))
+    try:
+        check_programs([[node for _, node in regimes.conditions]], timeframe_ms(timeframe), ())
+    except SpecError as fault:
+        raise type(fault)(fault.what, where, 1, 1, fault.remedy) from None
+    return regimes
 
 
-def load_regimes(path: Path) -> RegimeSet:
-    """Read a regimes file."""
-    return parse_regimes(read_bytes(path), str(path))
+def parse_macro(text: str | bytes, where: str = "macro") -> MacroSet:
+    """Return the macro states that a YAML text describes, in order of precedence."""
+    document = _document(text, where)
+    form = _fit(MacroForm, document, where)
+    reader = _Reader(document, where)
+    timeframe = reader.timeframe(form.timeframe)
+    reader.declare(form.series, form.events)
+    reader.define(form.define)
+    states = reader.named("macro", form.macro, MACRO_STATES, "macro state")
+    macro = MacroSet(timeframe, states, reader.series, reader.events)
+    reader.refuse_unread(macro)
+    try:
+        macro.compiled  # noqa: B018 - compiled once and kept
+    except SpecError as fault:
+        raise type(fault)(fault.what, where, 1, 1, fault.remedy) from None
+    return macro
+
+
+def parse_declarations(
+    text: str | bytes, where: str = "series"
+) -> tuple[Mapping[str, SeriesRule], Mapping[str, EventRule]]:
+    """Return the series and calendars that a YAML text declares, read by anything or not."""
+    document = _document(text, where)
+    form = _fit(DeclarationForm, document, where)
+    reader = _Reader(document, where)
+    reader.declare(form.series, form.events)
+    return reader.series, reader.events
+
+
+def load_regimes(path: Path, macro: Path | None = None) -> RegimeSet:
+    """Read a regimes file, and the macro states of another where one is given."""
+    states = None if macro is None else parse_macro(read_bytes(macro), str(macro))
+    return replace(parse_regimes(read_bytes(path), str(path)), macro=states)
 
 
 def _document(text: str | bytes, where: str) -> Document:
@@ -147,10 +218,23 @@ def _fit(form: type[Form], document: Document, where: str) -> Form:
     field = ".".join(str(part)[:40] for part in place)
     message, remedy = str(first["msg"]), _REMEDIES.get(first["type"], "")
     if first["type"] == "extra_forbidden":
-        message, remedy = "this field is not known", f"known: {', '.join(form.model_fields)}"
+        message, remedy = "this field is not known", f"known: {', '.join(_form_at(form, place).model_fields)}"
     if first["type"] == "missing":
         message, remedy = "this field is missing", f"add {field}"
     raise SpecError(f"{field}: {message}", where, line, column, remedy)
+
+
+def _form_at(form: type[BaseModel], place: Place) -> type[BaseModel]:
+    """Return the form whose fields stand at a place, such as that of an ensemble's members."""
+    for part in place:
+        field = form.model_fields.get(str(part))
+        inside = [] if field is None else [field.annotation]
+        while inside:
+            kind = inside.pop()
+            inside += get_args(kind)
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                form = kind
+    return form
 
 
 def checked_param(name: str, form: ParamForm) -> Param:
@@ -182,9 +266,13 @@ class _Reader:
     def __init__(self, document: Document, where: str) -> None:
         self.document = document
         self.where = where
+        self.step_ms = 0
         self.params: dict[str, Param] = {}
         self.fixed = FixedNumbers({})
         self.definitions: dict[str, Node] = {}
+        self.takes_markets = False
+        self.series: dict[str, SeriesRule] = {}
+        self.events: dict[str, EventRule] = {}
 
     def fail(self, place: Place, what: str, remedy: str = "", error: type[SpecError] = SpecError) -> NoReturn:
         line, column = self.document.mark(place)
@@ -193,13 +281,48 @@ class _Reader:
     def timeframe(self, timeframe: str) -> str:
         """Return the one name of a timeframe: 1d for 24h."""
         try:
-            return timeframe_name(timeframe_ms(timeframe))
+            self.step_ms = timeframe_ms(timeframe)
+            return timeframe_name(self.step_ms)
         except GauntletError as fault:
             self.fail(("timeframe",), fault.what, fault.remedy)
 
+    def declare(self, series: Mapping[str, SeriesForm], events: Mapping[str, EventForm]) -> None:
+        """Take the declarations of external series and calendars."""
+        for field, names in (("series", series), ("events", events)):
+            for name in names:
+                if name in RESERVED.union(self.params) or (field == "events" and name in series):
+                    self.fail((field, name), f"{name} is taken", "choose another name")
+        self.series = {name: self._series_rule(name, form) for name, form in series.items()}
+        self.events = {name: EventRule(form.known_ahead) for name, form in events.items()}
+        if len(self.series) + len(self.events) > limits.SERIES:
+            place = "series" if self.series else "events"
+            self.fail((place,), f"more than {limits.SERIES} series and calendars", "use fewer", LimitError)
+
+    def _series_rule(self, name: str, form: SeriesForm) -> SeriesRule:
+        lag_ms = 0 if form.lag in (0, "0") else self._duration(("series", name, "lag"), form.lag)
+        return SeriesRule(lag_ms, self._duration(("series", name, "max_age"), form.max_age), form.kind)
+
+    def _duration(self, place: Place, text: str | int) -> int:
+        try:
+            return timeframe_ms(str(text))
+        except GauntletError:
+            self.fail(place, f"{str(text)[:40]} is no length of time", "write a number and m, h, d or w: 1d")
+
+    def refuse_unread(self, read: Spec | MacroSet) -> None:
+        """Refuse declarations that nothing reads, and more input rows than there is room for."""
+        for name in self.series:
+            if name not in read.rows:
+                self.fail(("series", name), f"nothing reads {name}", "leave it out")
+        for name in self.events:
+            if not any(row.endswith(f"({name})") for row in read.rows):
+                self.fail(("events", name), f"nothing reads {name}", "leave it out")
+        if len(read.rows) > limits.SERIES:
+            seen = f"{len(read.rows)} values from outside, more than {limits.SERIES}"
+            self.fail((), seen, "use fewer series, calendars and markets", LimitError)
+
     def define(self, texts: Mapping[str, str | int | float]) -> None:
         for name, text in texts.items():
-            if name in self.params or name in RESERVED:
+            if name in RESERVED.union(self.params, self.series, self.events):
                 self.fail(("define", name), f"{name} is taken", "choose another name")
             self.definitions[name] = self.tree(("define", name), text)
 
@@ -209,21 +332,49 @@ class _Reader:
                 self.fail(place, f"a number beyond {limits.NUMBER:g}", "write a smaller number", LimitError)
             return constant(float(text))
         line, column = self.document.mark(place)
-        scope = Scope(self.params, self.fixed, self.definitions, self.where, line, column)
+        series = {name: SERIES_KINDS[rule.kind] for name, rule in self.series.items()}
+        scope = Scope(
+            self.params,
+            self.fixed,
+            self.definitions,
+            self.where,
+            line,
+            column,
+            self.step_ms,
+            series,
+            self.events,
+            self.takes_markets,
+        )
         return parse_expression(text, scope)
 
     def expression(self, place: Place, text: str | int | float, wanted: Dimension) -> Node:
         node = self.tree(place, text)
         if not is_dimension(node, wanted) or (node.dimension.zero and wanted != RATIO):
-            what = f"{place[0]} must be a {wanted}, but {node.text[:60]} is a {node.dimension}"
+            field = place[-1] if place[0] == "ensemble" else place[0]
+            what = f"{field} must be a {wanted}, but {node.text[:60]} is a {node.dimension}"
             self.fail(place, what, _example(wanted), DimensionError)
         return node
 
+    def named(
+        self, field: str, texts: Mapping[str, str | int | float], known: Sequence[str], noun: str
+    ) -> tuple[tuple[str, Node], ...]:
+        """Return conditions of the names known, as they stand in a field."""
+        found = []
+        for name, text in texts.items():
+            if name not in known:
+                self.fail((field, name), f"{name[:40]} is no {noun}", f"known: {', '.join(known)}")
+            found.append((name, self.expression((field, name), text, CONDITION)))
+        return tuple(found)
+
 
 class _SpecReader(_Reader):
-    def __init__(self, document: Document, form: SpecForm, where: str) -> None:
+    def __init__(
+        self, document: Document, form: SpecForm, where: str, resolve: Resolver | None = None
+    ) -> None:
         super().__init__(document, where)
         self.form = form
+        self.resolve = resolve
+        self.takes_markets = True
 
     def read(self) -> Spec:
         form = self.form
@@ -235,6 +386,7 @@ class _SpecReader(_Reader):
                 ("params",), f"more than {_MAX_COMBINATIONS} combinations", "use larger steps", LimitError
             )
         self.fixed = FixedNumbers({name: (p.low, p.high, p.step) for name, p in self.params.items()})
+        self.declare(form.series, form.events)
         self.define(form.define)
         conditions = self._conditions()
         stop = None if form.stop is None else self.expression(("stop",), form.stop, PRICE)
@@ -245,7 +397,7 @@ class _SpecReader(_Reader):
         spec = Spec(
             form.name, form.hypothesis, timeframe, form.side, self.params, conditions, stop, trail,
             self._trail_after(), size_kind, size, self._takes(), self._time_stop(), form.breakeven,
-            tuple(form.regimes), form.regime_exit,
+            tuple(form.regimes), form.regime_exit, self.series, self.events,
         )  # fmt: skip
         self._check_together(spec)
         return spec
@@ -258,6 +410,11 @@ class _SpecReader(_Reader):
 
     def _conditions(self) -> dict[str, Node]:
         given = {name: getattr(self.form, name) for name in CONDITIONS}
+        if self.form.ensemble is not None:
+            for name in CONDITIONS:
+                if given[name] is not None:
+                    self.fail((name,), f"{name} beside an ensemble", "write it into a member")
+            return EnsembleReader(self, self.form, self.form.ensemble, self.resolve).read()
         for name, text in given.items():
             if text is not None and self.form.side not in ("both", name.split("_")[1]):
                 self.fail((name,), f"{name} with side: {self.form.side}", "set side: both, or leave it out")
@@ -270,7 +427,7 @@ class _SpecReader(_Reader):
             if text is not None
         }
 
-    def _fixed(
+    def fixed_number(
         self,
         place: Place,
         text: str | int | float,
@@ -305,7 +462,7 @@ class _SpecReader(_Reader):
                 place, f"{text[:40]!r} is not in R", "write a multiple of the stop's distance: 1R, 1.5R"
             )
         allowed = f"write {'0R or more' if least == 0 else 'more than 0R'}"
-        return self._fixed(
+        return self.fixed_number(
             place, multiple.removesuffix("*"), lambda v: v > 0 or (least == 0 and v == 0), allowed
         )
 
@@ -313,7 +470,7 @@ class _SpecReader(_Reader):
         takes = []
         for k, form in enumerate(self.form.take):
             at = self._multiple_of_r(("take", k, "at"), form.at, least=0.001)
-            share = self._fixed(
+            share = self.fixed_number(
                 ("take", k, "close"), form.close, lambda v: 0.0 < v <= 1.0, "write a share above 0, up to 1"
             )
             takes.append((at, share))
@@ -327,7 +484,7 @@ class _SpecReader(_Reader):
     def _time_stop(self) -> Node | None:
         if self.form.time_stop is None:
             return None
-        return self._fixed(
+        return self.fixed_number(
             ("time_stop",),
             self.form.time_stop,
             lambda v: v >= 1 and v.is_integer(),
@@ -352,6 +509,7 @@ class _SpecReader(_Reader):
         return layout.FRACTION, self.tree(("size",), f"({size.text}) / ({volatility})")
 
     def _check_together(self, spec: Spec) -> None:
+        self.refuse_unread(spec)
         if spec.stop is None:
             for needed, place in (
                 (bool(spec.takes), ("take",)),

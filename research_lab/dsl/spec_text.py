@@ -49,6 +49,46 @@ class SizeForm(_Form):
     window: int | None = None
 
 
+class MemberForm(_Form):
+    """A member of an ensemble: its conditions written out, or a strategy used by name."""
+
+    weight: Expression | None = None
+    use: Name | None = None
+    enter_long: Expression | None = None
+    exit_long: Expression | None = None
+    enter_short: Expression | None = None
+    exit_short: Expression | None = None
+
+
+class EnsembleForm(_Form):
+    """Strategies combined into one, instead of conditions."""
+
+    combine: Literal["first", "vote", "weighted"]
+    min_confidence: Expression | None = None
+    members: Annotated[dict[Name, MemberForm], Field(min_length=2, max_length=limits.MEMBERS)]
+
+
+class SeriesForm(_Form):
+    """An external series: its publication lag, the age at which a value no longer counts, its dimension."""
+
+    lag: str | int
+    max_age: str
+    kind: Literal["ratio", "price", "volume", "bars", "condition"] = "ratio"
+
+
+class EventForm(_Form):
+    """A calendar of events; known_ahead says that its dates are published long before."""
+
+    known_ahead: bool = False
+
+
+class DeclarationForm(_Form):
+    """Series and calendars alone, as they stand in strategy and macro files."""
+
+    series: dict[Name, SeriesForm] = {}
+    events: dict[Name, EventForm] = {}
+
+
 class SpecForm(_Form):
     """A strategy file."""
 
@@ -58,11 +98,14 @@ class SpecForm(_Form):
     timeframe: str
     side: Literal["long", "short", "both"]
     params: Annotated[dict[Name, ParamForm], Field(max_length=limits.PARAMS)] = {}
+    series: dict[Name, SeriesForm] = {}
+    events: dict[Name, EventForm] = {}
     define: Annotated[dict[Name, Expression], Field(max_length=limits.DEFINITIONS)] = {}
     enter_long: Expression | None = None
     exit_long: Expression | None = None
     enter_short: Expression | None = None
     exit_short: Expression | None = None
+    ensemble: EnsembleForm | None = None
     stop: Expression | None = None
     take: Annotated[list[TakeForm], Field(max_length=4)] = []
     trail: TrailForm | None = None
@@ -80,3 +123,14 @@ class RegimeForm(_Form):
     timeframe: str
     define: Annotated[dict[Name, Expression], Field(max_length=limits.DEFINITIONS)] = {}
     regimes: dict[str, Expression]
+
+
+class MacroForm(_Form):
+    """The macro file: conditions of macro states in order of precedence, on one timeframe."""
+
+    spec: Version
+    timeframe: str
+    series: Annotated[dict[Name, SeriesForm], Field(max_length=limits.SERIES)] = {}
+    events: Annotated[dict[Name, EventForm], Field(max_length=limits.SERIES)] = {}
+    define: Annotated[dict[Name, Expression], Field(max_length=limits.DEFINITIONS)] = {}
+    macro: dict[str, Expression]

@@ -30,8 +30,11 @@ OPERATORS = {
 }
 COMMUTATIVE = frozenset({"add", "multiply", "equal", "min", "max"})
 CHAINS = frozenset({"and", "or"})
+OUTSIDE = frozenset({"input", "on"})  # given to a program, not computed by it
 LEAVES = frozenset({"constant", "param", "input"})
+ON_LONGER_BARS = frozenset({"tf", "confirmed"})
 _ATOM = 9
+_NO_PARAMS: frozenset[str] = frozenset()
 
 
 class Node:
@@ -41,11 +44,15 @@ class Node:
     ----------
     op : a leaf ("constant", "param", "input"), an operator, or a function of the registry.
     args : argument nodes, windows and shares among them.
-    value : the number of a constant, the name of a parameter or of an input.
+    value : the number of a constant, the name of a parameter or of an input, the timeframe of
+        `tf`, the market of `on`.
     dimension : of the result.
+
+    Its `text` is the canonical one, `params` are the names of the parameters below it. Whoever makes a node asks
+    for them soon, so they are made at once.
     """
 
-    __slots__ = ("__dict__", "args", "depth", "dimension", "op", "size", "value")
+    __slots__ = ("__dict__", "args", "depth", "dimension", "op", "params", "size", "text", "value")
 
     def __init__(
         self,
@@ -55,15 +62,24 @@ class Node:
         value: float | str | None = None,
     ) -> None:
         if op in COMMUTATIVE:
-            args = tuple(sorted(args, key=lambda node: node.text))
+            one, other = args
+            args = args if one.text <= other.text else (other, one)
         if op in CHAINS:
             args = _sorted_chain(op, args)
         self.op = op
         self.args = args
         self.value = value
         self.dimension = dimension
-        self.size: int = 1 + sum(arg.size for arg in args)
-        self.depth: int = 1 + max((arg.depth for arg in args), default=0)
+        size, depth, params = 1, 0, _NO_PARAMS
+        for arg in args:  # made by the thousand when a text is read: no generators, and sets are shared
+            size += arg.size
+            depth = max(depth, arg.depth)
+            if arg.params and not arg.params <= params:
+                params = params | arg.params if params else arg.params
+        self.params: frozenset[str] = frozenset({str(value)}) if op == "param" else params
+        self.size: int = size
+        self.depth: int = depth + 1
+        self.text: str = self._said()
 
     def __repr__(self) -> str:
         return f"Node({self.text})"
@@ -74,15 +90,15 @@ class Node:
     def __hash__(self) -> int:
         return hash(self.text)
 
-    @cached_property
-    def text(self) -> str:
-        """The canonical text, which parses back to an equal node."""
+    def _said(self) -> str:
+        """Return the canonical text, which parses back to an equal node."""
         if self.op == "constant":
             return number_text(self.value)
         if self.op in LEAVES:
             return str(self.value)
         if self.op not in OPERATORS:
-            return f"{self.op}({', '.join(arg.text for arg in self.args)})"
+            quoted = [] if self.value is None else [f'"{self.value}"']
+            return f"{self.op}({', '.join([*quoted, *(arg.text for arg in self.args)])})"
         symbol, strength = OPERATORS[self.op]
         if self.op == "not":
             return f"not {self.args[0]._within(strength)}"
@@ -101,26 +117,35 @@ class Node:
         return self.text if own >= strength else f"({self.text})"
 
     @cached_property
-    def params(self) -> frozenset[str]:
-        """Names of the parameters below this node."""
-        if self.op == "param":
-            return frozenset({str(self.value)})
-        return frozenset().union(*(arg.params for arg in self.args))
-
-    @cached_property
     def inputs(self) -> frozenset[str]:
-        """Names of the inputs written below this node; functions may read others themselves."""
-        if self.op == "input":
-            return frozenset({str(self.value)})
+        """Names of the inputs written below this node; functions may read others themselves.
+
+        What is said of another market is one input, with its text for a name.
+        """
+        if self.op in OUTSIDE:
+            return frozenset({self.text})
         return frozenset().union(*(arg.inputs for arg in self.args))
 
     @cached_property
     def needs(self) -> frozenset[str]:
-        """Names of the inputs without which the node is unknown: those that no `coalesce` replaces."""
-        if self.op == "input":
-            return frozenset({str(self.value)})
+        """Names of the inputs without which the node is unknown: those that nothing else replaces."""
+        if self.op in OUTSIDE:
+            return frozenset({self.text})
         args = self.args[1:] if self.op == "coalesce" else self.args
+        args = self.args[:1] if self.op == "fused" else args
         return frozenset().union(*(arg.needs for arg in args))
+
+    @cached_property
+    def has_tf(self) -> bool:
+        """Whether longer timeframes of this market's bars stand in it."""
+        return self.op in ON_LONGER_BARS or (self.op != "on" and any(arg.has_tf for arg in self.args))
+
+    @cached_property
+    def markets(self) -> frozenset[Node]:
+        """What is said of other markets below this node."""
+        if self.op == "on":
+            return frozenset({self})
+        return frozenset().union(*(arg.markets for arg in self.args))
 
     def renamed(self, names: Mapping[str, str]) -> Node:
         """Return the tree with parameters called otherwise, commutative arguments in their new order."""
@@ -131,6 +156,14 @@ class Node:
         args = tuple(arg.renamed(names) for arg in self.args)
         return Node(self.op, args, self.dimension, self.value)
 
+    def with_inputs(self, names: Mapping[str, str]) -> Node:
+        """Return the tree with inputs called otherwise."""
+        if self.inputs.isdisjoint(names):
+            return self
+        if self.op in OUTSIDE:
+            return Node("input", (), self.dimension, names[self.text])
+        return Node(self.op, tuple(arg.with_inputs(names) for arg in self.args), self.dimension, self.value)
+
     def bind(self, values: Mapping[str, float]) -> Node:
         """Return the tree with parameters replaced by numbers, and arithmetic on numbers done."""
         if not self.params:
@@ -139,6 +172,15 @@ class Node:
             return constant(values[str(self.value)])
         args = tuple(arg.bind(values) for arg in self.args)
         return folded(Node(self.op, args, self.dimension, self.value))
+
+
+def is_same(one: Node | None, other: Node | None) -> bool:
+    """Whether two trees are equal in every node; trees of equal text are as a rule."""
+    if one is None or other is None or one is other:
+        return one is other
+    if one.op != other.op or one.value != other.value or len(one.args) != len(other.args):
+        return False
+    return all(map(is_same, one.args, other.args))
 
 
 def constant(value: float) -> Node:

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from research_lab.dsl import limits
 from research_lab.dsl.arguments import bound_number
-from research_lab.dsl.compiler import Linker, read_by
+from research_lab.dsl.compiler import table_of
 from research_lab.dsl.function import FIXED_KINDS, Argument
+from research_lab.dsl.linker import OUTSIDE, Call, Linker, Placed
 from research_lab.dsl.registry import FUNCTIONS, OPERATOR_CODES
 from research_lab.dsl.tree import ARITHMETIC, CHAINS, Node, constant
 from research_lab.engine import program as engine
 from research_lab.engine.jit import FloatArray, IntArray
-from research_lab.engine.program import N_INPUTS, Program, Union
-from research_lab.errors import LimitError
+from research_lab.engine.program import Program, Union
+
+_Key = tuple[str, int]  # a tree's text, and the use of a function in whose text it stands
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,20 +41,41 @@ class Template:
     places: IntArray
 
 
-def union_of(templates: Sequence[Template], step_ms: int) -> tuple[Union, list[int]]:
-    """Return strategies on bars of one length as one program, and the warm-up of each in bars."""
-    linker = Linker(step_ms)
+def union_of(
+    templates: Sequence[Template], step_ms: int, series: tuple[str, ...] = ()
+) -> tuple[Union, list[int]]:
+    """Return strategies on bars of one length as one program, and the warm-up of each in bars.
+
+    Parameters
+    ----------
+    series : the inputs besides the market's, as the trees call them.
+    """
+    linker = Linker(step_ms, series)
     n = sum(len(template.places) for template in templates)
-    n_roots = len(templates[0].roots)
-    outputs = np.full((n, n_roots), -1)
-    used: list[IntArray] = []  # pairs of strategy and number of a value that it needs
+    outputs = np.full((n, len(templates[0].roots)), -1)
+    used = [np.empty((2, 0), np.int64)]  # pairs of a strategy and the number of a value that it needs
     for template in templates:
+        if any(root is not None and root.has_tf for root in template.roots):
+            used += _one_by_one(linker, template, outputs)
+            continue
         numbering = _Numbering(linker, template)
         for column, root in enumerate(template.roots):
             if root is not None:
                 outputs[template.places, column] = numbering.numbers(root)
         used += [np.stack([template.places, numbers]) for numbers in numbering.instructions]
-    return _laid_out(linker, outputs, np.concatenate(used, axis=1) if used else np.empty((2, 0), np.int64))
+    return _laid_out(linker, outputs, np.concatenate(used, axis=1))
+
+
+def _one_by_one(linker: Linker, template: Template, outputs: IntArray) -> list[IntArray]:
+    """Number the strategies of a template each by itself: those that read longer timeframes."""
+    used = []
+    for place, values in zip(template.places.tolist(), template.values.tolist(), strict=True):
+        bound = dict(zip(template.names, values, strict=True))
+        numbers = [-1 if root is None else linker.number(root.bind(bound)) for root in template.roots]
+        outputs[place] = numbers
+        needed = np.array(linker.needed(numbers), np.int64)
+        used.append(np.stack([np.full(needed.shape, place), needed]))
+    return used
 
 
 class _Numbering:
@@ -64,37 +86,55 @@ class _Numbering:
         self.n = len(template.places)
         self.params = dict(zip(template.names, template.values.T, strict=True))
         self.instructions: list[IntArray] = []  # numbers of all that the strategies need, but inputs
-        self._known: dict[str, IntArray] = {}
+        self._known: dict[_Key, IntArray] = {}
+        self._reads: dict[_Key, tuple[Placed, ...]] = {}
+        self._constants: dict[_Key, FloatArray | None] = {}
 
     def numbers(self, root: Node) -> IntArray:
         """Return the number of a tree's value in each strategy, adding the instructions it needs."""
-        open_ = [root]
+        open_ = [(root, OUTSIDE)]
         while open_:
-            node = open_[-1]
-            if node.text in self._known:
+            node, call = open_[-1]
+            key = (node.text, call.number)
+            if key in self._known:
                 open_.pop()
                 continue
-            fixed = self._fixed(node)
-            parts = () if fixed is not None else self._parts(node)
-            missing = [part for part in parts if part.text not in self._known]
+            fixed = self._fixed(node, call)
+            if fixed is not None:
+                self._known[key] = self._interned(engine.CONSTANT, (), self._nothing, fixed, self._nothing)
+                continue
+            if key not in self._reads:
+                self._reads[key] = self._parts(node, call)
+            parts = self._reads[key]
+            missing = [part for part in parts if (part[0].text, part[1].number) not in self._known]
             if missing:
                 open_ += reversed(missing)
                 continue
-            self._known[open_.pop().text] = (
-                self._add(node, parts) if fixed is None else self._constants(fixed)
+            self._known[key] = self._add(
+                node, call, [self._known[part.text, at.number] for part, at in parts]
             )
-        return self._known[root.text]
+        return self._known[root.text, OUTSIDE.number]
 
-    def _fixed(self, node: Node) -> FloatArray | None:
+    @property
+    def _nothing(self) -> IntArray:
+        return np.zeros(self.n, np.int64)
+
+    def _fixed(self, node: Node, call: Call) -> FloatArray | None:
         """Return the values of arithmetic on numbers and parameters; None for what depends on bars."""
+        key = (node.text, call.number)
+        if key not in self._constants:
+            self._constants[key] = self._computed(node, call)
+        return self._constants[key]
+
+    def _computed(self, node: Node, call: Call) -> FloatArray | None:
         if node.op == "constant":
             return np.full(self.n, float(node.value or 0.0))
         if node.op == "param":
-            values: FloatArray = self.params[str(node.value)]
-            return values
+            given = call.args.get(str(node.value))
+            return self.params[str(node.value)] if given is None else self._fixed(*given)
         if node.op not in ARITHMETIC:
             return None
-        args = [self._fixed(arg) for arg in node.args]
+        args = [self._fixed(arg, call) for arg in node.args]
         known = [arg for arg in args if arg is not None]
         if len(known) < len(args):
             return None
@@ -102,60 +142,58 @@ class _Numbering:
             found: FloatArray = ARITHMETIC[node.op](*known)
         return found if np.isfinite(found).all() else None
 
-    def _parts(self, node: Node) -> tuple[Node, ...]:
+    def _parts(self, node: Node, call: Call) -> tuple[Placed, ...]:
+        if node.op == "param":
+            return (call.args[str(node.value)],)
         function = FUNCTIONS.get(node.op)
         if function is None or not function.fixed:
-            return read_by(node, self.linker.step_ms)
+            return self.linker.calls.read_by(node, call)
         # numbers made from windows become parameters of their own
         args = dict(zip((a.name for a in function.arguments), node.args, strict=True))
-        numbers = {
-            a.name: self._fixed_argument(args[a.name]) for a in function.arguments if a.kind in FIXED_KINDS
-        }
+        kinds = [a for a in function.arguments if a.kind in FIXED_KINDS]
+        numbers = {a.name: self._fixed_argument(args[a.name], call) for a in kinds}
         made = {}
         for name, rule in function.fixed.items():
-            made[name] = Node("param", (), constant(1.0).dimension, f"{name} of {node.text}")
+            made[name] = Node("param", (), constant(1.0).dimension, f"{name} of {node.text} {call.number}")
             self.params[str(made[name].value)] = _for_each(rule, numbers, self.n)
-        return read_by(node, self.linker.step_ms, made)
+        return self.linker.calls.read_by(node, call, made)
 
-    def _fixed_argument(self, node: Node) -> FloatArray:
-        values = self._fixed(node)
+    def _fixed_argument(self, node: Node, call: Call) -> FloatArray:
+        values = self._fixed(node, call)
         return np.full(self.n, np.nan) if values is None else values
 
-    def _constants(self, values: FloatArray) -> IntArray:
-        return self._interned(
-            engine.CONSTANT, (), np.zeros(self.n, np.int64), values, np.zeros(self.n, np.int64)
-        )
-
-    def _add(self, node: Node, parts: tuple[Node, ...]) -> IntArray:
+    def _add(self, node: Node, call: Call, reads: list[IntArray]) -> IntArray:
         if node.op == "input":
             return np.full(self.n, self.linker.number(node))
-        reads = [self._known[part.text] for part in parts]
-        nothing = np.zeros(self.n, np.int64)
         if node.op in CHAINS:
             numbers = reads[0]
             for other in reads[1:]:
                 pair = (np.minimum(numbers, other), np.maximum(numbers, other))
-                numbers = self._interned(OPERATOR_CODES[node.op], pair, nothing, np.zeros(self.n), nothing)
+                numbers = self._operator(OPERATOR_CODES[node.op], pair)
             return numbers
         if node.op in OPERATOR_CODES:
-            return self._interned(OPERATOR_CODES[node.op], tuple(reads), nothing, np.zeros(self.n), nothing)
-        function = FUNCTIONS[node.op]
-        if function.body:
+            return self._operator(OPERATOR_CODES[node.op], tuple(reads))
+        function = FUNCTIONS.get(node.op)
+        if function is None or function.derived:
             return reads[0]
-        windows: IntArray = nothing
+        windows: IntArray = self._nothing
         others: FloatArray = np.zeros(self.n)
         for argument, arg in zip(function.arguments, node.args, strict=True):
             if argument.kind == "window":
-                windows = self._checked(node, argument, arg).astype(np.int64)
+                windows = self._checked(node, argument, arg, call).astype(np.int64)
             elif argument.kind in FIXED_KINDS:
-                others = self._checked(node, argument, arg)
+                others = self._checked(node, argument, arg, call)
         pairs = zip(windows.tolist(), others.tolist(), strict=True)
         values = np.array([function.constant(window, other) for window, other in pairs])
         lookback = np.array([self.linker.lookback(function, w) for w in windows.tolist()])
         return self._interned(function.opcode, tuple(reads), windows, values, lookback)
 
-    def _checked(self, node: Node, argument: Argument, arg: Node) -> FloatArray:
-        return np.array([bound_number(node, argument, value) for value in self._fixed_argument(arg).tolist()])
+    def _checked(self, node: Node, argument: Argument, arg: Node, call: Call) -> FloatArray:
+        values = self._fixed_argument(arg, call).tolist()
+        return np.array([bound_number(node, argument, value) for value in values])
+
+    def _operator(self, op: int, reads: tuple[IntArray, ...]) -> IntArray:
+        return self._interned(op, reads, self._nothing, np.zeros(self.n), self._nothing)
 
     def _interned(
         self, op: int, reads: tuple[IntArray, ...], windows: IntArray, values: FloatArray, lookback: IntArray
@@ -171,74 +209,64 @@ class _Numbering:
 def _for_each(
     rule: Callable[[Mapping[str, float]], float], numbers: Mapping[str, FloatArray], n: int
 ) -> FloatArray:
-    return np.array([rule({name: float(values[k]) for name, values in numbers.items()}) for k in range(n)])
+    found = [rule({name: float(values[k]) for name, values in numbers.items()}) for k in range(n)]
+    return np.array(found, np.float64)
 
 
 def _laid_out(linker: Linker, outputs: IntArray, used: IntArray) -> tuple[Union, list[int]]:
     """Return the union of numbered strategies, from the pairs of a strategy and a value that it needs."""
     n = outputs.shape[0]
-    n_numbers = N_INPUTS + len(linker.instructions)
+    n_numbers = linker.n_inputs + len(linker.instructions)
     pairs = np.unique(used[0] * n_numbers + used[1])
     strategy, number = pairs // n_numbers, pairs % n_numbers
     users = np.bincount(number, minlength=n_numbers)
-    table = _Table(linker)
+    for held, instruction in enumerate(linker.instructions, start=linker.n_inputs):
+        if instruction.op == engine.TF_HOLD and users[held] == 1:
+            users[held] = 2  # sections of longer timeframes are shared
     common = np.flatnonzero(users > 1)
     register = np.arange(n_numbers)
-    register[common] = N_INPUTS + np.arange(common.shape[0])
-    n_shared = N_INPUTS + common.shape[0]
+    register[common] = linker.n_inputs + np.arange(common.shape[0])
+    shared = _shared(linker, common, register)
     own = users[number] == 1
     strategy, number = strategy[own], number[own]
     rows = np.searchsorted(strategy, np.arange(n + 1))
-    register[number] = n_shared + np.arange(number.shape[0]) - rows[strategy]
-    shared_code, shared_values, shared_at = table.rows(common, register, np.array([0, common.shape[0]]))
-    code, values, state_at = table.rows(number, register, rows)
+    register[number] = shared.n_registers + np.arange(number.shape[0]) - rows[strategy]
+    code, values, state_at = _private(linker, number, register, rows)
+    n_private = int(np.diff(rows).max(initial=0))
     code, values, rows = _crossings_paired(code, values, rows)
-    shared = Program(shared_code, shared_values, np.empty(0, np.int64), n_shared, int(shared_at[-1]))
-    n_private = int(np.diff(np.searchsorted(strategy, np.arange(n + 1))).max(initial=0))
+    registers = np.where(outputs < 0, -1, np.append(register, -1)[outputs])
     warmup = np.append(np.array(linker.warmup), 0)
-    union = Union(
-        shared,
-        code,
-        values,
-        rows,
-        np.where(outputs < 0, -1, np.append(register, -1)[outputs]),
-        state_at,
-        n_private,
-    )
+    union = Union(shared, code, values, rows, registers, state_at, n_private)
     return union, warmup[outputs].max(axis=1).tolist()
 
 
-class _Table:
-    """The linker's instructions as arrays."""
+def _shared(linker: Linker, common: IntArray, register: IntArray) -> Program:
+    numbers = common.tolist()
+    places = dict(zip(numbers, register[common].tolist(), strict=True))
+    first = linker.n_inputs + len(numbers)
+    code, values, n_state, n_registers = table_of(linker, numbers, places, first)
+    return Program(code, values, np.empty(0, np.int64), n_registers, n_state, linker.series)
 
-    def __init__(self, linker: Linker) -> None:
-        n = len(linker.instructions)
-        self.code = np.zeros((n, engine.N_COLUMNS), np.int64)
-        self.values = np.array([instruction.value for instruction in linker.instructions])
-        self.sizes = np.zeros(n, np.int64)
-        for row, instruction in enumerate(linker.instructions):
-            self.code[row, engine.OP] = instruction.op
-            self.code[row, engine.WINDOW] = instruction.window
-            for column, read in zip(engine.READ_COLUMNS, instruction.reads, strict=False):
-                self.code[row, column] = read
-            self.sizes[row] = engine.state_size(instruction.op, instruction.window)
 
-    def rows(
-        self, numbers: IntArray, register: IntArray, borders: IntArray
-    ) -> tuple[IntArray, FloatArray, IntArray]:
-        """Return rows for some values, and where each group's state begins; places in it are the group's."""
-        code = self.code[numbers - N_INPUTS]
-        for column in engine.READ_COLUMNS:
-            code[:, column] = register[code[:, column]]
-        code[:, engine.OUT] = register[numbers]
-        ends = np.concatenate([[0], np.cumsum(self.sizes[numbers - N_INPUTS])])
-        state_at = ends[borders]
-        code[:, engine.STATE] = ends[:-1] - np.repeat(state_at[:-1], np.diff(borders))
-        if np.diff(state_at).max(initial=0) > limits.STATE_CELLS and len(borders) > 2:
-            raise LimitError(
-                f"needs more than {limits.STATE_CELLS} cells of memory", remedy="use shorter windows"
-            )
-        return code, self.values[numbers - N_INPUTS], state_at
+def _private(
+    linker: Linker, numbers: IntArray, register: IntArray, rows: IntArray
+) -> tuple[IntArray, FloatArray, IntArray]:
+    """Return the rows of all strategies' own values, and where each one's state begins; places count from there."""
+    code = np.zeros((numbers.shape[0], engine.N_COLUMNS), np.int64)
+    values, sizes = np.empty(numbers.shape[0]), np.empty(numbers.shape[0], np.int64)
+    for row, number in enumerate(numbers.tolist()):
+        instruction = linker.instruction(number)
+        code[row, engine.OP] = instruction.op
+        code[row, engine.WINDOW] = instruction.window
+        for column, read in zip(engine.READ_COLUMNS, instruction.reads, strict=False):
+            code[row, column] = register[read]
+        values[row] = instruction.value
+        sizes[row] = engine.state_size(instruction.op, instruction.window)
+    code[:, engine.OUT] = register[numbers]
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    state_at = ends[rows]
+    code[:, engine.STATE] = ends[:-1] - np.repeat(state_at[:-1], np.diff(rows))
+    return code, values, state_at
 
 
 def _crossings_paired(

@@ -74,13 +74,14 @@ def rolling_sum(state: FloatArray, x: FloatArray, out: FloatArray, n: int, divis
     fresh, fresh_lost = state[4], state[5]
     run = state[6]
     ring = state[7 : 7 + n]
+    last = ring[place - 1 if place > 0 else n - 1] if seen > 0.0 else NAN
     for t in range(x.shape[0]):
         value = x[t]
         if not math.isfinite(value):
             out[t] = NAN
             continue
-        last = ring[place - 1 if place > 0 else n - 1]
-        run = run + 1.0 if seen > 0.0 and value == last else 1.0
+        run = run + 1.0 if value == last else 1.0
+        last = value
         gone = ring[place] if seen >= n else 0.0
         step = value - gone
         new = total + step

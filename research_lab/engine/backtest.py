@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -20,6 +20,7 @@ from research_lab.engine.slot import (
     advance_regimes,
     advance_slot,
     block_of,
+    clocks_of,
     cut_into_blocks,
 )
 from research_lab.engine.terms import Terms
@@ -62,6 +63,8 @@ class Tape(Protocol):
     def inputs(self) -> FloatArray: ...
     @property
     def funding_due(self) -> FloatArray: ...
+    def rows(self, series: Sequence[str] = ()) -> FloatArray:
+        """Return the market's seven rows, and behind them those of some external series."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,15 +98,24 @@ def makes_whole_bars(base_ms: int, step_ms: int) -> bool:
 
 
 def regime_codes(regimes: CompiledRegimes | None, tape: Tape, block: int = BLOCK) -> FloatArray:
-    """Return the regime's code after each base bar; all 0 where no regime can be known.
+    """Return the regime's code after each base bar, with the macro state in it where there are such.
 
-    That is without regimes, and on a tape whose bars do not make those of the regimes.
+    Without regimes all are 0. Where no condition is true or known a clock has its code for that, which is
+    everywhere on a tape whose bars do not make its own.
     """
+    codes = np.zeros(tape.time.shape[0])
+    for clock in clocks_of(regimes):
+        codes += _codes_of(clock, tape, block)
+    return codes
+
+
+def _codes_of(regimes: CompiledRegimes, tape: Tape, block: int) -> FloatArray:
     n = tape.time.shape[0]
     codes = np.zeros(n)
-    if regimes is None or not makes_whole_bars(tape.step_ms, regimes.step_ms):
-        return codes
+    if not makes_whole_bars(tape.step_ms, regimes.step_ms):
+        return codes + regimes.unknown
     state = regimes.new_state()
+    inputs = tape.rows(regimes.program.series)
     registers = regimes.program.new_registers(block + 1)
     emitted_at = np.zeros(block + 1, np.int64)
     for first, last in cut_into_blocks(n, block):
@@ -119,10 +131,10 @@ def regime_codes(regimes: CompiledRegimes | None, tape: Tape, block: int = BLOCK
             registers,
             emitted_at,
             tape.time[first:last],
-            block_of(tape.inputs, first, last),
+            block_of(inputs, first, last),
             codes[first:last],
         )
-    return codes
+    return np.where(codes == 0.0, float(regimes.unknown), codes)
 
 
 def backtest(
@@ -149,6 +161,7 @@ def backtest(
     widest = max((last - first for first, last in cuts), default=0)
     codes = np.zeros(n) if regime is None else regime
     state = strategy.new_state()
+    inputs = tape.rows(strategy.program.series)
     registers = strategy.program.new_registers(widest + 1)
     emitted_at = np.zeros(widest + 1, np.int64)
     equity, position = np.empty(n), np.empty(n)
@@ -168,7 +181,7 @@ def backtest(
             registers,
             emitted_at,
             tape.time[first:last],
-            block_of(tape.inputs, first, last),
+            block_of(inputs, first, last),
             tape.funding_due[first:last],
             codes[first:last],
             first,

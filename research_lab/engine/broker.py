@@ -46,6 +46,7 @@ from research_lab.engine.layout import (
 )
 from research_lab.engine.protection import (
     gap,
+    is_reached,
     protect,
     protective_exit,
     renew_trail,
@@ -149,8 +150,10 @@ def _step_bar(
     busy = book[QUANTITY] != 0.0 or book[PENDING_SIDE] != 0.0
     if busy and something_happens(book, high, low, funding_due):
         n_fills = at_open(book, plan, terms, inputs[0, t], funding_due, bar, fills, n_fills)
-        n_fills = inside(book, plan, terms, inputs[0, t], high, low, bar, fills, n_fills)
         watch(book, terms, plan)
+        if is_reached(book, high, low):
+            n_fills = inside(book, plan, terms, inputs[0, t], high, low, bar, fills, n_fills)
+            watch(book, terms, plan)
     n_fills, s, decision = at_close(
         book, plan, terms, high, low, close, regime, registers, outputs, emitted_at, m,
         bar, t, s, barred, fills, n_fills,

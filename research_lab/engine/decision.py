@@ -14,6 +14,7 @@ from research_lab.engine.layout import (
     EXIT_SHORT,
     HELD,
     LEVERAGE,
+    MACRO,
     MIN_NOTIONAL,
     ORDER_SIZE,
     PENDING_EXIT,
@@ -27,8 +28,12 @@ from research_lab.engine.layout import (
     REGIME_MASK,
     RISK,
     RISK_CAP,
+    RISK_OFF,
+    RISK_ON,
     RISK_SHARE,
+    RISK_SMALL,
     SIZE_KIND,
+    SMALL_SHARE,
     STOP_DISTANCE,
     STRATEGY_BARS,
     TIME_STOP,
@@ -78,9 +83,12 @@ def decide(
         return reasons.SAME_SIDE
     if not regime_declared(plan, regime):
         return reasons.REGIME
+    share = _macro_share(regime)
+    if share == 0.0:
+        return reasons.MACRO
     if side < 0.0 and terms[PERPETUAL] == 0.0:
         return reasons.SHORT_NEEDS_PERPETUAL
-    return _order(book, terms, plan, registers, outputs, s, side, close)
+    return _order(book, terms, plan, registers, outputs, s, side, share, close)
 
 
 @inlined_kernel
@@ -100,8 +108,16 @@ def _decide_exit(
         book[PENDING_EXIT] = reasons.TIME_STOP
     elif _signal(registers, outputs, role, s) == 1.0:
         book[PENDING_EXIT] = reasons.EXIT_SIGNAL
-    elif plan[REGIME_EXIT] == 1.0 and not regime_declared(plan, regime):
-        book[PENDING_EXIT] = reasons.REGIME_EXIT
+    elif plan[REGIME_EXIT] == 1.0:
+        book[PENDING_EXIT] = regime_exit(plan, regime)
+
+
+@inlined_kernel
+def regime_exit(plan: FloatArray, regime: float) -> int:
+    """Return why a strategy that leaves by regime leaves in this one; 0 for staying."""
+    if not regime_declared(plan, regime):
+        return reasons.REGIME_EXIT
+    return reasons.MACRO_EXIT if int(regime) // MACRO == RISK_OFF else reasons.NONE
 
 
 @inlined_kernel
@@ -113,9 +129,10 @@ def _order(
     outputs: IntArray,
     s: int,
     side: float,
+    share: float,
     close: float,
 ) -> int:
-    """Freeze stop distance and quantity, and leave the order for the next open."""
+    """Freeze stop distance and quantity, a share of what all other rules allow, for the next open."""
     stop = math.nan
     if outputs[STOP_DISTANCE] >= 0:
         stop = registers[outputs[STOP_DISTANCE], s]
@@ -130,7 +147,7 @@ def _order(
         if math.isnan(stop):
             return reasons.INVALID_STOP
         quantity = min(quantity, equity * terms[RISK_CAP] / stop)
-    quantity = whole_lots(min(quantity, terms[LEVERAGE] * equity / close), terms)
+    quantity = whole_lots(min(quantity, terms[LEVERAGE] * equity / close) * share, terms)
     if not quantity > 0.0 or quantity * close < terms[MIN_NOTIONAL]:
         return reasons.TOO_SMALL
     book[PENDING_SIDE] = side
@@ -154,4 +171,14 @@ def regime_declared(plan: FloatArray, regime: float) -> bool:
     """Whether the mask has the regime's bit; code 0, not known, is in no mask, and no mask has all."""
     if plan[REGIME_MASK] == 0.0:
         return True
-    return regime > 0.0 and (int(plan[REGIME_MASK]) >> int(regime)) & 1 == 1
+    market = int(regime) % MACRO
+    return market > 0 and (int(plan[REGIME_MASK]) >> market) & 1 == 1
+
+
+@inlined_kernel
+def _macro_share(regime: float) -> float:
+    """Return the share of an entry's size that the macro state allows; the whole where none is in use."""
+    state = int(regime) // MACRO
+    if state == 0 or state == RISK_ON:
+        return 1.0
+    return SMALL_SHARE if state == RISK_SMALL else 0.0

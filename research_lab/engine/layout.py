@@ -102,6 +102,14 @@ FILL_STOP: Final = 6  # the position's stop distance frozen at its entry's decis
 FILL_SIZE: Final = 7
 MAX_FILLS_PER_BAR: Final = 4 + MAX_TAKES
 
+# A code of the regime holds two: the market's regime + MACRO x the macro state, 0 where no states are in use.
+MACRO: Final = 16
+RISK_ON: Final = 1  # entries in full size
+RISK_SMALL: Final = 2  # entries in half size
+NEUTRAL: Final = 3  # exits only
+RISK_OFF: Final = 4  # exits only, and a strategy that leaves with its regime leaves
+SMALL_SHARE: Final = 0.5
+
 LOT_TOLERANCE: Final = 1e-9  # share of a lot by which a quantity may lie below a whole number of lots
 
 

@@ -1,8 +1,11 @@
 """The program: a flat table of instructions over registers, advanced block by block.
 
 Registers 0 to 6 are the market's inputs (open, high, low, close, volume, funding, premium), register 7 the
-time at which the bar closes; each instruction writes one more. Its memory is a slice of one flat float64
-state array.
+time at which the bar closes, those behind it external series; each instruction writes one more. Its memory
+is a slice of one flat float64 state array.
+
+Instructions between `TF_OPEN` and `TF_CLOSE` run over longer bars, gathered from the program's own: such a
+section has input registers of its own, and `TF_HOLD` carries what it computed back to the program's bars.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import numpy as np
 from research_lab.engine import (
     accumulation,
     averages,
+    buckets,
     clock,
     conditions,
     extremes,
@@ -23,11 +27,11 @@ from research_lab.engine import (
     pointwise,
     trends,
 )
-from research_lab.engine.jit import FloatArray, IntArray, kernel
+from research_lab.engine.jit import BoolArray, FloatArray, IntArray, kernel
 
-N_MARKET: Final = 7
-CLOSING_TIME: Final = 7  # ms since 1970, UTC
-N_INPUTS: Final = 8
+N_MARKET: Final = buckets.N_MARKET
+CLOSING_TIME: Final = buckets.CLOSING_TIME
+N_INPUTS: Final = buckets.N_INPUTS
 
 # Columns of the instruction table.
 OP: Final = 0
@@ -90,6 +94,12 @@ HELD_FOR: Final = 47
 CLOCK: Final = 48
 SUPERTREND: Final = 49
 PARABOLIC: Final = 50
+# Higher bars. TF_OPEN gathers the input registers into those from OUT to before A, and notes in A which bar
+# completed each; WINDOW is the length of a higher bar in ms, the value that of the program's own. TF_HOLD
+# carries A back to the program's bars by the notes in B.
+TF_OPEN: Final = 61
+TF_HOLD: Final = 62
+TF_CLOSE: Final = 63
 CROSSES: Final = 64  # two crossings at once: writes the register in column D as well
 
 NAN = math.nan
@@ -106,6 +116,7 @@ class Program(NamedTuple):
         one is needed.
     outputs : (n_outputs,) int64: the register of each output; -1 for one that is absent.
     n_registers, n_state : cells needed.
+    series : what each input register behind the closing time holds, as the tape names it.
     """
 
     code: IntArray
@@ -113,18 +124,34 @@ class Program(NamedTuple):
     outputs: IntArray
     n_registers: int
     n_state: int
+    series: tuple[str, ...] = ()
 
     def new_state(self) -> FloatArray:
         return np.zeros(self.n_state)
 
     def new_registers(self, width: int) -> FloatArray:
-        return np.zeros((self.n_registers, width))
+        """Return room for `width` bars, and for the one more that higher bars may be."""
+        return np.zeros((self.n_registers, width + 1))
+
+    def on_own_bars(self) -> BoolArray:
+        """Return which registers hold values by the program's own bars, rather than by higher bars."""
+        own = np.ones(self.n_registers, np.bool_)
+        inside = False
+        for row in self.code:
+            if row[OP] in (TF_OPEN, TF_CLOSE):
+                inside = row[OP] == TF_OPEN
+                own[row[OUT] : row[A] + 1] &= not inside
+            elif inside and row[OP] != TF_HOLD:
+                own[row[OUT]] = False
+        return own
 
 
 def state_size(op: int, window: int) -> int:
     """Return the cells of state that one instruction needs; the layout stands with its kernel."""
-    if op in (EMA, RMA, BARS_SINCE, TRUE_RANGE):
+    if op in (EMA, RMA, BARS_SINCE, TRUE_RANGE, TF_HOLD):
         return 2
+    if op == TF_OPEN:
+        return buckets.SIZE
     if op in (CROSSES_ABOVE, CROSSES, DIRECTIONAL_MOVE):
         return 3
     if op == PREV:
@@ -168,8 +195,10 @@ def advance(code: IntArray, values: FloatArray, state: FloatArray, registers: Fl
     ----------
     code, values : as in `Program`.
     state : (n_state,) float64, in place: zeros at the first bar.
-    registers : (n_registers, at least n) float64, in place: the inputs are given in the first rows.
+    registers : (n_registers, at least n, with higher bars n + 1) float64, in place: the inputs are given in
+        the first rows.
     """
+    n_own = n
     for k in range(code.shape[0]):
         op = code[k, OP]
         out = registers[code[k, OUT], :n]
@@ -306,6 +335,13 @@ def advance(code: IntArray, values: FloatArray, state: FloatArray, registers: Fl
             c = registers[code[k, C], :n]
             d = registers[code[k, D], :n]
             trends.parabolic(memory, a, b, c, d, out, value)
+        elif op == TF_OPEN:
+            block = registers[code[k, OUT] : code[k, A]]
+            n = buckets.gather(memory, registers, n_own, int(value), window, block, registers[code[k, A]])
+        elif op == TF_HOLD:
+            buckets.hold(memory, a, registers[code[k, B]], n, registers[code[k, OUT], :n_own])
+        elif op == TF_CLOSE:
+            n = n_own
 
 
 class Union(NamedTuple):

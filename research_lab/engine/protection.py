@@ -37,6 +37,12 @@ def something_happens(book: FloatArray, high: float, low: float, funding_due: fl
     """Whether this bar can fill or pay anything; the open lies between low and high."""
     if book[PENDING_SIDE] != 0.0 or book[PENDING_EXIT] != 0.0 or funding_due != 0.0:
         return True
+    return is_reached(book, high, low)
+
+
+@inlined_kernel
+def is_reached(book: FloatArray, high: float, low: float) -> bool:
+    """Whether a bar reaches a level that is watched."""
     if book[QUANTITY] > 0.0:
         return low <= book[GUARD] or high >= book[GOAL]
     return high >= book[GUARD] or low <= book[GOAL]

@@ -12,7 +12,7 @@ import math
 from typing import Final
 
 from research_lab.engine import reasons
-from research_lab.engine.decision import regime_declared
+from research_lab.engine.decision import regime_exit
 from research_lab.engine.jit import FloatArray, IntArray, inlined_kernel, kernel
 from research_lab.engine.layout import (
     BARS_IN_POSITION,
@@ -194,7 +194,7 @@ def _exit_order(
     m = _next_true(registers, outputs[EXIT_LONG] if book[QUANTITY] > 0.0 else outputs[EXIT_SHORT], s, m)
     if plan[REGIME_EXIT] == 1.0:
         for k in range(s, m):
-            if not regime_declared(plan, regime[emitted_at[k]]):
+            if regime_exit(plan, regime[emitted_at[k]]) != reasons.NONE:
                 return k
     return m
 

@@ -19,6 +19,7 @@ TAKE: Final = 6
 LIQUIDATION: Final = 7
 ENDED: Final = 8
 RISK_EXIT: Final = 9
+MACRO_EXIT: Final = 10
 
 # What was decided at a close.
 NO_STRATEGY_BAR: Final = 20
@@ -38,6 +39,7 @@ HOLDING: Final = 33
 EXIT_ORDERED: Final = 34
 RUN_ENDED: Final = 35
 SAME_SIDE: Final = 36
+MACRO: Final = 37
 
 # Why the account, other than the strategy, did not enter.
 NOT_SELECTED: Final = 40
@@ -68,6 +70,7 @@ MEANING: Final[dict[int, str]] = {
     LIQUIDATION: "maintenance margin reached",
     ENDED: "equity reached zero",
     RISK_EXIT: "closed by a risk limit",
+    MACRO_EXIT: "the macro state is risk_off",
     NO_STRATEGY_BAR: "no bar of the strategy's timeframe completed",
     WARMING: "fewer bars seen than the warm-up needs",
     INACTIVE: "before the first bar on which it may trade",
@@ -85,6 +88,7 @@ MEANING: Final[dict[int, str]] = {
     EXIT_ORDERED: "exit ordered for the next open",
     RUN_ENDED: "equity reached zero earlier: no more orders",
     SAME_SIDE: "entry on the side that is being exited: not entered again at the same open",
+    MACRO: "entry refused: the macro state is neutral, risk_off or unknown",
     NOT_SELECTED: "the enable_map does not select this strategy in this regime",
     COOLDOWN: "entry refused: cooldown after the last exit",
     DAILY_LOSS: "entry refused: daily loss limit reached",

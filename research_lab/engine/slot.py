@@ -15,7 +15,7 @@ from research_lab.engine.program import Program, Union
 
 BLOCK: Final = 2048
 LEAST_BLOCK: Final = 256
-REGISTER_BYTES: Final = 512 * 1024  # what a sweep's registers may take of a core's cache
+REGISTER_BYTES: Final = 768 * 1024  # what a sweep's registers may take of a core's cache
 
 # The state of a slot: resampling, then the book, then the program.
 BOOK_AT: Final = resampling.SIZE
@@ -64,15 +64,24 @@ class CompiledUnion(NamedTuple):
 
 
 class CompiledRegimes(NamedTuple):
-    """Regime conditions, ready for the engine: outputs in order of precedence, codes from 1."""
+    """Conditions of regimes or of macro states, ready for the engine: outputs in order of precedence."""
 
     program: Program
-    codes: IntArray  # the regime code of each output
+    codes: IntArray  # of each output
     step_ms: int
     warmup: int  # bars of the timeframe before the first code
+    unknown: int = 0  # the code where no condition is true or can be known
+    macro: CompiledRegimes | None = None  # macro states, on a clock of their own
 
     def new_state(self) -> FloatArray:
         return np.zeros(REGIME_PROGRAM_AT + self.program.n_state)
+
+
+def clocks_of(regimes: CompiledRegimes | None) -> list[CompiledRegimes]:
+    """Return regimes and their macro states as clocks that stand alone."""
+    if regimes is None:
+        return []
+    return [regimes._replace(macro=None), *clocks_of(regimes.macro)]
 
 
 @kernel

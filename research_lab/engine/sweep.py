@@ -186,7 +186,7 @@ class _Run:
         """Run one chunk from the first bar to the last."""
         union, plans, step_ms = self.chunks[k]
         tape, block = self.tape, self.chunks[k].block
-        memory = _Memory(self.chunks[k])
+        memory, inputs = _Memory(self.chunks[k]), tape.rows(union.shared.series)
         days = self.days[self.rows[k] : self.rows[k + 1]]
         for first, last in cut_into_blocks(tape.time.shape[0], block):
             if self.stopped:
@@ -216,7 +216,7 @@ class _Run:
                 tape.step_ms,
                 step_ms,
                 tape.time[first:last],
-                block_of(tape.inputs, first, last),
+                block_of(inputs, first, last),
                 tape.funding_due[first:last],
                 self.codes[first:last],
                 first,
@@ -241,7 +241,7 @@ class _Memory:
 
     def __init__(self, chunk: CompiledUnion) -> None:
         union, n_strategies, width = chunk.union, chunk.plans.shape[0], chunk.block + 1
-        self.registers = np.zeros((union.shared.n_registers + union.n_private, width))
+        self.registers = np.zeros((union.shared.n_registers + union.n_private, width + 1))
         self.emitted_at = np.zeros(width, np.int64)
         self.equity = np.empty(width)
         self.no_positions, self.no_reasons = np.empty(0), np.empty(0, np.int64)

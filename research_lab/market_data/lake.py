@@ -361,6 +361,7 @@ def _until(bars: Bars, zone: Span, name: str) -> Bars:
         part.time.copy(),
         np.array(part.inputs, order="C"),
         part.funding_due.copy(),
+        part.series,
     )
 
 

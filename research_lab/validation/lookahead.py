@@ -24,6 +24,7 @@ from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.engine import layout, reasons
 from research_lab.engine.backtest import makes_whole_bars
+from research_lab.engine.slot import clocks_of
 from research_lab.engine.terms import Terms
 from research_lab.validation.difference import Difference, Fault, fill_difference, first_difference
 from research_lab.validation.poison import BEYOND_OPEN, poisoned
@@ -41,6 +42,7 @@ AT_OPEN: Final = (
     reasons.EXIT_SIGNAL,
     reasons.TIME_STOP,
     reasons.REGIME_EXIT,
+    reasons.MACRO_EXIT,
     reasons.RISK_EXIT,
 )
 ORDERED: Final = (reasons.LONG_ORDERED, reasons.SHORT_ORDERED, reasons.EXIT_ORDERED)
@@ -171,15 +173,13 @@ def _tested_part(
 ) -> _Tested:
     """Return the last bars that hold enough signals, with the warm-up before them, and their run.
 
-    The strategy begins after the regimes' warm-up, which is longer than its own: a strategy on minutes may
-    need months of regimes.
+    The strategy begins after the warm-up of regimes and macro states, which is longer than its own: a
+    strategy on minutes may need months of regimes.
     """
     strategy = compile_spec(spec)
-    known = regimes.compiled if regimes is not None and spec.regimes else None
-    if known is not None and not makes_whole_bars(bars.step_ms, known.step_ms):
-        known = None  # as in every run: on bars that do not make its clock's the regime is unknown
+    known = None if regimes is None else regimes.read_by(spec)
     ratio = spec.step_ms // bars.step_ms
-    lead = 0 if known is None else known.warmup * (known.step_ms // bars.step_ms)
+    lead = max((clock.warmup * (clock.step_ms // bars.step_ms) for clock in clocks_of(known)), default=0)
     warmup = int(strategy.plan[layout.WARMUP]) * ratio
     n_tested = N_TESTED * ratio
     while True:

@@ -52,7 +52,7 @@ def poisoned(bars: Bars, cut: int, random: np.random.Generator) -> Iterator[tupl
 
 
 def _noise(bars: Bars, cut: int, random: np.random.Generator) -> FloatArray:
-    """Return candles of a wild random walk from the cut bar's close on, with any volume, funding, premium."""
+    """Return candles of a wild random walk from the cut bar's close on, with any value of all other rows."""
     n = bars.n - cut - 1
     steps = np.clip(random.normal(0.0, 0.05, (n, 2)), -0.5, 0.5)
     path = float(bars.close[cut]) * np.exp(np.clip(np.cumsum(steps), -20.0, 20.0))
@@ -67,5 +67,6 @@ def _noise(bars: Bars, cut: int, random: np.random.Generator) -> FloatArray:
             random.lognormal(5.0, 2.0, n),
             random.normal(0.0, 1e-3, n),
             random.normal(0.0, 1e-2, n),
+            *random.normal(0.0, 1e2, (len(bars.series), n)),
         ]
     )

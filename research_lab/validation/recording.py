@@ -27,6 +27,7 @@ from research_lab.engine.slot import (
     cut_into_blocks,
 )
 from research_lab.engine.terms import Terms
+from research_lab.timeframe import timeframe_name
 
 _LONGEST_NAME = 90
 # How many registers each instruction reads, and the word for it; derived functions have none of their own.
@@ -57,7 +58,7 @@ class Recording:
     names : of the registers: an input, or the expression that the register holds.
     signals : register of each signal of `layout.SIGNALS`, -1 for one that is absent.
     decided_at : (m,) the base bar at whose close each strategy bar completed.
-    registers : (n_registers, m) every value by strategy bar; NaN is unknown.
+    registers : (n_rows, m) every value by strategy bar; NaN is unknown.
     regime, equity, position, reason : (n_bars,) after each base bar.
     fills : structured array of `engine.backtest.FILL`.
     """
@@ -93,14 +94,14 @@ def record(
     ----------
     regimes : run from the first bar of the tape on; None where the strategy declares none.
     begin : the first bar that the strategy sees; bars before it have equity 1 and nothing else.
-    keep : registers to keep, where a long run's would not fit into memory; None for all. The signals
-        must be among them.
+    keep : registers to keep, where a long run's would not fit into memory; None for all that hold values
+        by strategy bar. The signals must be among them.
     """
     n = tape.time.shape[0]
     width = min(BLOCK, n - begin)
-    rows = np.arange(strategy.program.n_registers) if keep is None else np.unique(keep)
+    rows = np.flatnonzero(strategy.program.on_own_bars()) if keep is None else np.unique(keep)
     codes = regime_codes(regimes, tape)
-    state = strategy.new_state()
+    state, inputs = strategy.new_state(), tape.rows(strategy.program.series)
     scratch, emitted_at = strategy.program.new_registers(width + 1), np.zeros(width + 1, np.int64)
     equity, position, reason = np.ones(n), np.zeros(n), np.zeros(n, np.int64)
     buffer = np.empty((width * layout.MAX_FILLS_PER_BAR, layout.FILL_SIZE))
@@ -110,7 +111,7 @@ def record(
         n_fills = advance_slot(
             strategy.program.code, strategy.program.values, strategy.program.outputs, strategy.plan,
             terms.array(), tape.step_ms, strategy.step_ms, state, scratch, emitted_at, tape.time[first:last],
-            block_of(tape.inputs, first, last), tape.funding_due[first:last], codes[first:last], first, begin,
+            block_of(inputs, first, last), tape.funding_due[first:last], codes[first:last], first, begin,
             reasons.NONE, equity[first:last], position[first:last], reason[first:last], buffer,
         )  # fmt: skip
         m = int(np.count_nonzero(emitted_at >= 0))
@@ -135,9 +136,19 @@ def _blocks(begin: int, n: int, width: int) -> list[tuple[int, int]]:
 
 def names_of(code: Program) -> tuple[str, ...]:
     """Return what each register of a program holds, as text near that of the language, cut when long."""
-    names = [*INPUTS, CLOSING_TIME, *[""] * (code.n_registers - len(INPUTS) - 1)]
+    inputs = [*INPUTS, CLOSING_TIME, *code.series]
+    names = [*inputs, *[""] * (code.n_registers - len(inputs))]
+    timeframe = ""
     for row, value in zip(code.code, code.values, strict=True):
         op = int(row[program.OP])
+        if op == program.TF_OPEN:
+            timeframe = timeframe_name(int(row[program.WINDOW]))
+            names[int(row[program.OUT]) : int(row[program.A]) + 1] = [*inputs, "completed_at"]
+        if op in (program.TF_OPEN, program.TF_CLOSE):
+            continue
+        if op == program.TF_HOLD:
+            names[int(row[program.OUT])] = f'tf("{timeframe}", {names[int(row[program.A])]})'
+            continue
         reads = [names[int(row[column])] for column in program.READ_COLUMNS[: _ARITY[op]]]
         text = _written(op, reads, int(row[program.WINDOW]), float(value))
         if len(text) > _LONGEST_NAME:

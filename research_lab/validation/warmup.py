@@ -23,7 +23,7 @@ from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.engine import layout, program
 from research_lab.engine.backtest import makes_whole_bars, regime_codes
-from research_lab.engine.slot import Compiled, CompiledRegimes
+from research_lab.engine.slot import Compiled, CompiledRegimes, clocks_of
 from research_lab.engine.terms import Terms
 from research_lab.validation.difference import Difference, Fault
 from research_lab.validation.recording import Recording, record
@@ -102,17 +102,18 @@ def check_warmup(
     Parameters
     ----------
     spec : at its parameters' values. terms : of no influence on conditions, only handed on.
-    regimes : where the strategy declares regimes, their codes are compared too, after their own warm-up.
+    regimes : where the strategy declares regimes, or macro states are in use, their codes are compared too,
+        after their own warm-up.
     n_starts : later starts, chosen by `seed`. Each is followed for 2,000 strategy bars after its warm-up.
     """
     strategy = compile_spec(spec)
     derived = int(strategy.plan[layout.WARMUP])
+    clocks = [] if regimes is None else clocks_of(regimes.read_by(spec))
     lacking = "" if spec.step_ms % bars.step_ms == 0 else f"{bars.timeframe} bars for {spec.timeframe}"
     keep = np.concatenate([_conditions(strategy), _events(strategy)])
     if not lacking:
         whole = record(strategy, bars, terms, keep=keep)
-        clocks = [regimes.compiled.step_ms] if regimes is not None and spec.regimes else []
-        aligned = _beginnings(bars, spec.step_ms, *clocks)
+        aligned = _beginnings(bars, spec.step_ms, *(clock.step_ms for clock in clocks))
         seen_before = np.searchsorted(whole.decided_at, aligned)
         left = whole.decided_at.shape[0] - seen_before
         able = aligned[(seen_before >= derived) & (left >= derived + LEAST_COMPARED)]
@@ -125,8 +126,10 @@ def check_warmup(
     faults = [each.fault for each in found if each.fault is not None]
     needed = max(each.needed for each in found)
     shortfall = needed - derived
-    if spec.regimes and regimes is not None and makes_whole_bars(bars.step_ms, regimes.compiled.step_ms):
-        for lacking_bars, fault in _regime_faults(regimes.compiled, bars, starts):
+    for clock in clocks:
+        if not makes_whole_bars(bars.step_ms, clock.step_ms):
+            continue
+        for lacking_bars, fault in _regime_faults(clock, bars, starts):
             faults.append(fault)
             shortfall = max(shortfall, lacking_bars)
     return WarmupReport(
@@ -147,9 +150,26 @@ def _conditions(strategy: Compiled) -> IntArray:
 
 
 def _events(strategy: Compiled) -> IntArray:
-    """Return the registers whose value depends on when something last happened."""
-    code = strategy.program.code
-    return np.asarray(code[code[:, program.OP] == program.BARS_SINCE, program.OUT])
+    """Return the registers whose value depends on when something last happened.
+
+    Of a longer timeframe they are all that it hands on when anything in it does.
+    """
+    found: list[int] = []
+    handed_on: list[int] = []
+    inside = depends = False
+    for row in strategy.program.code:
+        op, register = int(row[program.OP]), int(row[program.OUT])
+        if op == program.TF_OPEN:
+            handed_on, inside, depends = [], True, False
+        elif op == program.TF_HOLD:
+            handed_on.append(register)
+        elif op == program.TF_CLOSE:
+            found += handed_on if depends else []
+            inside = False
+        elif op in (program.BARS_SINCE, program.LATCH):
+            found += [] if inside else [register]
+            depends = True
+    return np.array(found, np.int64)
 
 
 def _beginnings(bars: Bars, *steps_ms: int) -> IntArray:

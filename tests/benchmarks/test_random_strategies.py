@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks import markets, random_strategies
 from benchmarks.scored import scored
-from research_lab.dsl.registry import FUNCTIONS, Argument
+from research_lab.dsl.function import Argument
+from research_lab.dsl.registry import FUNCTIONS
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.engine.terms import Terms
 

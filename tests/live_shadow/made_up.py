@@ -60,7 +60,7 @@ regimes:
 
 def names() -> list[str]:
     """Return the names of all strategies that come with the package."""
-    return sorted(path.stem for path in STRATEGIES.glob("*.yaml") if path.stem != "regimes")
+    return sorted(path.stem for path in STRATEGIES.glob("*.yaml") if path.stem not in ("regimes", "macro"))
 
 
 def strategy(name: str) -> Spec:

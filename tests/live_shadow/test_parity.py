@@ -14,7 +14,7 @@ from live_shadow.executor import Executor, ShadowRun, shadow_run
 from research_lab.bars import Bars, read_candles
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
-from research_lab.dsl.spec_reader import parse_spec
+from research_lab.dsl.spec_reader import parse_macro, parse_spec
 from research_lab.engine import layout, reasons
 from research_lab.engine.backtest import Backtest, backtest, regime_codes, to_fills
 from research_lab.engine.terms import Terms
@@ -32,7 +32,7 @@ from tests.live_shadow.made_up import (
     strategy,
 )
 
-FINEST = {"5m": 300_000, "15m": 900_000, "1h": 3_600_000, "4h": 3_600_000}
+FINEST = {"5m": 300_000, "15m": 900_000, "1h": 3_600_000, "4h": 3_600_000, "1d": 14_400_000}
 WINDOW = 12_000
 REAL = {
     "candles/binance_BTC-USDT_1h.parquet": (None, ("ema_atr", "breakout_4h")),
@@ -116,6 +116,53 @@ def test_killed_and_restored_at_fifty_random_bars_the_own_books_are_the_backtest
         assert to_fills(records).tobytes() == batch.fills.tobytes()
 
 
+MACRO = """
+spec: 1
+timeframe: 4h
+macro:
+  risk_off: close < 0.97 * prev(close, 3)
+  neutral: close < 0.985 * prev(close, 3)
+  risk_small: close < prev(close, 3)
+  risk_on: close >= prev(close, 3)
+"""
+LEAVES = "regimes: [trend_up, range_lowvol]\nregime_exit: true\n"
+
+
+@pytest.mark.parametrize("base_ms", [1_200_000, 3_600_000])
+def test_with_macro_states_the_own_book_is_the_backtest(base_ms: int) -> None:
+    spec = parse_spec(GREEN.replace("exit_long: close < open", "exit_long: close < 0.985 * open") + LEAVES)
+    regimes = replace(quick(), macro=parse_macro(MACRO))
+    bars = candles(14, 4_000, base_ms)
+    batch = in_batch(spec, bars, Terms(), 300, regimes)
+    assert differences(batch, shadow_run(spec, bars, Terms(), regimes, 300)) == []
+    assert set(batch.fills["reason"]) >= {reasons.ENTRY, reasons.MACRO_EXIT}
+    assert np.count_nonzero(batch.reason == reasons.MACRO) > 0
+    assert differences(
+        in_batch(spec, bars, Terms(), 300, quick()), shadow_run(spec, bars, Terms(), regimes, 300)
+    )
+
+
+def test_the_account_obeys_the_macro_state_of_the_bar_and_the_event_holds_both() -> None:
+    bars, regimes = candles(14, 2_000), replace(quick(), macro=parse_macro(MACRO))
+    run = executor([slot(parse_spec(GREEN), bars.market)], regimes=regimes)
+    events = run.advance(bars)
+    assert events.regime.tolist() == regime_codes(regimes.compiled, bars).tolist()
+    refused = events.codes[:, 0, core.ACCOUNT_REASON] == reasons.MACRO
+    entered = events.codes[:, 0, core.ACCOUNT_REASON] == reasons.LONG_ORDERED
+    assert set(np.unique(events.regime[refused] // 16)) == {3.0, 4.0}
+    assert set(np.unique(events.regime[entered] // 16)) == {1.0, 2.0}
+    assert run.state[core.RAW] == events.regime[-1] % 16
+
+
+@pytest.mark.parametrize("base_ms", [24 * 3_600_000])
+def test_on_bars_that_do_not_make_the_macro_clock_nothing_is_entered(base_ms: int) -> None:
+    regimes = replace(quick(), macro=parse_macro(MACRO))
+    bars, spec = candles(13, 400, base_ms), parse_spec(GREEN.replace("1h", "1d"))
+    batch = in_batch(spec, bars, Terms(), 0, regimes)
+    assert batch.fills.shape[0] == 0 < np.count_nonzero(batch.reason == reasons.MACRO)
+    assert differences(batch, shadow_run(spec, bars, Terms(), regimes)) == []
+
+
 @pytest.mark.parametrize(("base_ms", "timeframe"), [(24 * 3_600_000, "4h"), (2 * 3_600_000, "3h")])
 def test_on_bars_that_do_not_make_those_of_the_regimes_no_regime_is_known(
     base_ms: int, timeframe: str
@@ -146,3 +193,28 @@ def test_parity_finds_a_start_that_is_one_bar_off() -> None:
     batch = in_batch(spec, bars, Terms(), ordered)
     assert differences(batch, shadow_run(spec, bars, Terms(), packaged_regimes(), ordered)) == []
     assert differences(batch, shadow_run(spec, bars, Terms(), packaged_regimes(), ordered + 1)) != []
+
+
+TWO_CLOCKS = """
+spec: 1
+name: two_clocks
+hypothesis: none
+timeframe: {timeframe}
+side: both
+enter_long: close > tf("1d", sma(close, 2)) and tf("8h", close > prev(close))
+exit_long: close < prev(close, 5)
+enter_short: close < tf("1d", sma(close, 2)) and tf("8h", close < prev(close))
+exit_short: close > prev(close, 5)
+stop: tf("8h", atr(5))
+size: {{risk: 0.01}}
+"""
+
+
+@pytest.mark.parametrize(("timeframe", "base_ms"), [("15m", 900_000), ("1h", 900_000), ("4h", 3_600_000)])
+def test_longer_timeframes_are_the_same_a_bar_at_a_time(timeframe: str, base_ms: int) -> None:
+    spec = parse_spec(TWO_CLOCKS.format(timeframe=timeframe))
+    bars = candles(12, 5_000, base_ms, perpetual=True)
+    terms = Terms(perpetual=True, leverage=3.0)
+    batch = in_batch(spec, bars, terms, 600, quick())
+    assert differences(batch, shadow_run(spec, bars, terms, quick(), 600)) == []
+    assert batch.fills.shape[0] > 10

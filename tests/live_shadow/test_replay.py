@@ -315,6 +315,22 @@ def test_regimes_need_bars_that_make_theirs(desk: Desk) -> None:
     assert regimes_for(desk.workspace.regimes, 86_400_000) is None
 
 
+def test_macro_states_of_the_workspace_are_obeyed_named_and_pinned(desk: Desk) -> None:
+    path = desk.workspace.root / "macro.yaml"
+    path.write_text("spec: 1\ntimeframe: 1h\nmacro:\n  risk_off: close > 0\n")
+    assert regimes_for(desk.workspace.regimes, 86_400_000, desk.workspace.macro) is not None
+    desk.replay()
+    with Ledger.open(desk.workspace.ledger) as ledger:
+        assert ledger.query("SELECT count(*) FROM fills")[0][0] == 0
+        now = standing(ledger)
+        assert (now.macro, now.regime < 16) == (4, True)
+        text = describe(now)
+    assert "macro  risk_off" in text
+    path.write_text("spec: 1\ntimeframe: 1h\nmacro:\n  risk_on: close > 0\n")
+    with pytest.raises(WorkspaceError, match="begun with another regimes"):
+        desk.replay()
+
+
 def test_why_names_the_account_limits_and_the_next_step(desk: Desk) -> None:
     desk.replay()
     with Ledger.open(desk.workspace.ledger) as ledger:
@@ -329,3 +345,38 @@ def desk_equity(desk: Desk) -> float:
         snapshot = ledger.snapshot()
     assert snapshot is not None
     return float(snapshot.state[core.EQUITY])
+
+
+CLOCKS = """
+spec: 1
+name: clocks
+hypothesis: other clocks are as good as any
+timeframe: 1h
+side: long
+series:
+  dxy: {lag: 1h, max_age: 2d}
+enter_long: close > open and dxy > tf("1d", sma(dxy, 2)) and on("BTC/USDT", tf("4h", close) > 0)
+exit_long: close < open
+stop: tf("4h", atr(3))
+size: {fraction: 0.5}
+"""
+
+
+def test_other_clocks_go_on_where_the_ledger_ends(tmp_path: Path) -> None:
+    bars = candles(44, N)
+    spec, since = parse_spec(CLOCKS), utc_time(utc(int(bars.time[120])))
+    leader = replace(candles(45, N), market=Market(bars.market.exchange, "BTC/USDT"))
+    files = {"series": {"dxy": tmp_path / "dxy.csv"}, "markets": {"BTC/USDT": tmp_path / "leader.parquet"}}
+    write_candles(leader, files["markets"]["BTC/USDT"])
+    told = "".join(f"{t},{100 + 7 * np.sin(k):.3f}\n" for k, t in enumerate(bars.time.tolist()[::3]))
+    files["series"]["dxy"].write_text(f"time,value\n{told}")
+    whole, pieces = (
+        Desk(tmp_path / name, bars, [(spec, entry(spec, since=since, risk_share=0.5))]) for name in ("a", "b")
+    )
+    whole.replay(**files)
+    for stop in (50, 121, 122, 170, 171, N):
+        pieces.replay(stop, **files)
+    assert contents(pieces) == contents(whole)
+    assert whole.query("SELECT count(*) FROM fills")[0][0] > 5
+    with pytest.raises(UsageError, match="clocks: reads BTC/USDT, dxy, and no file was given"):
+        pieces.replay()

@@ -21,7 +21,10 @@ from .slow_broker import FRACTION, NAN, RISK, Signal, SlowBars, SlowPlan, SlowRe
 
 BINARY_GRIDS = tuple(2.0**k for k in range(-5, 4))
 DECIMAL_GRIDS = (0.01, 0.03, 0.05, 0.1, 0.2, 0.4, 0.7, 1.2, 3.0, 7.0)
-REASONS = ("ENTRY", "EXIT_SIGNAL", "TIME_STOP", "REGIME_EXIT", "STOP", "TAKE", "LIQUIDATION", "ENDED")
+REASONS = (
+    "ENTRY", "EXIT_SIGNAL", "TIME_STOP", "REGIME_EXIT", "MACRO_EXIT", "STOP", "TAKE", "LIQUIDATION", "ENDED",
+)  # fmt: skip
+MACROS = ("risk_on", "risk_small", "neutral", "risk_off")
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,13 @@ class Case:
     active: list[bool]
     cash: float
     regimes: list[int]
+    macros: list[str]
 
     def run(self) -> SlowResult:
         """Trade it with the slow broker."""
-        return run(self.bars, self.signals, self.terms, self.plan, self.active, self.cash, self.regimes)
+        return run(
+            self.bars, self.signals, self.terms, self.plan, self.active, self.cash, self.regimes, self.macros
+        )
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,7 @@ def random_case(rng: np.random.Generator, n_bars: int = 60, *, decimal: bool = F
         active=[start <= i < stop - 1 for i in range(n_bars)],
         cash=world.cash,
         regimes=random_regimes(rng, n_bars),
+        macros=random_macros(rng, n_bars),
     )
 
 
@@ -249,6 +256,18 @@ def random_regimes(rng: np.random.Generator, n_bars: int) -> list[int]:
     for _ in range(n_bars):
         codes.append(codes[-1] if codes and chance(rng, stay_p) else int(rng.integers(0, 6)))
     return codes
+
+
+def random_macros(rng: np.random.Generator, n_bars: int) -> list[str]:
+    """Return macro states that persist for a while, in half of the cases none at all."""
+    if chance(rng, 0.5):
+        return [""] * n_bars
+    states: list[str] = []
+    stay_p = pick(rng, (0.5, 0.85, 0.97))
+    for _ in range(n_bars):
+        stays = bool(states) and chance(rng, stay_p)
+        states.append(states[-1] if stays else MACROS[int(rng.choice(4, p=(0.4, 0.25, 0.15, 0.2)))])
+    return states
 
 
 def count_occurrences(n_cases: int, seed: int, *, decimal: bool = False) -> Counter[str]:

@@ -63,6 +63,8 @@ class SlowTerms:
     tick: float = 0.0
     min_notional: float = 0.0
     optimistic: bool = False
+    risk_share: float = 1.0
+    risk_cap: float = math.inf
 
     @property
     def leverage_cap(self) -> float:
@@ -82,6 +84,7 @@ class SlowPlan:
     time_stop: int = 0
     regime_mask: int = 0
     regime_exit: bool = False
+    warmup: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,12 @@ class Fill:
 
 @dataclass
 class SlowResult:
-    """Equity and signed quantity after each bar, all fills in order, and whether equity ran out."""
+    """Equity, signed quantity and decision after each bar, all fills in order, and whether equity ran out."""
 
     equity: list[float] = field(default_factory=list)
     position: list[float] = field(default_factory=list)
     fills: list[Fill] = field(default_factory=list)
+    decisions: list[str] = field(default_factory=list)
     ended: bool = False
 
 
@@ -176,6 +180,7 @@ class SlowBroker:
         self.pending_entry: Order | None = None
         self.n_positions = 0
         self.bar = -1
+        self.signal_bars = 0
         self.result = SlowResult()
 
     def step(
@@ -186,6 +191,7 @@ class SlowBroker:
         regime: int,
         *,
         active: bool,
+        macro: str = "",
     ) -> None:
         """Advance by one base bar: `prices` are open, high, low and close."""
         self.bar += 1
@@ -197,13 +203,15 @@ class SlowBroker:
         self.inside(open_, high, low)
         equity = self.cash + self.quantity * close
         self.move_stop(high, low, signals)
+        decision = "NO_STRATEGY_BAR"
         if not self.result.ended:
             for signal in signals:
-                self.decide_exit(signal, regime)
-                if active:
-                    self.decide_entry(signal, regime, equity, close)
+                self.signal_bars += 1
+                self.decide_exit(signal, regime, macro)
+                decision = self.decide_entry(signal, regime, macro, equity, close, active=active)
         if equity <= 0 and not self.result.ended:
             self.end_run(equity, close)
+        self.result.decisions.append("RUN_ENDED" if self.result.ended else decision)
         self.result.equity.append(equity)
         self.result.position.append(self.quantity)
 
@@ -368,8 +376,8 @@ class SlowBroker:
         mask = self.plan.regime_mask
         return mask == 0 or (regime != 0 and mask >> regime & 1 == 1)
 
-    def decide_exit(self, signal: Signal, regime: int) -> None:
-        """Rule 9, first half: time stop, then signal, then regime; the first reason stays."""
+    def decide_exit(self, signal: Signal, regime: int, macro: str) -> None:
+        """Rule 9, first half: time stop, signal, regime, then macro state; the first reason stays."""
         position, plan = self.position, self.plan
         if position is None:
             return
@@ -381,33 +389,62 @@ class SlowBroker:
             reason = "EXIT_SIGNAL"
         elif plan.regime_exit and not self.in_mask(regime):
             reason = "REGIME_EXIT"
+        elif plan.regime_exit and macro == "risk_off":
+            reason = "MACRO_EXIT"
         self.pending_exit = self.pending_exit or reason
 
-    def decide_entry(self, signal: Signal, regime: int, equity: float, close: float) -> None:
-        """Rule 9, second half: the latest valid decision of a close is the one that stands."""
+    def decide_entry(
+        self, signal: Signal, regime: int, macro: str, equity: float, close: float, *, active: bool
+    ) -> str:
+        """Rule 9, second half: the latest valid decision of a close is the one that stands; say what it is."""
         if self.position and not self.pending_exit:
-            return
+            return "HOLDING"
+        if self.signal_bars < self.plan.warmup:
+            return "EXIT_ORDERED" if self.position else "WARMING"
         long, short = signal.enter_long == 1.0, signal.enter_short == 1.0
-        if long == short:
-            return
+        if long and short:
+            return "BOTH_SIDES"
+        if not long and not short:
+            unknown = math.isnan(signal.enter_long) or math.isnan(signal.enter_short)
+            return "EXIT_ORDERED" if self.position else "UNKNOWN" if unknown else "NO_SIGNAL"
         side = 1 if long else -1
-        if not self.in_mask(regime) or (short and not self.terms.perpetual):
-            return
+        if not active:
+            return "INACTIVE"
         if self.position and self.position.side == side:
-            return
-        if (self.plan.has_stop and not known(signal.stop)) or not known(signal.size):
-            return
-        distance = signal.stop if self.plan.has_stop else NAN
-        size = self.decided_size(signal.size, distance, equity, close)
-        if math.isnan(size) or size <= 0 or size < self.terms.min_notional / close:
-            return
-        self.pending_entry = Order(side, size, distance, signal.trail)
+            return "SAME_SIDE"
+        if not self.in_mask(regime):
+            return "REGIME"
+        if macro in ("neutral", "risk_off"):
+            return "MACRO"
+        if short and not self.terms.perpetual:
+            return "SHORT_NEEDS_PERPETUAL"
+        return self.order(signal, side, macro, equity, close)
 
-    def decided_size(self, size: float, distance: float, equity: float, close: float) -> float:
-        """Return the unsigned quantity wanted, within leverage and in whole lots; NaN when unknown."""
+    def order(self, signal: Signal, side: int, macro: str, equity: float, close: float) -> str:
+        """Leave the order for the next open, unless stop or size is impossible or it is too small."""
+        distance = signal.stop if self.plan.has_stop else NAN
+        if self.plan.has_stop and not known(distance):
+            return "INVALID_STOP"
+        if not known(signal.size * self.terms.risk_share):
+            return "INVALID_SIZE"
+        if self.terms.risk_cap < math.inf and math.isnan(distance):
+            return "INVALID_STOP"
+        part = 0.5 if macro == "risk_small" else 1.0
+        size = self.decided_size(signal.size * self.terms.risk_share, distance, equity, close, part)
+        if math.isnan(size) or size <= 0 or size < self.terms.min_notional / close:
+            return "TOO_SMALL"
+        self.pending_entry = Order(side, size, distance, signal.trail)
+        return "LONG_ORDERED" if side > 0 else "SHORT_ORDERED"
+
+    def decided_size(self, size: float, distance: float, equity: float, close: float, part: float) -> float:
+        """Return a part of the unsigned quantity within leverage and risk, in whole lots; NaN when unknown."""
         quantity = equity * size / (distance if self.plan.size_kind == RISK else close)
-        cap = self.terms.leverage_cap * equity / close
-        return floor_lot(cap if quantity > cap else quantity, self.terms.lot)
+        caps = [self.terms.leverage_cap * equity / close]
+        if self.terms.risk_cap < math.inf:
+            caps.append(equity * self.terms.risk_cap / distance)
+        for cap in caps:
+            quantity = cap if quantity > cap else quantity
+        return floor_lot(part * quantity, self.terms.lot)
 
     def end_run(self, equity: float, close: float) -> None:
         """Rule 10: nothing is left, so the position is closed without cost and no order follows."""
@@ -441,6 +478,7 @@ def run(
     active: list[bool],
     cash: float = 1.0,
     regimes: Sequence[int] | None = None,
+    macros: Sequence[str] | None = None,
 ) -> SlowResult:
     """Trade the signals over the bars.
 
@@ -452,6 +490,7 @@ def run(
     active : n flags; an entry may be decided at the close of bar i only where `active[i]`. Exits always may.
     cash : money at the start, quote currency.
     regimes : n codes, 0 (unknown) or 1 to 5; None is unknown throughout.
+    macros : n names of macro states, "" where none are in use; None is that throughout.
 
     Returns
     -------
@@ -462,5 +501,6 @@ def run(
     rows = zip(bars.open, bars.high, bars.low, bars.close, strict=True)
     for i, prices in enumerate(rows):
         regime = regimes[i] if regimes is not None else 0
-        broker.step(prices, bars.funding_due[i], signals[i], regime, active=active[i])
+        macro = macros[i] if macros is not None else ""
+        broker.step(prices, bars.funding_due[i], signals[i], regime, active=active[i], macro=macro)
     return broker.result

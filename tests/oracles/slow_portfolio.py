@@ -212,9 +212,9 @@ class SlowSlot(SlowBroker):
         size = floor_lot(quantity, self.terms.lot)
         return size > 0 and size * market >= self.terms.min_notional
 
-    def decided_size(self, size: float, distance: float, equity: float, close: float) -> float:
+    def decided_size(self, size: float, distance: float, equity: float, close: float, part: float) -> float:
         """Return the quantity within the room at the close; a refusal that only room caused is noted."""
-        full = super().decided_size(size, distance, equity, close)
+        full = super().decided_size(size, distance, equity, close, part)
         full = floor_lot(min(full, self.account.caps.leverage * equity / close), self.terms.lot)
         leverage, nearer = self.room()
         cut = floor_lot(min(full, leverage * equity / close), self.terms.lot)
@@ -231,10 +231,10 @@ class SlowSlot(SlowBroker):
         self.move_stop(high, low, signals)
         for signal in signals:
             self.said = ""
-            self.decide_exit(signal, regime)
+            self.decide_exit(signal, regime, "")
             if active:
                 signal = Signal(**{**vars(signal), "size": signal.size * self.share})
-                self.decide_entry(signal, regime, self.account.equity(), close)
+                self.decide_entry(signal, regime, "", self.account.equity(), close, active=True)
         if signals and self.said:
             self.account.refuse(self, self.said, 0.0)
 

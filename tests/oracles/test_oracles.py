@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import sys
 import types
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from . import slow_broker
+from .faults import FAULTS, faulty_broker
 from .indicators import ORACLES, FloatArray
 from .random_markets import REASONS, Case, count_occurrences, random_case
 from .slow_broker import (
@@ -51,6 +49,7 @@ def trade(
     cash: float = 1000.0,
     funding: dict[int, float] | None = None,
     regimes: list[int] | None = None,
+    macros: list[str] | None = None,
     active: list[bool] | None = None,
 ) -> SlowResult:
     """Run over (open, high, low, close) rows with one silent signal bar at every close not named."""
@@ -59,7 +58,7 @@ def trade(
     open_, high, low, close = (list(column) for column in zip(*rows, strict=True))
     bars = SlowBars(open_, high, low, close, funding_due=due)
     table = [s if isinstance(s, list) else [s] for s in said]
-    return run(bars, table, terms, plan, active or [True] * len(rows), cash, regimes)
+    return run(bars, table, terms, plan, active or [True] * len(rows), cash, regimes, macros)
 
 
 def summary(result: SlowResult) -> list[tuple[int, str, float, float]]:
@@ -278,6 +277,21 @@ def test_a_regime_outside_the_mask_forbids_entry_and_closes_where_asked() -> Non
     assert trade(rows, {0: LONG}, FREE, plan, regimes=[0, 2, 2, 2, 2]).fills == []
 
 
+def test_macro_states_halve_or_refuse_entries_and_only_risk_off_closes_where_asked() -> None:
+    plan, rows = SlowPlan(regime_mask=0b0100, regime_exit=True), [QUIET] * 5
+    for states, plan_, wanted in (
+        (["risk_on"] * 5, plan, [(1, "ENTRY", 10.0)]),
+        (["risk_small", *["neutral"] * 4], plan, [(1, "ENTRY", 5.0)]),
+        (["neutral", *["risk_on"] * 4], plan, []),
+        (["risk_off", *["risk_on"] * 4], plan, []),
+        (["risk_on", "risk_on", "risk_off", "risk_on", "risk_on"], plan,
+         [(1, "ENTRY", 10.0), (3, "MACRO_EXIT", -10.0)]),
+        (["risk_on", *["risk_off"] * 4], SlowPlan(), [(1, "ENTRY", 10.0)]),
+    ):  # fmt: skip
+        result = trade(rows, {0: LONG}, FREE, plan_, regimes=[2] * 5, macros=states)
+        assert [(f.bar, f.reason, f.quantity) for f in result.fills] == wanted, states
+
+
 @pytest.mark.parametrize(
     "refused",
     [
@@ -361,156 +375,6 @@ def test_random_cases_contain_every_fill_reason(decimal: bool) -> None:
     assert {reason for reason in REASONS if seen[reason] >= 5} == set(REASONS)
 
 
-FAULTS = {
-    "spot pays funding": ("if self.position and self.terms.perpetual and rate", "if self.position and rate"),
-    "funding at the wrong sign": (
-        "self.cash -= self.position.quantity * open_ * rate",
-        "self.cash += self.position.quantity * open_ * rate",
-    ),
-    "exit slips the good way": (
-        "price = open_ * (1 - self.terms.slippage * self.position.side)",
-        "price = open_ * (1 + self.terms.slippage * self.position.side)",
-    ),
-    "liquidation ignores maintenance": ("(quantity * (1 - self.terms.maintenance))", "quantity"),
-    "short liquidation ignores maintenance": (
-        "(abs(quantity) * (1 + self.terms.maintenance))",
-        "abs(quantity)",
-    ),
-    "a level must be passed": (
-        "price <= level if side > 0 else price >= level",
-        "price < level if side > 0 else price > level",
-    ),
-    "stops touch but takes must pass": (
-        "if not self.reached(reach, level, -position.side)",
-        "if reach == level or not self.reached(reach, level, -position.side)",
-    ),
-    "liquidation before an equal or nearer stop": (
-        "return liquidation > stop if side > 0 else liquidation < stop",
-        "return True",
-    ),
-    "gap liquidation without its fee": (
-        'self.close_all(price, "LIQUIDATION", self.terms.fee + self.terms.liquidation_fee)',
-        'self.close_all(price, "LIQUIDATION", self.terms.fee)',
-    ),
-    "gap stop fills at its level": (
-        'self.close_all(price, "STOP", self.terms.fee)\n            return',
-        'self.close_all(stop, "STOP", self.terms.fee)\n            return',
-    ),
-    "no gap takes": ("self.take(open_, open_)", "pass"),
-    "cap without fee": ("(price * (1 + terms.fee * leverage))", "price"),
-    "minimum notional unchecked at the fill": ("size <= 0 or size * price < terms.min_notional", "size <= 0"),
-    "minimum notional unchecked at the decision": ("or size < self.terms.min_notional / close", ""),
-    "stop from the open": ("stop=nearest_tick(price - side", "stop=nearest_tick(open_ - side"),
-    "stop not rounded": (
-        "stop=nearest_tick(price - side * order.stop_distance, terms.tick)",
-        "stop=price - side * order.stop_distance",
-    ),
-    "take levels from the open": ("nearest_tick(price + side * at", "nearest_tick(open_ + side * at"),
-    "optimism swapped": ("if self.terms.optimistic:", "if not self.terms.optimistic:"),
-    "no protection in the entry bar": (
-        'self.trade(side * size, price, "ENTRY", terms.fee)',
-        'self.trade(side * size, price, "ENTRY", terms.fee)\n        self.fresh = self.bar',
-    ),
-    "inside liquidation without its fee": (
-        "rate = self.terms.fee + self.terms.liquidation_fee",
-        "rate = self.terms.fee",
-    ),
-    "inside stop without slippage": (
-        "price = worse(open_, stop) * (1 - self.terms.slippage * side)",
-        "price = worse(open_, stop)",
-    ),
-    "take slips": ("price = max(open_, level) if position.side > 0 else min(open_, level)", "price = level"),
-    "share of the whole": ("size = floor_lot(share * remaining, self.terms.lot)", "size = share * remaining"),
-    "best from closes": (
-        "position.best = max(position.best, high) if side > 0 else min(position.best, low)",
-        "pass",
-    ),
-    "first trail of a close counts": (
-        "position.trail = signals[-1].trail",
-        "position.trail = signals[0].trail",
-    ),
-    "trail frozen at entry": ("if signals and known(signals[-1].trail):", "if False:"),
-    "unknown trail forgets the last": ("if signals and known(signals[-1].trail):", "if signals:"),
-    "trail armed at once": (
-        "if plan.trail_after_r == 0 or gain >= plan.trail_after_r * position.r:",
-        "if True:",
-    ),
-    "trail must pass its gain": (
-        "gain >= plan.trail_after_r * position.r",
-        "gain > plan.trail_after_r * position.r",
-    ),
-    "stop can fall back": ("else nearer(position.stop, level)", "else level"),
-    "trail needs a stop": (
-        "level if math.isnan(position.stop) else nearer",
-        "NAN if math.isnan(position.stop) else nearer",
-    ),
-    "trail not rounded": (
-        "        level = nearest_tick(level, self.terms.tick)\n        nearer",
-        "        nearer",
-    ),
-    "no breakeven": ("if plan.breakeven and position.takes_done >= 1:", "if False:"),
-    "unknown regime passes": (
-        "(regime != 0 and mask >> regime & 1 == 1)",
-        "(regime == 0 or mask >> regime & 1 == 1)",
-    ),
-    "held counts base bars": ("position.held += 1", "position.held = self.bar"),
-    "time stop one late": ("position.held >= plan.time_stop", "position.held > plan.time_stop"),
-    "signal before time stop": (
-        "if plan.time_stop > 0 and position.held >= plan.time_stop:",
-        "if plan.time_stop > 0 and position.held >= plan.time_stop and signal.exit_long != 1.0:",
-    ),
-    "last exit reason counts": (
-        "self.pending_exit = self.pending_exit or reason",
-        "self.pending_exit = reason or self.pending_exit",
-    ),
-    "unknown exit acts": ("signal.exit_short) == 1.0:", "signal.exit_short) != 0.0:"),
-    "unknown entry acts": ("signal.enter_long == 1.0, signal", "signal.enter_long != 0.0, signal"),
-    "long wins over short": ("if long == short:", "if not long and not short:"),
-    "no reversal": ("if self.position and not self.pending_exit:", "if self.position:"),
-    "same side again": ("if self.position and self.position.side == side:", "if False:"),
-    "spot goes short": ("(short and not self.terms.perpetual)", "False"),
-    "impossible stop enters": (
-        "(self.plan.has_stop and not known(signal.stop))",
-        "(self.plan.has_stop and math.isnan(signal.stop))",
-    ),
-    "size of cash, not equity": (
-        "size = self.decided_size(signal.size, distance, equity, close)",
-        "size = self.decided_size(signal.size, distance, self.cash, close)",
-    ),
-    "decision not capped": ("cap if quantity > cap else quantity", "quantity"),
-    "spot uses leverage": ("return self.leverage if self.perpetual else 1.0", "return self.leverage"),
-    "an order waits": ("order, self.pending_entry = self.pending_entry, None", "order = self.pending_entry"),
-    "first decision of a close counts": (
-        "self.pending_entry = Order(",
-        "self.pending_entry = self.pending_entry or Order(",
-    ),
-    "inactive bars decide": ("if active:", "if True:"),
-    "the run never ends": ("if equity <= 0 and not self.result.ended:", "if False:"),
-    "ended keeps its position": ('self.close_all(close, "ENDED", 0.0)', "pass"),
-}
-FRESH = (
-    "def protect(self, open_: float, adverse: float) -> None:",
-    "def protect(self, open_, adverse):\n"
-    "        if getattr(self, 'fresh', -1) == self.bar:\n            return",
-)
-
-
-def faulty_broker(fault: str) -> types.ModuleType:
-    """Return the slow broker with one rule broken in its source text."""
-    source = Path(slow_broker.__file__).read_text(encoding="utf-8")
-    edits = [FAULTS[fault]] + ([FRESH] if "fresh" in FAULTS[fault][1] else [])
-    for right, wrong in edits:
-        assert source.count(right) == 1, f"{right!r} stands {source.count(right)} times in the slow broker"
-        source = source.replace(right, wrong)
-    module = types.ModuleType(f"faulty_{len(sys.modules)}")
-    sys.modules[module.__name__] = module
-    try:
-        exec(compile(source, module.__name__, "exec"), module.__dict__)
-    finally:
-        del sys.modules[module.__name__]
-    return module
-
-
 @pytest.fixture(scope="module")
 def answered() -> Answered:
     """1,500 random cases with their right answers, as plain numbers."""
@@ -522,7 +386,9 @@ def faulty_answer(faulty: types.ModuleType, case: Case) -> Answer | None:
     """Return what the faulty broker makes of a case; None where it breaks down."""
     terms = faulty.SlowTerms(**asdict(case.terms))
     try:
-        answer = faulty.run(case.bars, case.signals, terms, case.plan, case.active, case.cash, case.regimes)
+        answer = faulty.run(
+            case.bars, case.signals, terms, case.plan, case.active, case.cash, case.regimes, case.macros
+        )
     except ArithmeticError:
         return None
     return as_numbers(answer)
@@ -536,7 +402,7 @@ def as_numbers(result: SlowResult) -> Answer:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_planted_fault_is_found(fault: str, answered: Answered) -> None:
-    faulty = faulty_broker(fault)
+    faulty = faulty_broker(FAULTS[fault])
     noticed = (case for case, right in answered if faulty_answer(faulty, case) != right)
     assert len(list(islice(noticed, 2))) == 2, f"not two of {len(answered)} random cases notice: {fault}"
 

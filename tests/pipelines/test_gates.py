@@ -151,6 +151,14 @@ class TestBacktest:
         figures = backtest.measure(EMA, shared, 1.0).figures
         assert figures["sharpe_at_double_costs"] < figures["sharpe"]
 
+    def test_the_return_is_told_for_both_orders(self, shared: World) -> None:
+        text = small.EMA.replace("stop: 6 * atr(24)", "stop: 0.5 * atr(24)\ntake: [{at: 1R, close: 1}]")
+        figures = backtest.measure(parse_spec(text), shared, 1.0).figures
+        assert figures["return_optimistic"] != figures["return"]
+        assert math.isfinite(figures["return_optimistic"])
+        plain = backtest.measure(EMA, shared, 1.0).figures
+        assert plain["return_optimistic"] == plain["return"]
+
     def test_what_never_traded_is_insufficient(self, shared: World, limits: Policy) -> None:
         idle = parse_spec(small.EMA.replace("enter_long: rising", "enter_long: close > 1000 * high"))
         assert judged(backtest.measure(idle, shared, math.nan), limits)[0] is Outcome.INSUFFICIENT

@@ -151,6 +151,14 @@ def test_every_figure_and_every_limit_stands_in_the_report(workspace: Workspace)
     assert missing == []
 
 
+def test_the_return_is_shown_for_both_orders(workspace: Workspace) -> None:
+    figures = made_up.evidence(made_up.spec())["backtest"].figures
+    _, page = written(workspace)
+    for name, said in (("return", ""), ("return_optimistic", "takes before stops ")):
+        assert said + report_text.number(name, figures[name]) in page.text
+    assert figures["return"] != figures["return_optimistic"]
+
+
 def test_every_reason_of_the_policy_stands_beside_its_limit(workspace: Workspace) -> None:
     _, page = written(workspace)
     gates = [gate for gate in POLICY.gates if gate != "promote"]

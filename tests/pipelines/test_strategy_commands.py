@@ -12,12 +12,12 @@ import typer
 from typer.testing import CliRunner
 
 from pipelines import cli, strategy_commands, strategy_files
-from pipelines.strategy_files import LIBRARY, n_comments, starters
+from pipelines.strategy_files import LIBRARY, kind_of, library, n_comments, starters
 from research_lab.dsl.spec_reader import load_spec
 from tests.pipelines.test_cli import Answer, called
 
 COMMANDS = sorted(typer.main.get_command(strategy_commands.app).commands)  # type: ignore[attr-defined]
-STRATEGIES = sorted(path.stem for path in LIBRARY.glob("*.yaml") if path.name != "regimes.yaml")
+STRATEGIES = [path.stem for path in library()]
 PLAIN = """\
 spec: 1
 name: plain
@@ -194,7 +194,7 @@ class TestExplain:
         for said in (
             "Goes long when volume is above volume 1 bar ago, and close is above the mean of close over n (now 10) bars.",
             "Leaves a long when close is below the mean of close over n (now 10) bars.",
-            "A stop lies 2 * atr(14) away from the entry; that distance is R.",
+            "A stop lies 2 times the average true range over 14 bars away from the entry; that distance is R.",
             "Each entry risks 1 % of equity",
             TREE,
             "  atr(n): Wilder's average true range\n",
@@ -317,9 +317,143 @@ class TestDiff:
             assert message.startswith("pipeline: regimes.yaml: this file holds regimes, no strategy")
         assert desk.do("check", "regimes.yaml").out.startswith("regimes.yaml: ok, 5 regimes ")
 
+    def test_macro_states_are_no_strategy_either_whatever_the_file_is_called(self, desk: Desk) -> None:
+        shutil.copy(LIBRARY / "macro.yaml", desk.root / "above.yaml")
+        for command in (["explain"], ["diff", "ema_atr"], ["fmt"]):
+            message = desk.do(*command, "above.yaml").message
+            assert message.startswith(
+                "pipeline: above.yaml: this file holds macro states, no strategy; check is"
+            )
+        assert desk.do("check", "above.yaml").out.startswith("above.yaml: ok, 4 macro states ")
+
     def test_a_broken_file_is_2(self, desk: Desk) -> None:
         desk.file("")
         assert desk.do("diff", "ema_atr", "s.yaml").code == 2
+
+
+TOGETHER = """\
+spec: 1
+name: together
+hypothesis: none
+timeframe: 1h
+side: long
+ensemble:
+  combine: vote
+  members:
+    mine: {use: plain}
+    theirs: {use: ema_atr}
+    own: {enter_long: close > open, exit_long: close < open}
+size: {fraction: 0.5}
+"""
+OUTSIDE = """\
+spec: 1
+name: outside
+hypothesis: none
+timeframe: 1h
+side: long
+series: {dxy: {lag: 1d, max_age: 5d}}
+events: {fomc: {known_ahead: true}}
+enter_long: tf("4h", dxy < sma(dxy, 20)) and hours_to(fomc) > 24 and on("BTC/USDT", close > open)
+time_stop: 10
+size: {fraction: 0.5}
+"""
+
+
+class TestEnsembleAndSeries:
+    def test_members_are_found_in_the_folder_and_in_the_library(self, desk: Desk) -> None:
+        folder = desk.root / "mine"
+        folder.mkdir()
+        (folder / "plain.yaml").write_text(PLAIN, encoding="utf-8")
+        path = folder / "together.yaml"
+        path.write_text(TOGETHER, encoding="utf-8")
+        assert desk.do("check", path).out.startswith(f"{path}: ok, together {load_spec(path).hash[:12]}")
+        told = desk.do("explain", path).out
+        for said in (
+            "  It is an ensemble of 3, each long or aside; one that does not know abstains.\n",
+            "  Member mine: the conditions of plain.\n",
+            "  Member own: enter long close > open; exit long close < open.\n",
+            "  Goes long where more than half of the members that know stand, and leaves when they no longer do.\n",
+        ):
+            assert said in told
+
+    def test_the_form_of_an_ensemble_is_written_out_and_the_same_strategy(self, desk: Desk) -> None:
+        desk.file(PLAIN, "plain.yaml")
+        path = desk.file(TOGETHER, "together.yaml")
+        answer = desk.do("fmt", path)
+        assert (answer.code, answer.message) == (0, f"pipeline: {path}: without its 1 ensemble")
+        desk.file(answer.out, "out.yaml")
+        assert desk.do("diff", path, "out.yaml").code == 0
+        assert desk.do("fmt", "--check", "out.yaml").code == 0
+        assert "1 ensemble would be lost" in desk.do("fmt", "--write", path).message
+        assert path.read_text(encoding="utf-8") == TOGETHER
+
+    def test_ensembles_are_compared_by_their_members(self, desk: Desk) -> None:
+        desk.file(PLAIN, "plain.yaml")
+        desk.file(TOGETHER, "one.yaml")
+        desk.file(TOGETHER.replace("close < open", "close < low"), "two.yaml")
+        answer = desk.do("diff", "one.yaml", "two.yaml")
+        assert answer.code == 3
+        assert answer.out.endswith(
+            ": different strategies\n\nensemble.members.own.exit_long\n  - close < open\n  + close < low\n"
+        )
+        desk.file(TOGETHER.replace("own:", "mine_too:"), "two.yaml")
+        assert desk.do("diff", "one.yaml", "two.yaml").code == 0
+        desk.file(PLAIN.replace("2 * atr", "3 * atr"), "plain.yaml")
+        assert desk.do("diff", "one.yaml", "one.yaml").out.endswith(": the same strategy\n")
+
+    def test_a_member_that_changed_is_told_by_the_conditions(self, desk: Desk) -> None:
+        for folder, text in (("a", PLAIN), ("b", PLAIN.replace("close < level", "close < open"))):
+            (desk.root / folder).mkdir()
+            desk.file(text, f"{folder}/plain.yaml")
+            desk.file(TOGETHER, f"{folder}/together.yaml")
+        answer = desk.do("diff", "a/together.yaml", "b/together.yaml")
+        assert answer.code == 3
+        assert "\n\nenter_long\n  - " in answer.out
+
+    @pytest.mark.parametrize(
+        ("old", "new", "said"),
+        [
+            ("use: plain", "use: nowhere", "together.yaml:9:17: no strategy called nowhere in the folder or in the library"),
+            ("use: plain", "use: together", "together.yaml:9:17: together uses itself; use another strategy"),
+            ("vote", "most", "together.yaml:7:12: ensemble.combine: Input should be 'first', 'vote' or 'weighted'"),
+            ("exit_long: close < open", "weight: 2", "together.yaml:11:"),
+            ("size:", "enter_long: close > open\nsize:", "together.yaml:12:13: enter_long beside an ensemble"),
+        ],
+    )  # fmt: skip
+    def test_a_broken_ensemble_is_told_where_and_what_to_do(
+        self, desk: Desk, old: str, new: str, said: str
+    ) -> None:
+        desk.file(PLAIN, "plain.yaml")
+        desk.file(TOGETHER.replace(old, new), "together.yaml")
+        answer = desk.do("check", "together.yaml")
+        assert (answer.code, answer.out) == (2, "")
+        assert said in answer.message
+
+    def test_a_broken_member_is_told_in_its_own_file(self, desk: Desk) -> None:
+        desk.file(PLAIN.replace("sma(close", "sam(close"), "plain.yaml")
+        message = desk.do("check", desk.file(TOGETHER, "together.yaml")).message
+        assert "plain.yaml:9:10: sam() is not known" in message
+
+    def test_series_calendars_and_markets_are_explained_formatted_and_compared(self, desk: Desk) -> None:
+        path = desk.file(OUTSIDE)
+        told = desk.do("explain", path)
+        assert told.code == 0
+        assert "Reads the series dxy, each value from 24 hours after its stamp on" in told.out
+        assert 'on("BTC/USDT")' in told.out
+        desk.file(desk.do("fmt", path).out, "o.yaml")
+        assert desk.do("diff", path, "o.yaml").code == 0
+        desk.file(OUTSIDE.replace("lag: 1d", "lag: 2d"), "o.yaml")
+        answer = desk.do("diff", path, "o.yaml")
+        assert answer.code == 3
+        assert "\n\nseries.dxy.lag\n  - 1d\n  + 2d\n" in answer.out
+
+    @pytest.mark.parametrize(
+        ("text", "kind"),
+        [(PLAIN, "strategy"), (PLAIN + "regimes: [panic]\n", "strategy"), ("", "strategy"), ("- 1\n", "strategy"),
+         ("a: [", "strategy"), ("regimes: {panic: close > open}\n", "regimes"), ("macro: {}\n", "macro states")],
+    )  # fmt: skip
+    def test_a_file_is_what_its_fields_say(self, desk: Desk, text: str, kind: str) -> None:
+        assert kind_of(desk.file(text)) == kind
 
 
 def test_the_commands_load_nothing_heavy_before_they_are_called() -> None:

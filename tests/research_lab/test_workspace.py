@@ -47,7 +47,8 @@ def test_every_path_lies_below_the_root(tmp_path: Path) -> None:
     names = [name for name, value in vars(Workspace).items() if isinstance(value, property)]
     assert len(names) >= 12
     assert len({getattr(workspace, name) for name in names}) == len(names)
-    packaged = {"symbols", "regimes"}  # the program's own, until the workspace has some
+    packaged = {"symbols", "regimes", "macro"}  # the program's own or none, until the workspace has some
+    assert workspace.macro is None
     assert all(getattr(workspace, name).is_relative_to(tmp_path) for name in set(names) - packaged)
     for name in packaged:
         (tmp_path / f"{name}.yaml").touch()

@@ -30,7 +30,7 @@ FUNCTIONS = (
              body="sma(x, n) + slope(x, n) * sixth", fixed={"sixth": lambda fixed: (fixed["n"] - 1.0) / 6.0}),
     Function("hma", "Hull's average: wma of 2 wma(n / 2) - wma(n) over sqrt(n) values, both whole bars below",
              (X, N4), first, body="wma(2 * wma(x, half) - wma(x, n), root)",
-             fixed={"half": lambda fixed: fixed["n"] // 2.0, "root": lambda fixed: math.isqrt(int(fixed["n"]))}),
+             fixed={"half": lambda fixed: fixed["n"] // 2.0, "root": lambda fixed: float(math.isqrt(int(fixed["n"])))}),
     Function("kama", "Kaufman's adaptive average: efficiency of n values, weights of 2 to 30 bars", (X, N), first,
              engine.KAMA, lookback=_kaufman_settling),
     # A bar whose x is unknown is left out of both sums.

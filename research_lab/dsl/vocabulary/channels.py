@@ -43,7 +43,7 @@ FUNCTIONS = (
              body="lowest(low, n)"),
     Function("donchian_middle", "middle of the highest high and lowest low of n bars", (N,), always(PRICE),
              body="(highest(high, n) + lowest(low, n)) / 2"),
-    Function("bollinger_squeeze", "Bollinger's bands of the close lie inside Keltner's",
+    Function("squeeze", "Bollinger's bands of the close lie inside Keltner's",
              (N2, Argument("k_bollinger"), Argument("k_keltner")), _of_two_widths,
              body="bollinger_upper(close, n, k_bollinger) < keltner_upper(n, k_keltner) and "
                   "bollinger_lower(close, n, k_bollinger) > keltner_lower(n, k_keltner)"),

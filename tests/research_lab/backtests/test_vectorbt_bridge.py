@@ -24,7 +24,7 @@ from research_lab.market_data.worlds import noise
 from research_lab.validation.recording import record
 
 LIBRARY = Path(__file__).parents[3] / "research_lab" / "strategies"
-NAMES = sorted(path.stem for path in LIBRARY.glob("*.yaml") if path.stem != "regimes")
+NAMES = sorted(path.stem for path in LIBRARY.glob("*.yaml") if path.stem not in ("regimes", "macro"))
 LEVERAGED = Terms(perpetual=True, leverage=5.0)
 PERPETUAL = Market("synthetic", "BTC/USDT", True)
 
@@ -76,7 +76,8 @@ def made_fills(*rows: tuple[int, float, float, float]) -> np.ndarray:
 @pytest.mark.parametrize("name", NAMES)
 def test_fills_of_the_library_give_the_same_equity(name: str, terms: Terms) -> None:
     spec = replace(load_spec(LIBRARY / f"{name}.yaml"), regimes=(), regime_exit=False)
-    bars = funded(noise(7, 8000, min(spec.step_ms, 3_600_000)).bars)
+    n_bars = max(8_000, 800 * spec.step_ms // 3_600_000)
+    bars = funded(noise(7, n_bars, min(spec.step_ms, 3_600_000)).bars)
     result = run(spec, bars, terms)
     assert result.fills.shape[0] > 10
     assert apart(bars, result, terms) < 1e-9

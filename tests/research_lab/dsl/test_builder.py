@@ -17,7 +17,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import research_lab.strategies
+from pipelines.strategy_files import library
 from research_lab.dsl import builder as b
 from research_lab.dsl import registry
 from research_lab.dsl.builder import Expression, param, strategy
@@ -25,20 +25,15 @@ from research_lab.dsl.dimensions import PRICE, RATIO
 from research_lab.dsl.expressions import Scope, parse_expression
 from research_lab.dsl.fixed import FixedNumbers
 from research_lab.dsl.python_expressions import function_of, parsed
-from research_lab.dsl.registry import FUNCTIONS, INPUTS, Function
+from research_lab.dsl.registry import CLOCKS, EVENT_FUNCTIONS, FUNCTIONS, INPUTS, Function
 from research_lab.dsl.spec import CONDITIONS, Param, Spec
-from research_lab.dsl.spec_reader import load_spec, parse_spec
+from research_lab.dsl.spec_reader import LIBRARY, load_spec, parse_spec
 from research_lab.dsl.tree import Node
 from research_lab.engine import layout, program
 from research_lab.errors import DimensionError, LimitError, SpecError
 from research_lab.strict_yaml import load_text
 from tests.strategies_of_specs import spec_texts
 
-LIBRARY = sorted(
-    path
-    for path in Path(next(iter(research_lab.strategies.__path__))).glob("*.yaml")
-    if path.stem != "regimes"
-)
 OPERATIONS: dict[str, Callable[..., Expression]] = {
     "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": operator.truediv,
     "negate": operator.neg, "less": operator.lt, "less_equal": operator.le, "equal": operator.eq,
@@ -56,6 +51,8 @@ def rebuilt(node: Node, params: dict[str, Expression]) -> Expression | float:
     if node.op == "input":
         return getattr(b, str(node.value))
     args = [rebuilt(arg, params) for arg in node.args]
+    if node.op in CLOCKS:
+        return getattr(b, node.op)(str(node.value), *args)
     if node.op not in OPERATIONS:
         return getattr(b, node.op)(*args)
     if not any(isinstance(arg, Expression) for arg in args):  # such as 1 / 0, which Python computes itself
@@ -112,7 +109,7 @@ def refusal(call: Callable[[], object], error: type[SpecError] = SpecError) -> s
 
 
 class TestBothDoors:
-    @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
+    @pytest.mark.parametrize("path", library(), ids=lambda path: path.stem)
     def test_the_library_built_in_python_is_the_library(self, path: Path) -> None:
         spec = load_spec(path)
         again = built(spec)
@@ -140,7 +137,7 @@ class TestBothDoors:
         assert parse_spec(other).template_hash == spec.template_hash
 
     def test_another_number_is_another_hash(self) -> None:
-        text = LIBRARY[0].read_text(encoding="utf-8")
+        text = (LIBRARY / "breakout_4h.yaml").read_text(encoding="utf-8")
         assert parse_spec(text.replace("adx(14)", "adx(15)")).hash != parse_spec(text).hash
 
     def test_fields_may_come_in_any_order(self) -> None:
@@ -298,6 +295,156 @@ class TestDoor:
         assert not set(b.__all__) & set(dir(builtins))
         assert {"close", "highest", "sma", "param", "strategy"} <= set(b.__all__)
         assert b.open.text == "open"
+        assert {*CLOCKS, *EVENT_FUNCTIONS, "series", "event", "spread"} <= set(b.__all__)
+        for name in b.__all__:
+            assert getattr(b, name) is not None
+
+
+class TestOutside:
+    DXY = b.series("dxy", lag="1d", max_age="5d", kind="price")
+    FOMC = b.event("fomc", known_ahead=True)
+    FIELDS = {  # noqa: RUF012
+        "name": "one", "hypothesis": "none", "timeframe": "1h", "side": "long", "time_stop": 5,
+        "size": {"fraction": 0.5},
+    }  # fmt: skip
+    TEXT = (
+        "spec: 1\nname: one\nhypothesis: none\ntimeframe: 1h\nside: long\ntime_stop: 5\nsize: {fraction: 0.5}\n"
+        "series: {dxy: {lag: 1d, max_age: 5d, kind: price}}\nevents: {fomc: {known_ahead: true}}\n"
+        'enter_long: tf("4h", close > ema(close, 20)) and on("BTC/USDT", roc(close, 24)) > 0.01 '
+        "and dxy < sma(dxy, 20) and hours_to(fomc) > 24 and hours_since(fomc) > 4 and spread < 0.01\n"
+    )
+
+    def condition(self) -> Expression:
+        return (
+            b.tf("4h", b.close > b.close.ema(20))
+            & (b.on("BTC/USDT", b.close.roc(24)) > 0.01)
+            & (self.DXY.sma(20) > self.DXY)
+            & (b.hours_to(self.FOMC) > 24)
+            & (b.hours_since(self.FOMC) > 4)
+            & (b.spread < 0.01)
+        )
+
+    def test_what_is_read_from_outside_is_declared_where_it_is_named(self) -> None:
+        made, read = strategy(**self.FIELDS, enter_long=self.condition()), parse_spec(self.TEXT)
+        assert made.canonical() == read.canonical()
+        assert made.hash == read.hash
+        assert (made.series, made.events) == (read.series, read.events)
+
+    def test_what_is_named_in_text_is_declared_as_in_the_file(self) -> None:
+        made = strategy(
+            **self.FIELDS, enter_long="dxy < sma(dxy, 20) and hours_to(fomc) > 24",
+            series={"dxy": {"lag": "1d", "max_age": "5d"}}, events={"fomc": {"known_ahead": True}},
+        )  # fmt: skip
+        assert [*made.series, *made.events] == ["dxy", "fomc"]
+        assert str(self.DXY.dimension) == "price"
+
+    def test_the_spread_is_the_estimate_unless_a_series_of_that_name_is_made(self) -> None:
+        assert b.spread.text == "spread_estimate(32)"
+        own = b.series("spread", lag=0, max_age="1h")
+        made = strategy(**self.FIELDS, enter_long=own < 0.01)
+        assert (made.conditions["enter_long"].text, [*made.series]) == ("spread < 0.01", ["spread"])
+
+    @pytest.mark.parametrize(
+        ("made", "said"),
+        [
+            (lambda: b.series("close", lag="1d", max_age="5d"), "series close: close is taken; choose another name"),
+            (lambda: b.series("x", lag="soon", max_age="5d"), "series x: soon is no length of time"),
+            (lambda: b.series("x", lag=0, max_age="5d", kind="level"), "Input should be 'ratio', 'price', 'volume'"),
+            (lambda: b.event("Fomc"), "write a small letter"),
+            (lambda: b.hours_to("fomc"), "'fomc' is no calendar; write hours_to(event("),
+            (lambda: b.hours_since(b.close), "close is no calendar"),
+            (lambda: b.tf(4, b.close), 'the first argument of tf() is no text; write tf("4h", x)'),
+            (lambda: b.tf("4h", b.tf("1d", b.close)), "tf() stands inside tf(); write one beside the other"),
+            (lambda: b.on("BTC", b.close), "'BTC' is no market; write BASE/QUOTE"),
+            (lambda: b.on("BTC/USDT", b.sma(b.close, N)), "n inside on(), which is computed before the run"),
+            (lambda: b.hours_to(b.event("fomc")) < b.hours_to(TestOutside.FOMC),
+             "two series or calendars are called fomc, read in different ways; rename one of them"),
+            (lambda: strategy(**TestOutside.FIELDS, enter_long=TestOutside.DXY > 0,
+                              series={"dxy": {"lag": "2d", "max_age": "5d"}}), "dxy is declared in two ways"),
+            (lambda: strategy(**TestOutside.FIELDS, enter_long=b.close > b.open,
+                              series={"dxy": {"lag": "2d", "max_age": "5d"}}), "nothing reads dxy; leave it out"),
+            (lambda: strategy(**TestOutside.FIELDS, enter_long=b.close > b.open, series=[TestOutside.DXY]),
+             "series is no mapping; write series={name: {...}} as in the file, or leave it out"),
+            (lambda: strategy(**TestOutside.FIELDS, enter_long=b.tf("90m", b.close > b.open)),
+             "strategy one: bars of 90m are not made of whole bars of 1h"),
+        ],
+    )  # fmt: skip
+    def test_what_does_not_fit_is_refused(self, made: Callable[[], object], said: str) -> None:
+        assert said in refusal(made)
+
+    def test_it_is_copied_and_pickled_with_its_declarations(self) -> None:
+        made = self.condition()
+        for again in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):  # noqa: S301
+            assert again.outside == made.outside
+            assert {*again.outside} == {"dxy", "fomc"}
+
+
+class TestEnsemble:
+    FIELDS = {  # noqa: RUF012
+        "name": "together", "hypothesis": "none", "timeframe": "1h", "side": "long", "size": {"fraction": 0.5},
+    }  # fmt: skip
+    MEMBER = {"enter_long": b.rsi(14) < 30, "exit_long": b.rsi(14) > 50}  # noqa: RUF012
+
+    def made(self, members: object, combine: str = "vote", **more: object) -> Spec:
+        return strategy(**self.FIELDS, ensemble={"combine": combine, "members": members, **more})
+
+    def test_the_council_of_the_library_is_that_built_in_python(self) -> None:
+        weight = param("trend_weight", 0.3, 0.6, step=0.1, default=0.4)
+        confidence = param("confidence", 0.5, 0.7, step=0.1, default=0.6)
+        read = load_spec(LIBRARY / "council_1h.yaml")
+        made = strategy(
+            name=read.name, hypothesis=read.hypothesis, timeframe="1h", side="long", params=[weight, confidence],
+            ensemble={
+                "combine": "weighted", "min_confidence": confidence,
+                "members": {
+                    "trend": {"weight": weight, "use": load_spec(LIBRARY / "ema_atr.yaml")},
+                    "breakout": {"weight": 0.3, "use": load_spec(LIBRARY / "breakout_4h.yaml")},
+                    "momentum": {"weight": 0.3, "enter_long": b.rsi(48) > 55, "exit_long": b.rsi(48) < 45},
+                },
+            },
+            stop=5 * b.atr(24), size={"risk": 0.01},
+        )  # fmt: skip
+        assert made.canonical() == read.canonical()
+        assert (made.hash, made.template_hash) == (read.hash, read.template_hash)
+
+    def test_a_strategy_may_be_the_whole_member(self) -> None:
+        trend = load_spec(LIBRARY / "ema_atr.yaml")
+        short = self.made({"trend": trend, "other": self.MEMBER})
+        assert short.hash == self.made({"trend": {"use": trend}, "other": self.MEMBER}).hash
+
+    def test_what_members_read_from_outside_is_declared(self) -> None:
+        dxy = b.series("dxy", lag="1d", max_age="5d")
+        made = self.made({"one": self.MEMBER, "two": {"enter_long": dxy > 100, "exit_long": dxy < 90}})
+        assert [*made.series] == ["dxy"]
+
+    def test_what_a_strategy_used_reads_from_outside_is_declared_with_it(self) -> None:
+        dxy, fomc = b.series("dxy", lag="1d", max_age="5d"), b.event("fomc")
+        used = strategy(
+            **{**self.FIELDS, "name": "used"}, enter_long=dxy > 100, exit_long=b.hours_since(fomc) < 4
+        )
+        made = self.made({"one": self.MEMBER, "two": used})
+        assert (made.series, made.events) == (used.series, used.events)
+        later = {"enter_long": b.series("dxy", lag="2d", max_age="5d") > 100, "exit_long": b.close < b.open}
+        assert "called dxy, read in different ways" in refusal(lambda: self.made({"one": later, "two": used}))
+
+    @pytest.mark.parametrize(
+        ("members", "said"),
+        [
+            ({"one": {"use": "ema_atr"}, "two": {"use": "ema_atr"}},
+             "no strategy ema_atr was given; give it itself, e.g. use=load_spec(path)"),
+            ({"one": MEMBER}, "strategy together: ensemble.members: "),
+            ({"one": MEMBER, "two": {"enter_long": b.close > b.open}}, "no condition leaves long"),
+            ({"one": MEMBER, "two": 3}, "ensemble.members.two"),
+            (3, "ensemble.members"),
+        ],
+    )  # fmt: skip
+    def test_what_does_not_fit_is_refused(self, members: object, said: str) -> None:
+        assert said in refusal(lambda: self.made(members))
+
+    def test_two_strategies_of_one_name_are_refused(self) -> None:
+        trend = load_spec(LIBRARY / "ema_atr.yaml")
+        members = {"one": trend, "two": trend.bind({"fast": 12.0}), "three": trend}
+        assert "two strategies are called ema_atr" in refusal(lambda: self.made(members))
 
 
 class TestParam:

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from pydantic import BaseModel, ValidationError
 
-import research_lab.strategies
+from pipelines.strategy_files import library
 from research_lab.dsl import spec_text
 from research_lab.dsl.json_schema import FIELDS, schema_text, spec_schema
+from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.dsl.spec_text import SpecForm
 from research_lab.errors import SpecError
@@ -22,11 +23,6 @@ from research_lab.strict_yaml import load_text
 from tests.strategies_of_specs import spec_texts
 
 ROOT = Path(__file__).resolve().parents[3]
-LIBRARY = sorted(
-    path
-    for path in Path(next(iter(research_lab.strategies.__path__))).glob("*.yaml")
-    if path.stem != "regimes"
-)
 SCHEMA = spec_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 FULL = """\
@@ -37,9 +33,14 @@ timeframe: 1h
 side: both
 params:
   n: {range: [10, 20], step: 5, default: 10}
+series:
+  dxy: {lag: 1d, max_age: 5d, kind: price}
+  mood: {lag: 0, max_age: 2h}
+events:
+  fomc: {known_ahead: true}
 define:
   level: ema(close, n)
-enter_long: close > level
+enter_long: close > level and dxy > sma(dxy, n) and mood > 0 and hours_to(fomc) > 24
 exit_long: close < level
 enter_short: close < level
 exit_short: close > level
@@ -52,15 +53,53 @@ size: {risk: 0.01}
 regimes: [trend_up, panic]
 regime_exit: true
 """
+ENSEMBLE = """\
+spec: 1
+name: together
+hypothesis: none
+timeframe: 1h
+side: both
+params:
+  w: {range: [1, 2], step: 1, default: 1}
+ensemble:
+  combine: weighted
+  min_confidence: 0.6
+  members:
+    one: {weight: w, use: other}
+    two:
+      weight: 2
+      enter_long: rsi(14) < 30
+      exit_long: rsi(14) > 50
+      enter_short: rsi(14) > 70
+      exit_short: rsi(14) < 50
+stop: 2 * atr(14)
+size: {risk: 0.01}
+"""
+OTHER = """\
+spec: 1
+name: other
+hypothesis: none
+timeframe: 4h
+side: long
+enter_long: close > open
+exit_long: close < open
+size: {fraction: 0.5}
+"""
 
 
 def data_of(text: str) -> Any:
     return load_text(text, "text", SpecError).data
 
 
+def other(name: str) -> Spec:
+    if name != "other":
+        raise SpecError("no such strategy")
+    return parse_spec(OTHER)
+
+
 def reader_takes(data: object) -> bool:
     try:
-        parse_spec(json.dumps(data))
+        parse_spec(json.dumps(data), resolve=other)
     except SpecError:
         return False
     return True
@@ -113,18 +152,23 @@ def test_every_field_is_explained() -> None:
     }
     assert {name: set(notes) for name, notes in FIELDS.items()} == models
     assert {"SpecForm", *SCHEMA["$defs"]} == set(FIELDS)
+    parts = {"SpecForm": SCHEMA, **SCHEMA["$defs"]}
+    shown = {m: {n: f["description"] for n, f in part["properties"].items()} for m, part in parts.items()}
+    assert shown == FIELDS
 
 
-@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", library(), ids=lambda path: path.stem)
 def test_the_library_fits(path: Path) -> None:
     VALIDATOR.validate(data_of(path.read_text(encoding="utf-8")))
 
 
 def test_a_strategy_with_every_field_fits() -> None:
-    data = data_of(FULL)
-    assert set(data) == set(SpecForm.model_fields)
-    assert reader_takes(data)
-    VALIDATOR.validate(data)
+    full, together = data_of(FULL), data_of(ENSEMBLE)
+    assert {*full, *together} == set(SpecForm.model_fields)
+    assert "ensemble" not in full
+    for data in (full, together):
+        assert reader_takes(data)
+        VALIDATOR.validate(data)
 
 
 @settings(max_examples=40, deadline=None)
@@ -141,7 +185,7 @@ def test_what_the_reader_takes_fits(text: str) -> None:
         (("spec",), 2), (("name",), "Trend"), (("name",), "a-b"), (("hypothesis",), ""), (("timeframe",), "1x"),
         (("timeframe",), "0h"), (("side",), "up"), (("params", "n"), 3), (("params", "close"), {}),
         (("params", "n", "range"), [1]), (("params", "n", "step"), 0), (("params", "n", "low"), 1),
-        (("define", "sma"), "close"), (("define", "Level"), "close"), (("define", "level"), ""),
+        (("define", "close"), "open"), (("define", "Level"), "close"), (("define", "level"), ""),
         (("enter_long",), 1), (("enter_long",), "  "), (("enter_long",), None), (("stop",), 2), (("stop",), True),
         (("stop",), None), (("take", 0, "at"), "1"), (("take", 0, "at"), "R"), (("take", 0, "at"), 1),
         (("take", 0, "close"), 0), (("take", 0, "close"), 1.5), (("take",), []), (("take",), [{"at": "1R"}]),
@@ -151,6 +195,10 @@ def test_what_the_reader_takes_fits(text: str) -> None:
         (("size", "risk"), 1e301), (("size",), 0.01), (("regimes",), ["up"]), (("regimes",), ["panic", "panic"]),
         (("regimes",), []), (("regime_exit",), 1), (("sise",), {"risk": 1}), (("side",), "long"),
         (("hypothesis",), "x" * 2001), (("enter_long",), "c" * 4097),
+        (("series", "dxy", "lag"), "soon"), (("series", "dxy", "lag"), 1), (("series", "dxy", "max_age"), "5"),
+        (("series", "dxy", "kind"), "level"), (("series", "dxy"), {"lag": "1d"}), (("series", "close"), None),
+        (("events", "fomc", "known_ahead"), "yes"), (("events", "Fomc"), {}), (("events", "fomc", "at"), 1),
+        (("ensemble",), {"combine": "vote", "members": {"a": {"use": "other"}, "b": {"use": "other"}}}),
         (("params",), {f"p{k}": {"range": [1, 2], "step": 1, "default": 1} for k in range(17)}),
     ],
 )  # fmt: skip
@@ -158,6 +206,36 @@ def test_what_the_reader_refuses_does_not_fit(place: tuple[str | int, ...], valu
     data = changed(data_of(FULL), place, value)
     assert not reader_takes(data)
     assert not VALIDATOR.is_valid(data)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("ensemble", "combine"), "mean"), (("ensemble", "combine"), "vote"), (("ensemble", "combine"), "first"),
+        (("ensemble", "min_confidence"), None), (("ensemble", "min_confidence"), 0), (("ensemble", "min_confidence"), 1.1),
+        (("ensemble", "members"), {"one": {"use": "other"}}), (("ensemble", "members", "One"), {"use": "other"}),
+        (("ensemble", "members", "one", "weight"), 0), (("ensemble", "members", "one", "use"), "Other"),
+        (("ensemble", "members", "one", "use"), None), (("ensemble", "members", "one", "enter_long"), "close > open"),
+        (("ensemble", "members", "one", "stop"), "atr(14)"), (("ensemble", "members", "two", "exit_long"), None),
+        (("ensemble", "members", "two", "exit_short"), None), (("ensemble", "members", "two", "enter_long"), 1),
+        (("ensemble", "members", "two"), {"weight": 1}), (("ensemble",), None), (("ensemble", "members"), []),
+        (("enter_long",), "close > open"), (("exit_short",), "close > open"), (("stop",), None),
+        (("ensemble", "members"), {f"m{k}": {"use": "other"} for k in range(9)}),
+    ],
+)  # fmt: skip
+def test_an_ensemble_that_the_reader_refuses_does_not_fit(
+    place: tuple[str | int, ...], value: object
+) -> None:
+    data = changed(data_of(ENSEMBLE), place, value)
+    assert not reader_takes(data)
+    assert not VALIDATOR.is_valid(data)
+
+
+def test_an_ensemble_needs_no_other_way_out() -> None:
+    data = data_of(ENSEMBLE) | {"size": {"fraction": 0.5}}
+    del data["stop"]
+    assert reader_takes(data)
+    VALIDATOR.validate(data)
 
 
 def test_a_strategy_that_never_exits_does_not_fit() -> None:
@@ -170,11 +248,15 @@ def test_a_strategy_that_never_exits_does_not_fit() -> None:
     assert reader_takes(data)
 
 
-@pytest.mark.parametrize("place", places(data_of(FULL)), ids=lambda place: ".".join(map(str, place)))
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [(text, place) for text in (FULL, ENSEMBLE) for place in places(data_of(text))],
+    ids=lambda value: ".".join(map(str, value)) if isinstance(value, tuple) else "",
+)
 def test_any_change_that_the_form_refuses_does_not_fit_and_what_the_reader_takes_does(
-    place: tuple[str | int, ...],
+    text: str, place: tuple[str | int, ...]
 ) -> None:
-    full = data_of(FULL)
+    full = data_of(text)
     values = (
         None,
         True,
@@ -188,10 +270,14 @@ def test_any_change_that_the_form_refuses_does_not_fit_and_what_the_reader_takes
         "2 * atr(5)",
         "1R",
         "n",
+        "5d",
+        "vote",
+        "other",
         [],
         ["1R"],
         {},
         {"risk": 0.1},
+        {"use": "other"},
     )
     for data in [changed(full, place, None, drop=True), *(changed(full, place, value) for value in values)]:
         fits = VALIDATOR.is_valid(data)

@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from research_lab.dsl import limits
+from research_lab.dsl.compiler import program_of
+from research_lab.dsl.expressions import Scope, parse_expression
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.dsl.spec_reader import parse_regimes, parse_spec
 from research_lab.errors import DimensionError, LimitError, SpecError
@@ -110,6 +112,18 @@ def defined(first: str, step: str, n: int, condition: str) -> str:
         (long_when("close > sma(close)"), SpecError, "write sma(x, n)"),
         (long_when("close > sma(close, n=5)"), SpecError, "'=' is not part of the language"),
         (long_when("close > quantile(close, 9, 1.5)"), SpecError, "write a number from 0 to 1"),
+        (long_when('close > tf("90m", close)'), SpecError,
+         "s.yaml:11:24: bars of 90m are not made of whole bars of 1h; write 1h or a whole multiple of it"),
+        (long_when('close > tf("30m", close)'), SpecError, "are not made of whole bars of 1h"),
+        (long_when('close > tf("4x", close)'), SpecError, "s.yaml:11:24: '4x' is no timeframe"),
+        (long_when("close > tf(4, close)"), SpecError, "the first argument of tf() is no text; write tf("),
+        (long_when('close > tf("4h")'), SpecError, "tf() takes two arguments; write tf("),
+        (long_when('close > tf("4h", tf("1d", close))'), SpecError, "s.yaml:11:30: tf() stands inside tf()"),
+        (long_when('close > tf("4h", rsi(14))'), DimensionError, "compares price with ratio"),
+        (long_when('close > sma(close, tf("4h", 5))'), SpecError, "must be fixed before the run"),
+        (long_when('close > "4h"'), SpecError, "text stands in tf() and on() only"),
+        (long_when('close > tf(f"4h", close)'), SpecError, "'f' is not part of the language"),
+        (long_when("close > tf"), SpecError, "tf is a function; write tf("),
         (long_when("close"), DimensionError, "enter_long must be a condition, but close is a price"),
         (long_when("close > open and volume"), DimensionError, "volume is a volume, not a condition"),
         (long_when("(close > open) + 1 > 0"), DimensionError, "is a condition, not a number"),
@@ -148,6 +162,9 @@ def defined(first: str, step: str, n: int, condition: str) -> str:
         (changed("spec: 1", "spec: true"), SpecError, "s.yaml:1:7: spec"),
         (changed("name: trend", "name: Trend!"), SpecError, "s.yaml:2:7: name"),
         (changed("hypothesis: none\n", ""), SpecError, "hypothesis: this field is missing; add hypothesis"),
+        (changed("{risk: 0.01}", "{rsk: 0.01}"), SpecError, "known: risk, fraction, target_vol, window"),
+        (changed("close: 0.5}", "close: 1, of: 2}"), SpecError, "take.0.of: this field is not known; known: at, close"),
+        (TEXT + "series:\n  dxy: {lag: 1d, max_age: 2d, age: 3d}\n", SpecError, "known: lag, max_age, kind"),
         (TEXT + "leverage: 3\n", SpecError, "s.yaml:23:11: leverage: this field is not known; known: spec, name"),
         (changed("default: 10", "default: 30"), SpecError, "s.yaml:7:6: default 30 lies outside 10 to 20"),
         (changed("[10, 20]", "[20, 10]"), SpecError, "is upside down"),
@@ -319,6 +336,14 @@ def test_windows_that_differ_share_one_budget() -> None:
         LONG, " and ".join(f"close > quantile(close, {j}, k * k / 10)" for j in range(10, 70))
     )
     parse_spec(alike)
+
+
+def test_regimes_that_need_too_much_memory_are_refused_when_read() -> None:
+    parts = " and ".join(f"close > quantile(close, {n}, 0.5)" for n in range(4900, 4960))
+    with pytest.raises(
+        LimitError, match=r"^r\.yaml:1:1: needs \d+ cells of memory, more than 200000; use shorter"
+    ):
+        parse_regimes(f"spec: 1\ntimeframe: 1h\nregimes:\n  panic: {parts}\n", "r.yaml")
 
 
 def test_one_timeframe_has_one_name() -> None:
@@ -532,3 +557,53 @@ def only_our_error(text: str | bytes) -> None:
         assert str(error)
     else:
         assert parse_spec(spec.canonical()).hash == spec.hash
+
+
+def test_a_longer_timeframe_has_one_name_and_comes_back() -> None:
+    spec = parse_spec(long_when("tf('24h', ema(close, n)) < close"))
+    assert spec.conditions["enter_long"].text == 'tf("1d", ema(close, n)) < close'
+    again = parse_spec(spec.canonical())
+    assert (again.hash, again.template_hash) == (spec.hash, spec.template_hash)
+    other = parse_spec(long_when('tf("4h", ema(close, n)) < close'))
+    assert len({spec.hash, other.hash}) == 2 and spec.template_hash != other.template_hash
+
+
+def test_definitions_of_two_timeframes_do_not_nest() -> None:
+    text = changed("  level: ema(close, n)", "  day: tf('1d', close)\n  level: tf('4h', day)")
+    assert "tf() stands inside tf()" in str(refusal(text))
+
+
+def test_instructions_on_longer_bars_share_one_budget() -> None:
+    """Each timeframe alone stays far below it: what counts them apart builds them all before it refuses."""
+    many = [" and ".join(f'tf("{t}h", mfi({t})) > 1' for t in range(k, 200, 3)) for k in (2, 3, 4)]
+    roots = [parse_expression(text, Scope()) for text in many]
+    with pytest.raises(LimitError, match=f"more than {limits.INSTRUCTIONS} instructions"):
+        program_of(roots, 3_600_000)
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        (f'close > tf("{"4" * 900}h", close)', "s.yaml:11:24: '4444"),
+        ("confirmed(close) > close", "s.yaml:11:13: confirmed() needs bars that make up 1h, 4h, 1d or 1w"),
+    ],
+)
+def test_a_wrong_clock_is_told_with_its_place_and_no_more_of_it_than_helps(
+    expression: str, said: str
+) -> None:
+    text = long_when(expression).replace("timeframe: 1h", "timeframe: 5h")
+    assert said in str(refusal(text)) and len(str(refusal(text))) < 200
+
+
+def test_the_names_of_two_parameters_do_not_count_beside_timeframes() -> None:
+    """Without the timeframes both parameters stand alike."""
+    ranges = changed(
+        "  n: {range: [10, 20], step: 5, default: 10}",
+        "  n: {range: [10, 20], step: 5, default: 10}\n  m: {range: [10, 20], step: 5, default: 10}",
+    )
+    texts = [
+        ranges.replace(LONG, f'tf("4h", ema(close, {a})) > tf("1d", ema(close, {b})) and close > level')
+        for a, b in (("n", "m"), ("m", "n"))
+    ]
+    one, other = (parse_spec(text.replace("level: ema(close, n)", "level: ema(close, 9)")) for text in texts)
+    assert one.template_hash == other.template_hash

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from research_lab.dsl.regimes import MACRO_CODES
 from research_lab.engine import broker, layout, reasons
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.terms import Terms
@@ -22,6 +23,7 @@ REASON_NAMES = {
     reasons.EXIT_SIGNAL: "EXIT_SIGNAL",
     reasons.TIME_STOP: "TIME_STOP",
     reasons.REGIME_EXIT: "REGIME_EXIT",
+    reasons.MACRO_EXIT: "MACRO_EXIT",
     reasons.STOP: "STOP",
     reasons.TAKE: "TAKE",
     reasons.LIQUIDATION: "LIQUIDATION",
@@ -50,7 +52,8 @@ def play(case: Case, cuts: Sequence[int] = (), step: Step = broker.step) -> Play
     inputs = np.full((7, len(case.bars.open)), math.nan)
     bars = case.bars
     inputs[:4] = [bars.open, bars.high, bars.low, bars.close]
-    due, regime = np.array(bars.funding_due), np.array(case.regimes, np.float64)
+    due = np.array(bars.funding_due)
+    regime = np.array(case.regimes) + 16.0 * np.array([MACRO_CODES.get(name, 0) for name in case.macros])
     plan, terms = plan_of(case.plan), terms_of(case)
     played, kept = Played(case), []
     flips = [i for i, (a, b) in enumerate(pairwise(case.active), 1) if a != b]

@@ -135,9 +135,9 @@ CHANNELS = {
             4.0 * technical.deviation(t.named("close"), 20), O["sma"](t.named("close"), 20))),
     ),
     "bollinger_percent_b": (Row("bollinger_percent_b(20, 2)", by(technical.percent_b, "close", n=20, k=2.0)),),
-    "bollinger_squeeze": (
-        Row("bollinger_squeeze(20, 2, 1.5)", lambda t: squeeze(t, 20, 2.0, 1.5)),
-        Row("bollinger_squeeze(5, 1, 1)", lambda t: squeeze(t, 5, 1.0, 1.0)),
+    "squeeze": (
+        Row("squeeze(20, 2, 1.5)", lambda t: squeeze(t, 20, 2.0, 1.5)),
+        Row("squeeze(5, 1, 1)", lambda t: squeeze(t, 5, 1.0, 1.0)),
     ),
     "keltner_upper": (Row("keltner_upper(20, 1.5)", by(technical.keltner, *HLC, n=20, k=1.5)),),
     "keltner_lower": (Row("keltner_lower(20, 1.5)", by(technical.keltner, *HLC, n=20, k=-1.5)),),
@@ -202,14 +202,14 @@ SHAPE = {
 CALENDAR = {name: hand(name) for name in ("hour", "weekday", "day_of_month", "minutes_to_funding")}
 
 CANDLES = {
-    "candle_body": (Row("candle_body()", of("sub", "close", "open")),),
+    "body": (Row("body()", of("sub", "close", "open")),),
     "upper_wick": (
         Row("upper_wick()", lambda t: t.named("high") - O["max"](t.named("open"), t.named("close"))),
     ),
     "lower_wick": (
         Row("lower_wick()", lambda t: O["min"](t.named("open"), t.named("close")) - t.named("low")),
     ),
-    "opening_gap": (Row("opening_gap()", lambda t: t.named("open") - O["prev"](t.named("close"), 1)),),
+    "gap": (Row("gap()", lambda t: t.named("open") - O["prev"](t.named("close"), 1)),),
     "typical_price": (Row("typical_price()", typical),),
     "inside_bar": (Row("inside_bar()", inside),),
 }  # fmt: skip

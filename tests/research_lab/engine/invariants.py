@@ -150,11 +150,12 @@ class ProgramMachine:
         return self.program.new_state()
 
     def advance(self, state: FloatArray, tape: Tape, first: int, last: int) -> tuple[FloatArray, FloatArray]:
-        registers = self.program.new_registers(last - first)
-        registers[: program.N_MARKET] = tape.inputs[:, first:last]
-        registers[program.CLOSING_TIME] = tape.time[first:last] + tape.step_ms
-        program.advance(self.program.code, self.program.values, state, registers, last - first)
-        return registers[self.program.outputs], np.empty((0, layout.FILL_SIZE))
+        n = last - first
+        registers = self.program.new_registers(n)
+        registers[: program.N_MARKET, :n] = tape.inputs[:, first:last]
+        registers[program.CLOSING_TIME, :n] = tape.time[first:last] + tape.step_ms
+        program.advance(self.program.code, self.program.values, state, registers, n)
+        return registers[self.program.outputs, :n], np.empty((0, layout.FILL_SIZE))
 
 
 class SlotMachine:

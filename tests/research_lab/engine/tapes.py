@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,6 +36,10 @@ class Tape:
     time: IntArray
     inputs: FloatArray
     funding_due: FloatArray
+
+    def rows(self, series: Sequence[str] = ()) -> FloatArray:
+        assert not series
+        return self.inputs
 
     @property
     def n(self) -> int:

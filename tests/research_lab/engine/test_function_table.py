@@ -17,6 +17,7 @@ from research_lab.engine.jit import FloatArray
 from research_lab.engine.program import Program
 from tests.oracles.functions import ORACLES as O
 from tests.research_lab.engine import invariants
+from tests.research_lab.engine.blend_rows import BLENDS
 from tests.research_lab.engine.indicator_rows import INDICATORS
 from tests.research_lab.engine.invariants import ProgramMachine, block_cuts
 from tests.research_lab.engine.table_row import Row, cheap, full, of, up_bar
@@ -49,6 +50,29 @@ def adx(tape: Tape, n: int) -> FloatArray:
     total = O["add"](plus, minus)
     balance = O["div"](100.0 * np.abs(plus - minus), np.where(total > 0.0, total, math.nan))
     return O["rma"](np.where(total == 0.0, 0.0, balance), n)
+
+
+def atr(tape: Tape, n: int) -> FloatArray:
+    return O["rma"](O["true_range"](*(tape.named(x) for x in ("high", "low", "close"))), n)
+
+
+def abdi_ranaldo(tape: Tape) -> FloatArray:
+    """Return the two-day corrected estimates, one a pair of bars, from logarithms as the paper has them."""
+    high, low, close = (np.log(tape.named(name)) for name in ("high", "low", "close"))
+    middle = (high + low) / 2.0
+    found = np.full(tape.n, math.nan)
+    for t in range(1, tape.n):
+        product = 4.0 * (close[t - 1] - middle[t - 1]) * (close[t - 1] - middle[t])
+        found[t] = product if math.isnan(product) else math.sqrt(max(product, 0.0))
+    return found
+
+
+def edge_of_premium(tape: Tape) -> FloatArray:
+    """Return the worth of a trade whose chance grows with the premium, at the costs that are taken by default."""
+    close, low = (tape.named(name) for name in ("close", "low"))
+    p = 0.4 + tape.named("premium")
+    stop = np.where(close > low, close - low, math.nan)
+    return p * 3.0 - (1.0 - p) - O["div"]((O["sma"](abdi_ranaldo(tape), 32) + 0.002) * close, stop)
 
 
 def rows_of(function: str, windows: tuple[int, ...], x: str = "close") -> tuple[Row, ...]:
@@ -185,8 +209,17 @@ TABLE: dict[str, tuple[Row, ...]] = {
     ),
     "plus_di": (Row("plus_di(14)", lambda t: directional_index(t, "plus", 14)),),
     "minus_di": (Row("minus_di(14)", lambda t: directional_index(t, "minus", 14)),),
+    "spread_estimate": tuple(
+        Row(f"spread_estimate({n})", lambda t, n=n: O["sma"](abdi_ranaldo(t), n)) for n in (1, 20)
+    ),
+    "edge": (
+        Row("edge(0.4, 2, atr(5), spread_estimate(3) + 0.001)", lambda t: 0.4 * 2.0 - 0.6 - O["div"](
+            (O["sma"](abdi_ranaldo(t), 3) + 0.001) * t.named("close"), atr(t, 5))),
+        Row("edge(0.4 + premium, 3, close - low)", lambda t: edge_of_premium(t)),
+    ),
     "adx": (Row("adx(14)", lambda t: adx(t, 14)), Row("adx(2)", lambda t: adx(t, 2))),
     **INDICATORS,
+    **BLENDS,
 }  # fmt: skip
 
 ROWS = [row for rows in TABLE.values() for row in rows]

@@ -26,7 +26,11 @@ from tests.research_lab.engine.tapes import HOUR_MS, SHAPES, Tape, shaped, walk,
 from tests.strategies_of_specs import specs
 
 STRATEGIES = Path(research_lab.__file__).parent / "strategies"
-LIBRARY = {path.stem: load_spec(path) for path in sorted(STRATEGIES.glob("*.yaml")) if path.stem != "regimes"}
+LIBRARY = {
+    path.stem: load_spec(path)
+    for path in sorted(STRATEGIES.glob("*.yaml"))
+    if path.stem not in ("regimes", "macro")
+}
 REGIMES = load_regimes(STRATEGIES / "regimes.yaml")
 SPOT = Terms()
 PERPETUAL = Terms(perpetual=True, leverage=5.0, lot=1e-5, tick=0.05, min_notional=0.001)
@@ -104,7 +108,7 @@ def test_a_random_program_keeps_the_invariants(data: st.DataObject, spec: Spec, 
 
 def _all_outputs(spec: Spec) -> Program:
     program = compile_spec(spec).program
-    every = np.arange(N_INPUTS, program.n_registers)
+    every = np.flatnonzero(program.on_own_bars())[N_INPUTS:]
     return program._replace(outputs=every)
 
 

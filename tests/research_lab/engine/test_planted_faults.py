@@ -251,7 +251,7 @@ def test_a_changed_rule_of_the_broker_is_found_by_the_slow_one(old: str, new: st
         ("        book[HELD] += s_end - s\n", ""),
         ("if emitted_at[middle] < t:", "if emitted_at[middle] <= t:"),
         ("while s < s_end and emitted_at[s] == t:", "while False:"),
-        ("        if not regime_declared(plan, regime[emitted_at[k]]):", "        if False:"),
+        ("        if regime_exit(plan, regime[emitted_at[k]]) != reasons.NONE:", "        if False:"),
     ],
 )
 def test_a_shortcut_that_skips_too_much_is_found(old: str, new: str, tmp_path: Path) -> None:

@@ -335,7 +335,7 @@ def test_equity_is_cash_and_what_is_held_at_the_last_closes() -> None:
 def test_metrics_are_those_of_the_equity_and_trades_are_summed() -> None:
     accumulators = np.zeros(metrics.SIZE)
     metrics.begin(accumulators, 1_000.0)
-    metrics.accumulate(accumulators, WHOLE.equity, WHOLE.exposure, 7, len(WHOLE.equity))
+    metrics.accumulate(accumulators, WHOLE.equity[7:])
     returns = WHOLE.equity[7:] / np.concatenate([[1_000.0], WHOLE.equity[7:-1]]) - 1.0
     sharpe = returns.mean() / returns.std(ddof=1) * math.sqrt(365 * 24)
     assert WHOLE.metrics["sharpe"] == pytest.approx(sharpe)

@@ -23,7 +23,9 @@ from tests.research_lab.engine.tapes import walk
 from tests.research_lab.engine.test_function_table import ROWS
 
 STRATEGIES = Path(research_lab.__file__).parent / "strategies"
-LIBRARY = {p.stem: load_spec(p) for p in sorted(STRATEGIES.glob("*.yaml")) if p.stem != "regimes"}
+LIBRARY = {
+    p.stem: load_spec(p) for p in sorted(STRATEGIES.glob("*.yaml")) if p.stem not in ("regimes", "macro")
+}
 OFFSETS = (1, 2, 17, 100, 333)
 LEVELS = ("running_sum", "obv", "accumulation_distribution")  # sums since the data begin
 REMEMBERING = ("bars_since(", *LEVELS)

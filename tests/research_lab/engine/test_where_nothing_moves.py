@@ -54,7 +54,7 @@ def test_without_volume(text: str, value: float, n: int) -> None:
         ("cmf({n})", 0.0),
         ("upper_wick()", 0.0),
         ("lower_wick()", 0.0),
-        ("candle_body()", 0.0),
+        ("body()", 0.0),
         ("aroon({n})", 0.0),
     ],
 )

@@ -58,7 +58,7 @@ def test_what_is_refused_for_its_size_was_not_run_or_counted(
 def test_groups_hold_every_strategy_once_in_order_and_within_the_limit() -> None:
     specs = combinations(GROUP + 100)
     roomy = SweepPlan(len(specs), 125, 2, free=10**10)
-    tight = SweepPlan(len(specs), 125, 2, free=8 * 10**6)
+    tight = SweepPlan(len(specs), 125, 2, free=5 * 10**6)
     assert [len(group) for group, _ in roomy.groups(specs)] == [GROUP, 100]
     groups = list(tight.groups(specs))
     assert len(groups) > 3

@@ -22,7 +22,7 @@ from research_lab.validation.recording import Recording, record
 from tests.strategies_of_specs import specs
 
 LIBRARY = Path(__file__).parents[3] / "research_lab" / "strategies"
-NAMES = sorted(path.stem for path in LIBRARY.glob("*.yaml") if path.stem != "regimes")
+NAMES = sorted(path.stem for path in LIBRARY.glob("*.yaml") if path.stem not in ("regimes", "macro"))
 TERMS = Terms(perpetual=True, leverage=3.0)
 CROSSING = """
 spec: 1
@@ -343,3 +343,39 @@ def test_of_two_differences_the_earlier_and_deeper_is_told() -> None:
     assert apart is not None
     assert (apart.what, apart.bar) == ("close", 200)
     assert first_difference(whole, moved, 199) is None
+
+
+TWO_CLOCKS = """
+spec: 1
+name: two_clocks
+hypothesis: none
+timeframe: 1h
+side: both
+define:
+  wide: tf("1d", sma(close, 2))
+enter_long: close > wide and tf("4h", close > prev(close)) and close > prev(close)
+exit_long: close < prev(close, 5)
+enter_short: close < wide and tf("4h", close < prev(close)) and close < prev(close)
+exit_short: close > prev(close, 5)
+stop: tf("4h", atr(5))
+size: {risk: 0.01}
+"""
+
+
+def test_a_strategy_that_reads_longer_timeframes_passes() -> None:
+    report = checked(spec=parse_spec(TWO_CLOCKS))
+    assert report.outcome == "PASS", report.sentence
+    assert report.n_fills > 50
+
+
+def test_a_longer_timeframe_that_shows_its_running_bar_is_found() -> None:
+    """A table that was resampled beforehand and joined by the bar's beginning."""
+
+    def joined(bars: Bars) -> Recording:
+        ends = np.flatnonzero(np.diff(bars.time // 14_400_000, append=-1))
+        last = ends[np.searchsorted(ends, np.arange(bars.n))]
+        premium = bars.close[last] / bars.close - 1.0
+        spec = parse_spec(CROSSING.replace("enter_long: close", "enter_long: premium > 0 and close"))
+        return record(compile_spec(spec), with_row(bars, 6, premium), TERMS)
+
+    assert checked(joined).outcome == "FAIL"

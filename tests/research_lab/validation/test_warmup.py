@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from research_lab.bars import Bars, read_candles
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
-from research_lab.dsl.spec_reader import load_regimes, load_spec, parse_regimes, parse_spec
+from research_lab.dsl.spec_reader import load_regimes, load_spec, parse_macro, parse_regimes, parse_spec
 from research_lab.engine.layout import WARMUP
 from research_lab.engine.slot import Compiled
 from research_lab.engine.terms import Terms
@@ -18,7 +19,7 @@ from research_lab.validation import warmup
 from research_lab.validation.warmup import WarmupReport, check_warmup
 
 LIBRARY = Path(__file__).parents[3] / "research_lab" / "strategies"
-NAMES = sorted(path.stem for path in LIBRARY.glob("*.yaml") if path.stem != "regimes")
+NAMES = sorted(path.stem for path in LIBRARY.glob("*.yaml") if path.stem not in ("regimes", "macro"))
 TERMS = Terms()
 
 
@@ -162,3 +163,33 @@ def test_a_start_after_a_missing_bar_is_left_out() -> None:
     )
     begins = warmup._beginnings(gappy, 86_400_000)
     assert gappy.time[begins].tolist() == bars.time[[24, 72, 96]].tolist()
+
+
+def test_macro_states_are_compared_after_their_own_warmup_though_no_regime_is_declared() -> None:
+    text = "spec: 1\ntimeframe: 4h\nmacro:\n  risk_off: close < ema(close, 5)\n  risk_on: close > 0\n"
+    spec, market = load_spec(LIBRARY / "ema_atr.yaml"), load_regimes(LIBRARY / "regimes.yaml")
+    assert not spec.regimes
+    assert checked(spec, regimes=replace(market, macro=parse_macro(text))).passed
+    hasty = parse_macro(text)
+    hasty.__dict__["compiled"] = hasty.compiled._replace(warmup=2)
+    report = checked(spec, regimes=replace(market, macro=hasty))
+    assert not report.passed and "when the regimes start" in report.sentence
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        'close > tf("4h", sma(close, 5))',
+        'tf("1d", bars_since(close > open) > 1)',
+        'tf("1d", close > ema(close, 3))',
+    ],
+)
+def test_the_derived_warmup_suffices_for_longer_timeframes(entry: str) -> None:
+    report = checked(simple(entry))
+    assert report.passed, report.sentence
+    assert report.n_starts == 8
+
+
+def test_a_warmup_that_forgets_the_longer_bars_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    shortened(monkeypatch, 5)
+    assert not checked(simple('close > tf("1d", sma(close, 5))')).passed

@@ -1,0 +1,146 @@
+"""What each function is called in a sentence: phrases over the names of its arguments.
+
+Windows come with their unit, "14 bars"; shares as "90 %". What is a condition is a clause: "{a} crosses {b}".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PHRASES: Final = {
+    # averages
+    "sma": "the mean of {x} over {n}",
+    "ema": "the exponential average of {x} over {n}",
+    "rma": "Wilder's average of {x} over {n}",
+    "sum": "the sum of {x} over {n}",
+    "wma": "the linearly weighted mean of {x} over {n}",
+    "hma": "Hull's average of {x} over {n}",
+    "kama": "Kaufman's adaptive average of {x} over {n}",
+    "vwma": "the mean of {x} weighted by volume over {n}",
+    # dispersion
+    "std": "the standard deviation of {x} over {n}",
+    "var": "the variance of {x} over {n}",
+    "zscore": "the deviations of {x} from its mean over {n}",
+    "mad": "the mean absolute deviation of {x} over {n}",
+    "ewm_std": "the exponential deviation of {x} over {n}",
+    "true_range": "the true range",
+    "atr": "the average true range over {n}",
+    "realised_vol": "the realised volatility over {n}",
+    "parkinson_vol": "Parkinson's volatility over {n}",
+    "garman_klass_vol": "Garman and Klass's volatility over {n}",
+    # order
+    "highest": "the highest {x} of the last {n}",
+    "lowest": "the lowest {x} of the last {n}",
+    "bars_since_highest": "the number of bars since the highest {x} of the last {n}",
+    "bars_since_lowest": "the number of bars since the lowest {x} of the last {n}",
+    "quantile": "the {share} quantile of {x} over {n}",
+    "median": "the median of {x} over {n}",
+    "rank": "the rank of {x} among the last {n}",
+    # statistics
+    "slope": "the slope of {x} over {n}",
+    "linreg": "the end of the line through {x} over {n}",
+    "intercept": "the start of the line through {x} over {n}",
+    "r2": "the share of {x} that a line explains over {n}",
+    "skew": "the skewness of {x} over {n}",
+    "covariance": "the covariance of {a} and {b} over {n}",
+    "correlation": "the correlation of {a} and {b} over {n}",
+    "beta": "the beta of {a} on {b} over {n}",
+    "count": "the number of bars with {condition} among the last {n}",
+    # momentum
+    "change": "the change of {x} over {n}",
+    "roc": "the relative change of {x} over {n}",
+    "log_return": "the logarithmic return of {x} over {n}",
+    "rsi": "the RSI of {x} over {n}",
+    "stochastic_k": "the stochastic %K over {n}, smoothed over {smooth}",
+    "stochastic_d": "the stochastic %D over {n}, smoothed over {smooth} and {signal}",
+    "williams_r": "Williams' %R over {n}",
+    "cci": "the commodity channel index over {n}",
+    "mfi": "the money flow index over {n}",
+    "tsi": "the true strength index of {x} over {slow} and {fast}",
+    "macd": "the MACD of {x} over {fast} and {slow}",
+    "macd_signal": "the signal over {signal} of the MACD of {x} over {fast} and {slow}",
+    "macd_histogram": "the MACD of {x} over {fast} and {slow} less its signal over {signal}",
+    # trend
+    "plus_dm": "the directional movement up",
+    "minus_dm": "the directional movement down",
+    "plus_di": "the directional indicator up over {n}",
+    "minus_di": "the directional indicator down over {n}",
+    "adx": "the ADX over {n}",
+    "aroon_up": "Aroon up over {n}",
+    "aroon_down": "Aroon down over {n}",
+    "aroon": "the Aroon oscillator over {n}",
+    "supertrend": "the supertrend line, {k} ranges over {n}",
+    "supertrend_direction": "the supertrend's direction (1 up, -1 down), {k} ranges over {n}",
+    "psar": "the parabolic stop, by {step} up to {maximum}",
+    "psar_direction": "the parabolic's direction (1 up, -1 down), by {step} up to {maximum}",
+    "ichimoku_conversion": "the Ichimoku conversion line over {n}",
+    "ichimoku_base": "the Ichimoku base line over {n}",
+    "ichimoku_span_a": "the Ichimoku span A over {n_conversion} and {n_base}",
+    "ichimoku_span_b": "the Ichimoku span B over {n}",
+    # channels
+    "bollinger_upper": "the upper Bollinger band of {x}, {k} deviations over {n}",
+    "bollinger_lower": "the lower Bollinger band of {x}, {k} deviations over {n}",
+    "bollinger_middle": "the middle of the Bollinger bands of {x} over {n}",
+    "bollinger_width": "the relative width of the Bollinger bands of {x}, {k} deviations over {n}",
+    "bollinger_percent_b": "the place of {x} between its Bollinger bands, {k} deviations over {n}",
+    "keltner_upper": "the upper Keltner line, {k} ranges over {n}",
+    "keltner_lower": "the lower Keltner line, {k} ranges over {n}",
+    "donchian_upper": "the highest high of the last {n}",
+    "donchian_lower": "the lowest low of the last {n}",
+    "donchian_middle": "the middle of the range of the last {n}",
+    "squeeze": "the Bollinger bands ({k_bollinger} deviations over {n}) lie inside Keltner's ({k_keltner} ranges)",
+    # volume
+    "running_sum": "the sum of {x} since the data begin",
+    "day_sum": "the sum of {x} since midnight UTC",
+    "obv": "the on-balance volume",
+    "money_flow_volume": "the money flow volume",
+    "accumulation_distribution": "the accumulation and distribution line",
+    "cmf": "Chaikin's money flow over {n}",
+    "vwap": "the average price weighted by volume over {n}",
+    "vwap_day": "the average price weighted by volume since midnight UTC",
+    "volume_zscore": "the deviations of volume from its mean over {n}",
+    # logic
+    "prev": "{x} {n} ago",
+    "crosses_above": "{a} crosses above {b}",
+    "crosses_below": "{a} crosses below {b}",
+    "crosses": "{a} crosses {b}, either way",
+    "bars_since": "the number of bars since {condition}",
+    "held_for": "{condition} has held for {n}",
+    "latch": "{set} has happened, and {reset} not since",
+    "if_else": "({a} if {condition}, else {b})",
+    "coalesce": "{x} ({y} where that is unknown)",
+    # shape
+    "min": "the smaller of {a} and {b}",
+    "max": "the larger of {a} and {b}",
+    "clip": "{x} held between {low} and {high}",
+    "abs": "the size of {x}",
+    "sign": "the sign of {x}",
+    "log": "the logarithm of {x}",
+    "exp": "the exponential of {x}",
+    "sqrt": "the square root of {x}",
+    "pow": "{x} to the power of {k}",
+    # blends
+    "calm": "the calm of the market (its mean range over 50 bars to that over 14)",
+    "confirmed": "{x} averaged over longer timeframes by their calm",
+    "fused": "{share} of {technical} and the rest of {model} (the first alone where that is unknown)",
+    # calendar
+    "hour": "the hour of the close, UTC,",
+    "weekday": "the weekday of the close, UTC with Monday 0,",
+    "day_of_month": "the day of the month, UTC,",
+    "minutes_to_funding": "the minutes to the next funding",
+    # candles
+    "body": "the body of the bar",
+    "upper_wick": "the upper wick",
+    "lower_wick": "the lower wick",
+    "gap": "the gap from the close before to the open",
+    "typical_price": "the typical price",
+    "inside_bar": "the bar lies inside the one before",
+    # costs
+    "spread_estimate": "the spread as estimated over {n}",
+    "edge": "the edge in R after costs (chance {p}, reward {reward} R, stop {stop}, cost {cost})",
+}
+# What is told of a calendar.
+EVENT_PHRASES: Final = {
+    "hours_since": "the hours since the last event of {name}",
+    "hours_to": "the hours to the next event of {name}",
+}
