@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from research_lab.engine import reasons
 from research_lab.engine.decision import decide
 from research_lab.engine.jit import FloatArray, IntArray, inlined_kernel, kernel
@@ -98,9 +100,7 @@ def step(
         Rows of `fills` written.
     """
     n = inputs.shape[1]
-    n_fills = 0
-    t = 0
-    s = 0
+    n_fills = t = s = np.int64(0)  # typed: for a literal numba would compile every callee twice
     watch(book, terms, plan)
     while True:
         end, s_end = quiet_until(

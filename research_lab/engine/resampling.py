@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
+import numpy as np
+
 from research_lab.engine import buckets
 from research_lab.engine.buckets import CLOSING_TIME, N_MARKET
 from research_lab.engine.jit import FloatArray, IntArray, kernel
@@ -51,7 +53,7 @@ def resample(
             out[CLOSING_TIME, t] = time[t] + base_ms
             emitted_at[t] = t
         return n
-    m = 0
+    m = np.int64(0)
     for t in range(n):
         done = buckets.take(state, time[t], inputs, t, base_ms, step_ms, out, m)
         for s in range(m, done):
