@@ -88,9 +88,8 @@ class Calls:
         args = {BAR_LENGTH: (self._bar_length, OUTSIDE)}
         args |= {argument.name: call.found(arg) for argument, arg in pairs}
         if made is None and function.fixed:
-            numbers = {
-                a.name: number_of(args[a.name][0]) for a in function.arguments if a.kind in FIXED_KINDS
-            }
+            fixed = [a for a in function.arguments if a.kind in FIXED_KINDS]
+            numbers = {a.name: bound_number(node, a, number_of(args[a.name][0])) for a in fixed}
             made = {name: constant(rule(numbers)) for name, rule in function.fixed.items()}
         args |= {name: (tree, OUTSIDE) for name, tree in (made or {}).items()}
         inner = Call(next(self.numbers), args)
@@ -224,7 +223,7 @@ class Linker:
             known = self.n_inputs + len(self.instructions)
             self._count[0] += 1
             self.instructions.append(instruction)
-            self.warmup.append(lookback + max((self.warmup[k] for k in reads), default=1))
+            self.warmup.append(lookback + max([self.warmup[k] for k in reads], default=1))
             self._numbers[instruction] = known
         return known
 

@@ -328,7 +328,7 @@ def check_compiles(specs: Sequence[Spec]) -> None:
 
 def compile_union(specs: Sequence[Spec]) -> CompiledUnion:
     """Return strategies of one timeframe as one program with their plans, for a sweep."""
-    if len({spec.step_ms for spec in specs}) != 1:
+    if len({spec.timeframe for spec in specs}) != 1 and len({spec.step_ms for spec in specs}) != 1:
         raise UsageError("strategies of different timeframes in one sweep", remedy="sweep each timeframe")
     templates = _templates(specs)
     series = tuple(sorted({row for template in templates for row in specs[template.places[0]].rows.values()}))
@@ -340,28 +340,30 @@ def compile_union(specs: Sequence[Spec]) -> CompiledUnion:
 
 def _plans(specs: Sequence[Spec]) -> FloatArray:
     """Return one plan a strategy, made once for those that share one without parameters."""
-    plans = np.empty((len(specs), layout.PLAN_SIZE))
-    made: dict[tuple[object, ...], FloatArray] = {}
-    for row, spec in enumerate(specs):
+    plans: list[FloatArray] = []
+    made: dict[tuple[object, ...], FloatArray | None] = {}
+    for spec in specs:
         key = (id(spec.takes), id(spec.time_stop), id(spec.trail_after), id(spec.regimes), spec.size_kind,
                spec.breakeven, spec.regime_exit)  # fmt: skip
-        if key not in made or spec.plan_has_params:
-            made[key] = spec.plan(0)
-        plans[row] = made[key]
-    return plans
+        if key not in made:
+            made[key] = None if spec.plan_has_params else spec.plan(0)
+        plan = made[key]
+        plans.append(spec.plan(0) if plan is None else plan)
+    return np.array(plans)
 
 
 def _templates(specs: Sequence[Spec]) -> list[Template]:
-    """Return strategies by their trees: those bound from one file hold the same trees."""
-    members: dict[tuple[int, ...], list[int]] = {}
+    """Return strategies by their trees and by what names in them mean: those bound from one file share both."""
+    members: dict[tuple[object, ...], list[int]] = {}
     for place, spec in enumerate(specs):
-        members.setdefault(tuple(map(id, spec.roots())), []).append(place)
+        shared = map(id, (spec.conditions, spec.stop, spec.trail, spec.size, spec.series, spec.events))
+        members.setdefault((*shared, *spec.params), []).append(place)
     found = []
     for places in members.values():
         first = specs[places[0]]
         roots = [None if root is None else root.with_inputs(first.rows) for root in first.roots()]
         names = tuple(first.params)
-        values = [[specs[place].params[name].default for name in names] for place in places]
+        values = [[param.default for param in specs[place].params.values()] for place in places]
         found.append(
             Template(tuple(roots), names, np.array(values).reshape(len(places), -1), np.array(places))
         )

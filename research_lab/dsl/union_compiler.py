@@ -99,6 +99,11 @@ class _Numbering:
             if key in self._known:
                 open_.pop()
                 continue
+            if call is OUTSIDE and not node.params:  # the same in all strategies
+                number = self.linker.number(node)
+                self._known[key] = np.full(self.n, number)
+                self.instructions += [np.full(self.n, below) for below in self.linker.needed([number])]
+                continue
             fixed = self._fixed(node, call)
             if fixed is not None:
                 self._known[key] = self._interned(engine.CONSTANT, (), self._nothing, fixed, self._nothing)
@@ -151,7 +156,7 @@ class _Numbering:
         # numbers made from windows become parameters of their own
         args = dict(zip((a.name for a in function.arguments), node.args, strict=True))
         kinds = [a for a in function.arguments if a.kind in FIXED_KINDS]
-        numbers = {a.name: self._fixed_argument(args[a.name], call) for a in kinds}
+        numbers = {a.name: self._checked(node, a, args[a.name], call) for a in kinds}
         made = {}
         for name, rule in function.fixed.items():
             made[name] = Node("param", (), constant(1.0).dimension, f"{name} of {node.text} {call.number}")
@@ -183,14 +188,19 @@ class _Numbering:
                 windows = self._checked(node, argument, arg, call).astype(np.int64)
             elif argument.kind in FIXED_KINDS:
                 others = self._checked(node, argument, arg, call)
-        pairs = zip(windows.tolist(), others.tolist(), strict=True)
-        values = np.array([function.constant(window, other) for window, other in pairs])
-        lookback = np.array([self.linker.lookback(function, w) for w in windows.tolist()])
-        return self._interned(function.opcode, tuple(reads), windows, values, lookback)
+        pairs = list(zip(windows.tolist(), others.tolist(), strict=True))
+        known = {
+            (w, other): (function.constant(w, other), self.linker.lookback(function, w))
+            for w, other in dict.fromkeys(pairs)
+        }
+        values, lookback = np.array([known[pair] for pair in pairs]).T
+        return self._interned(function.opcode, tuple(reads), windows, values, lookback.astype(np.int64))
 
     def _checked(self, node: Node, argument: Argument, arg: Node, call: Call) -> FloatArray:
-        values = self._fixed_argument(arg, call).tolist()
-        return np.array([bound_number(node, argument, value) for value in values])
+        values = self._fixed_argument(arg, call)
+        for value in dict.fromkeys(values.tolist()):
+            bound_number(node, argument, value)
+        return values
 
     def _operator(self, op: int, reads: tuple[IntArray, ...]) -> IntArray:
         return self._interned(op, reads, self._nothing, np.zeros(self.n), self._nothing)
@@ -252,18 +262,17 @@ def _private(
     linker: Linker, numbers: IntArray, register: IntArray, rows: IntArray
 ) -> tuple[IntArray, FloatArray, IntArray]:
     """Return the rows of all strategies' own values, and where each one's state begins; places count from there."""
+    instructions = [linker.instruction(number) for number in numbers.tolist()]
     code = np.zeros((numbers.shape[0], engine.N_COLUMNS), np.int64)
-    values, sizes = np.empty(numbers.shape[0]), np.empty(numbers.shape[0], np.int64)
-    for row, number in enumerate(numbers.tolist()):
-        instruction = linker.instruction(number)
-        code[row, engine.OP] = instruction.op
-        code[row, engine.WINDOW] = instruction.window
-        for column, read in zip(engine.READ_COLUMNS, instruction.reads, strict=False):
-            code[row, column] = register[read]
-        values[row] = instruction.value
-        sizes[row] = engine.state_size(instruction.op, instruction.window)
+    code[:, engine.OP] = [instruction.op for instruction in instructions]
+    code[:, engine.WINDOW] = [instruction.window for instruction in instructions]
+    for k, column in enumerate(engine.READ_COLUMNS):
+        read = [instruction.reads[k] if k < len(instruction.reads) else -1 for instruction in instructions]
+        code[:, column] = np.append(register, 0)[read]
+    values = np.array([instruction.value for instruction in instructions], np.float64)
+    sizes = [engine.state_size(instruction.op, instruction.window) for instruction in instructions]
     code[:, engine.OUT] = register[numbers]
-    ends = np.concatenate([[0], np.cumsum(sizes)])
+    ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     state_at = ends[rows]
     code[:, engine.STATE] = ends[:-1] - np.repeat(state_at[:-1], np.diff(rows))
     return code, values, state_at
@@ -274,16 +283,20 @@ def _crossings_paired(
 ) -> tuple[IntArray, FloatArray, IntArray]:
     """Return private code in which both crossings of the same two values are one instruction."""
     first: dict[tuple[int, int, int], int] = {}
-    dropped = np.zeros(code.shape[0], bool)
+    pairs: list[tuple[int, int]] = []
     strategy = np.repeat(np.arange(rows.shape[0] - 1), np.diff(rows))
-    for row in np.flatnonzero(code[:, engine.OP] == engine.CROSSES_ABOVE).tolist():
-        a, b = int(code[row, engine.A]), int(code[row, engine.B])
-        other = first.pop((int(strategy[row]), b, a), None)
+    crossing = np.flatnonzero(code[:, engine.OP] == engine.CROSSES_ABOVE)
+    a, b = code[crossing, engine.A], code[crossing, engine.B]
+    for row, of, x, y in zip(*(each.tolist() for each in (crossing, strategy[crossing], a, b)), strict=True):
+        other = first.pop((of, y, x), None)
         if other is None:
-            first[int(strategy[row]), a, b] = row
-            continue
-        code[other, engine.OP] = engine.CROSSES
-        code[other, engine.D] = code[row, engine.OUT]
-        dropped[row] = True
+            first[of, x, y] = row
+        else:
+            pairs.append((other, row))
+    kept_row, dropped_row = np.array(pairs, np.int64).reshape(-1, 2).T
+    code[kept_row, engine.OP] = engine.CROSSES
+    code[kept_row, engine.D] = code[dropped_row, engine.OUT]
+    dropped = np.zeros(code.shape[0], bool)
+    dropped[dropped_row] = True
     kept = np.concatenate([[0], np.cumsum(~dropped)])
     return code[~dropped], values[~dropped], kept[rows]

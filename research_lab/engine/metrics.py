@@ -61,37 +61,41 @@ def begin(accumulators: FloatArray, cash: float) -> None:
 def accumulate(accumulators: FloatArray, equity: FloatArray) -> None:
     """Add the equity after each bar of one block, the whole of it."""
     n = equity.shape[0]
-    t = 0
+    if n == 0:
+        return
+    lane = int(accumulators[N]) % LANES
+    # the first bar's return is against the last bar of the block before
+    last = accumulators[LAST]
+    _add_return(accumulators, lane, equity[0], last)
+    _add_records(accumulators, equity[:1])
+    lane = (lane + 1) % LANES
+    t = 1
     while t < n:
-        lane = int(accumulators[N]) % LANES
-        # the first bar's return is against the last bar of the block before
-        end = t + 1 if t == 0 else min(t + LANES - lane, n)
-        worth = equity[t:end]
-        last, peak, trough = accumulators[LAST], accumulators[PEAK], accumulators[TROUGH]
+        end = min(t + LANES - lane, n)
+        worth, before = equity[t:end], equity[t - 1 : end - 1]
+        peak, trough = accumulators[PEAK], accumulators[TROUGH]
         n_moved = 0
         n_records = 0
         for k in range(worth.shape[0]):
-            n_moved += 1 if worth[k] != last else 0
+            n_moved += 1 if worth[k] != before[k] else 0
             n_records += 1 if (worth[k] >= peak) | (worth[k] < trough) else 0
         if n_moved > 0:
-            if t == 0:
-                _add_return(accumulators, lane, worth[0], last)
-            else:
-                _add_returns(
-                    accumulators[SUM + lane : SUM_SQUARES],
-                    accumulators[SUM_SQUARES + lane : SUM_DOWN],
-                    accumulators[SUM_DOWN + lane : SIZE],
-                    worth,
-                    equity[t - 1 : end - 1],
-                )
-            accumulators[LAST] = worth[worth.shape[0] - 1]
+            _add_returns(
+                accumulators[SUM + lane : SUM_SQUARES],
+                accumulators[SUM_SQUARES + lane : SUM_DOWN],
+                accumulators[SUM_DOWN + lane : SIZE],
+                worth,
+                before,
+            )
         if n_records == 0:
             accumulators[UNDER_WATER] += worth.shape[0]
-            accumulators[LONGEST] = max(accumulators[LONGEST], accumulators[UNDER_WATER])
-        elif n_moved > 0 or last < peak:
+        elif n_moved > 0 or before[0] < peak:
             _add_records(accumulators, worth)
-        accumulators[N] += worth.shape[0]
+        lane = 0
         t = end
+    accumulators[LONGEST] = max(accumulators[LONGEST], accumulators[UNDER_WATER])
+    accumulators[LAST] = equity[n - 1]
+    accumulators[N] += n
 
 
 @inlined_kernel
@@ -125,10 +129,10 @@ def _add_records(accumulators: FloatArray, worth: FloatArray) -> None:
         if value >= peak:
             peak = value
             trough = value
+            longest = max(longest, under)
             under = 0.0
             continue
         under += 1.0
-        longest = max(longest, under)
         if value < trough:
             trough = value
             deepest = max(deepest, 1.0 - trough / peak)

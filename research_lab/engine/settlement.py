@@ -19,6 +19,8 @@ from research_lab.engine.layout import (
     FILL_QUANTITY,
     FILL_REASON,
     FILL_STOP,
+    GOAL,
+    GUARD,
     LAST_EXIT,
     LOSS,
     LOT,
@@ -151,6 +153,8 @@ def close_all(
     n_fills = fill(book, terms, -book[QUANTITY], price, fee_rate, why, bar, fills, n_fills)
     book[QUANTITY] = 0.0
     book[STOP] = math.nan
+    book[GUARD] = math.nan
+    book[GOAL] = math.nan
     book[PENDING_EXIT] = 0.0
     book[LAST_EXIT] = book[STRATEGY_BARS]
     gain = book[TRADE_CASH]

@@ -8,6 +8,7 @@ importer.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from research_lab.engine import broker, layout, metrics, program, reasons, resampling
-from research_lab.engine.backtest import Tape
+from research_lab.engine.backtest import Tape, makes_whole_bars
 from research_lab.engine.jit import FloatArray, IntArray, kernel
 from research_lab.engine.slot import CompiledUnion, block_of, cut_into_blocks
 from research_lab.engine.terms import Terms
@@ -140,7 +141,12 @@ def sweep(
     tape, terms, regime, start : as for `engine.backtest.backtest`.
     n_threads : threads; one a core when None. Their number does not change a bit.
     progress : called with the share of the work done, after each block of a chunk.
+
+    Raises
+    ------
+    ValueError : for inputs beyond whose ends the kernels, which check nothing, would read or write.
     """
+    _refuse_unfit(chunks, tape, regime, start)
     run = _Run(chunks, tape, terms, regime, start, progress)
     with ThreadPoolExecutor(max(1, min(n_threads or os.cpu_count() or 1, len(chunks)))) as pool:
         jobs = [pool.submit(run.chunk, k) for k in range(len(chunks))]
@@ -151,7 +157,21 @@ def sweep(
             run.stopped = True
             pool.shutdown(cancel_futures=True)
             raise
-    return Sweep(run.metrics, run.first_day, _returns(run.days))
+    _to_returns(run.days)
+    return Sweep(run.metrics, run.first_day, run.days)
+
+
+def _refuse_unfit(chunks: Sequence[CompiledUnion], tape: Tape, regime: FloatArray | None, start: int) -> None:
+    n = tape.time.shape[0]
+    if not chunks or n == 0:
+        raise ValueError("nothing to sweep: no strategies or no bars")
+    if not 0 <= start <= n:
+        raise ValueError(f"start is bar {start} of {n}")
+    if tape.funding_due.shape != (n,) or (regime is not None and regime.shape != (n,)):
+        raise ValueError(f"funding and regime codes must have one cell for each of {n} bars")
+    for chunk in chunks:
+        if not makes_whole_bars(tape.step_ms, chunk.step_ms):
+            raise ValueError(f"bars of {tape.step_ms} ms make no bars of {chunk.step_ms} ms")
 
 
 class _Run:
@@ -256,12 +276,12 @@ class _Memory:
         self.accumulators = np.tile(accumulators, (n_strategies, 1))
 
 
-def _returns(days: FloatArray) -> FloatArray:
-    """Return daily returns of equities by day; a day without a bar keeps the equity before it."""
-    index = np.where(np.isnan(days), 0, np.arange(1, days.shape[1] + 1))
-    last = np.maximum.accumulate(index, axis=1)
-    worth = np.concatenate([np.ones((days.shape[0], 1)), days], axis=1)
-    filled = np.take_along_axis(worth, last, axis=1)
-    before = np.concatenate([np.ones((days.shape[0], 1)), filled[:, :-1]], axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(before > 0.0, filled / before - 1.0, 0.0)
+@kernel
+def _to_returns(days: FloatArray) -> None:
+    """Put the return of each day in place of the equity after it; a day without a bar keeps the equity before it."""
+    for k in range(days.shape[0]):
+        before = 1.0
+        for j in range(days.shape[1]):
+            worth = before if math.isnan(days[k, j]) else days[k, j]
+            days[k, j] = worth / before - 1.0 if before > 0.0 else 0.0
+            before = worth

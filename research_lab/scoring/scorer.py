@@ -95,10 +95,12 @@ class Scorer:
         Raises
         ------
         InsufficientError
-            A strategy's timeframe is finer than the bars, or no multiple of them.
+            There are no bars, or a strategy's timeframe is finer than they are, or no multiple.
         UsageError
             The results would not fit into memory; told before anything runs.
         """
+        if self.bars.n == 0:
+            raise InsufficientError("the market has no bars", self.bars.market.name, "bring candles")
         new = {spec.hash: spec for spec in specs if spec.hash not in self._known}
         by_step: dict[int, list[Spec]] = {}
         for spec in new.values():

@@ -10,6 +10,8 @@ from research_lab.dsl.expressions import Scope, parse_expression
 from research_lab.dsl.fixed import FixedNumbers
 from research_lab.dsl.function import FIXED_KINDS
 from research_lab.dsl.registry import FUNCTIONS
+from research_lab.dsl.spec import compile_spec, compile_union
+from research_lab.dsl.spec_reader import parse_spec
 from research_lab.dsl.tree import Node
 from research_lab.errors import DimensionError, SpecError
 
@@ -131,3 +133,18 @@ def test_a_functions_further_numbers_are_floats_as_those_that_are_written(name: 
     function = FUNCTIONS[name]
     given = {argument.name: 9.0 for argument in function.arguments if argument.kind in FIXED_KINDS}
     assert {type(rule(given)) for rule in function.fixed.values()} == {float}
+
+
+@pytest.mark.parametrize("name", ["hma", "ema", "donchian_middle", "linreg"])
+def test_a_window_that_is_bound_to_no_number_is_refused_by_its_name(name: str) -> None:
+    arguments = FUNCTIONS[name].arguments
+    given = ["n + 0 * (1 / k)" if a.kind == "window" else "close" for a in arguments]
+    spec = parse_spec(
+        "spec: 1\nname: none\nhypothesis: none\ntimeframe: 1h\nside: long\n"
+        "params:\n  n: {range: [9, 12], step: 1, default: 9}\n  k: {range: [-1, 1], step: 2, default: 1}\n"
+        f"enter_long: close > {name}({', '.join(given)})\nexit_long: close < open\nsize: {{fraction: 0.9}}\n"
+    )
+    for bound in ({"k": 0.0}, {"n": 9.5}):
+        for compiled in (compile_spec, lambda one: compile_union([one, spec])):
+            with pytest.raises(SpecError, match="whole bars"):
+                compiled(spec.bind(bound))

@@ -144,6 +144,19 @@ def test_strategies_that_read_one_series_in_two_ways_have_two_rows() -> None:
     assert together.daily_returns[0].tobytes() != together.daily_returns[1].tobytes()
 
 
+def test_the_same_trees_with_other_meanings_of_their_names_are_not_walked_as_one() -> None:
+    one = read()
+    later = replace(one, series={"dxy": replace(one.series["dxy"], lag_ms=2 * DAY_MS)})
+    assert all(a is b for a, b in zip(one.roots(), later.roots(), strict=True))
+    bars = gappy()
+    both = with_sources(bars, [one, later], sources(bars))
+    together = sweep([compile_union([one, later])], both, TERMS, start=300)
+    for k, spec in enumerate((one, later)):
+        alone = backtest(compile_spec(spec), both, TERMS, start=300)
+        assert together.daily_returns[k].tobytes() == daily_returns(bars.time, alone.equity, 300)[1].tobytes()
+    assert together.daily_returns[0].tobytes() != together.daily_returns[1].tobytes()
+
+
 def test_a_strategy_without_series_runs_on_bars_that_have_some() -> None:
     plain = parse_spec(
         "spec: 1\nname: plain\nhypothesis: none\ntimeframe: 1h\nside: long\nenter_long: close > prev(close)\n"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from research_lab.engine import reasons
-from tests.research_lab.engine.broker_rules import PAGE, RULES, Rule, page
+from tests.research_lab.engine.broker_rules import PAGE, RULES, Rule, page, short
 from tests.research_lab.engine.timed_backtests import NAMES, difference, played
 
 OF_THE_ACCOUNT = {name for code, name in NAMES.items() if code >= reasons.NOT_SELECTED} | {"RISK_EXIT"}
@@ -32,8 +34,22 @@ def test_the_slow_broker_does_what_the_rule_says(rule: Rule) -> None:
 @by_name
 def test_both_brokers_agree_on_the_example_bar_by_bar(rule: Rule) -> None:
     case = rule.case()
+    states = set()
     for cuts in ((), tuple(range(1, len(case.time)))):
-        assert not difference(case.run(), played(case, cuts))
+        found = played(case, cuts)
+        assert not difference(case.run(), found)
+        states.add(found.state.tobytes())
+    assert len(states) == 1
+
+
+def test_nothing_is_watched_once_a_run_has_ended_wherever_the_blocks_are_cut() -> None:
+    """The position of this one ends at a close, with a take still ahead."""
+    rule = next(rule for rule in RULES if rule.name == "run ended")
+    plan = replace(rule.plan, has_stop=True, takes=((0.5, 1.0),))
+    rule = replace(rule, at={0: short(50.0, size=10.0)}, plan=plan)
+    runs = [played(rule.case(), cuts) for cuts in ((), (3,), (1, 2, 3))]
+    assert NAMES[int(runs[0].reason[-1])] == "RUN_ENDED" and runs[0].fills.shape[0] == 2
+    assert len({run.state.tobytes() for run in runs}) == 1
 
 
 def check(

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from research_lab.dsl.spec import Spec
+from research_lab.dsl.spec import Spec, compile_union
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.engine.sweep import sweep
 from research_lab.engine.terms import Terms
-from research_lab.errors import UsageError
+from research_lab.errors import InsufficientError, UsageError
 from research_lab.market_data import worlds
 from research_lab.scoring.scorer import Scorer
 from research_lab.scoring.sweep_plan import GROUP, SweepPlan, free_memory
 from research_lab.scoring.trial_ledger import TrialLedger
+from research_lab.timeframe import HOUR_MS
 
 TEXT = """
 spec: 1
@@ -86,3 +89,22 @@ def test_a_wrong_memory_limit_is_told(text: str, monkeypatch: pytest.MonkeyPatch
 def test_what_is_free_is_less_than_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GAUNTLET_MEMORY_MB", raising=False)
     assert 10**7 < free_memory() < 10**14
+
+
+def test_no_bars_are_too_few_to_score_on(tmp_path: Path) -> None:
+    nothing = replace(BARS, time=BARS.time[:0], inputs=BARS.inputs[:, :0], funding_due=BARS.funding_due[:0])
+    with pytest.raises(InsufficientError, match="no bars"):
+        Scorer(TrialLedger(tmp_path), nothing, Terms(), None, "test").score(combinations(3))
+    assert not list(tmp_path.rglob("*.jsonl"))
+
+
+def test_a_sweep_refuses_what_its_kernels_would_read_or_write_beyond() -> None:
+    chunks = [compile_union(combinations(3))]
+    short = np.zeros(BARS.n - 1)
+    for start, regime, words in ((-1, None, "start"), (BARS.n + 1, None, "start"), (0, short, "one cell")):
+        with pytest.raises(ValueError, match=words):
+            sweep(chunks, BARS, Terms(), regime=regime, start=start)
+    with pytest.raises(ValueError, match="make no bars"):
+        sweep(chunks, worlds.noise(3, 100, 4 * HOUR_MS).bars, Terms())
+    with pytest.raises(ValueError, match="nothing to sweep"):
+        sweep([], BARS, Terms())
