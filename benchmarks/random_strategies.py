@@ -12,6 +12,7 @@ import numpy as np
 
 from research_lab.dsl.dimensions import BARS, CONDITION, LITERAL, PRICE, RATIO, VOLUME, Dimension
 from research_lab.dsl.registry import FUNCTIONS, INPUTS, Function
+from research_lab.dsl.tree import ON_LONGER_BARS
 
 WINDOWS = (2, 3, 5, 8, 14, 20, 34, 55, 100)
 SHARES = ("0.1", "0.25", "0.5", "0.75", "0.9")
@@ -58,6 +59,7 @@ class Drawer:
 
     def __init__(self, seed: int) -> None:
         self._random = np.random.default_rng(seed)
+        self._on_longer_bars = False
 
     def strategy(self, number: int, timeframe: str = "1h") -> str:
         """Return a whole strategy, long, with a stop or a time stop so that positions end."""
@@ -92,6 +94,16 @@ class Drawer:
         if not choices:
             return self._pick(_LEAVES[of])
         function, given = choices[int(self._random.integers(len(choices)))]
+        if function.name not in ON_LONGER_BARS:
+            return self._written(function, given, depth)
+        if self._on_longer_bars:  # one of them stands in no other
+            return self._call(of, depth)
+        self._on_longer_bars = True
+        text = self._written(function, given, depth)
+        self._on_longer_bars = False
+        return text
+
+    def _written(self, function: Function, given: list[Dimension], depth: int) -> str:
         texts = []
         for argument, dimension in zip(function.arguments, given, strict=True):
             if argument.kind == "window":

@@ -29,6 +29,13 @@ def test_every_text_is_a_strategy_and_no_two_are_alike(texts: list[str]) -> None
     assert len({parse_spec(text).hash for text in texts}) == N
 
 
+def test_no_function_on_longer_bars_stands_in_another() -> None:
+    drawn = [text for text in random_strategies.texts(6_000, seed=1) if text.count("confirmed(") > 1]
+    assert len(drawn) > 5
+    for text in drawn:
+        parse_spec(text)
+
+
 def test_every_function_is_drawn(texts: list[str]) -> None:
     joined = "\n".join(texts) + "\n".join(random_strategies.texts(1_500, seed=9))
     assert [name for name in FUNCTIONS if f"{name}(" not in joined] == []
