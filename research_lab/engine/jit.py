@@ -29,17 +29,13 @@ def kernel(function: Kernel) -> Kernel:
 
 
 def inlined_kernel(function: Kernel) -> Kernel:
-    """Compile `function` like `kernel`, and always into its caller: for what runs on every bar.
-
-    Only kernels can call it: without entries for Python it compiles in half the time.
-    """
+    """Compile `function` like `kernel`, and always into its caller: for what runs on every bar."""
     compiled: Kernel = njit(
         cache=True,
         nogil=True,
         error_model="numpy",
         _nrt=False,
         forceinline=True,
-        no_cpython_wrapper=True,
         no_cfunc_wrapper=True,
     )(function)
     return compiled
