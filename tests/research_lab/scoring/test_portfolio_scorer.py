@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,3 +157,19 @@ def test_what_cannot_be_one_account_is_refused_and_not_counted(
     with pytest.raises(error, match=words):
         scorer(ledger, known, quanta=Terms(quantum=1e-8)).score(members, **options)
     assert [looks(ledger, name) for name in BARS] == [0, 0, 0]
+
+
+def test_the_example_of_the_page_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Path(__file__).parents[3] / "docs" / "portfolio.md"
+    (code,) = re.findall(r"```python\n(.+?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 5 and told[0].startswith("Sharpe ") and told[-1].endswith("entries without room")
+    assert TrialLedger(tmp_path / "workspace" / "trials").n_looks(*_span(worlds.noise(1, 20_000).bars)) == 1
+
+
+def _span(bars: Bars) -> tuple[str, int, int]:
+    return bars.market.charged_to, *bars.interval
