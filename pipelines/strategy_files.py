@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,7 +17,7 @@ from research_lab.dsl.spec_reader import load_regimes, load_spec, parse_macro, r
 from research_lab.dsl.spec_text import EnsembleForm
 from research_lab.durable import atomic_write
 from research_lab.errors import SpecError, UsageError
-from research_lab.strict_yaml import load_text
+from research_lab.strict_yaml import load_text, scalar
 
 LIBRARY = Path(next(iter(research_lab.strategies.__path__)))
 _STARTERS = Path(__file__).with_name("starters")
@@ -48,7 +50,7 @@ def begin(name: str, starter: str, folder: Path) -> Path:
     path = folder / f"{name}.yaml"
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(text.replace("name: starter", f"name: {name}", 1))
+            file.write(text.replace("name: starter", f"name: {scalar(name)}", 1))
     except FileExistsError:
         raise UsageError("the file exists, and is left alone", str(path), "choose another name") from None
     except OSError as fault:
@@ -160,9 +162,16 @@ def form_of(path: Path) -> Form:
         "comment": n_comments(text),
         "definition": len(data.get("define", {})),
         "ensemble": int(data.get("ensemble") is not None),
+        "size by volatility": int("target_vol" in data["size"]),
+        "estimated spread": int("spread" not in spec.series and _reads_spread(data)),
     }
     lost = " and ".join(f"{n} {what}{'s' * (n != 1)}" for what, n in counts.items() if n)
     return Form(path, spec, canonical, raw == canonical.encode(), lost)
+
+
+def _reads_spread(data: Mapping[str, Any]) -> bool:
+    told = {key: value for key, value in data.items() if key not in ("name", "hypothesis")}
+    return re.search(r"\bspread\b", json.dumps(told)) is not None
 
 
 def rewrite(form: Form, *, anyway: bool) -> None:

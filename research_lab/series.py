@@ -115,18 +115,22 @@ class EventRule:
         return _hours_to(series.time, announced, closes)
 
 
-def align(visible: IntArray, values: FloatArray, closes: IntArray, max_age_ms: int) -> FloatArray:
+def align(
+    visible: IntArray, values: FloatArray, closes: IntArray, max_age_ms: int, since: IntArray | None = None
+) -> FloatArray:
     """Return the last value visible at each close; NaN before the first and for one that is too old.
 
     Parameters
     ----------
     visible : (n,) ms from which each value may be seen, ascending. closes : (m,) ms.
+    since : (n,) ms from which each value's age counts; `visible` when None.
     """
     if not visible.shape[0]:
         return np.full(closes.shape[0], np.nan)
     last = np.searchsorted(visible, closes, side="right") - 1
     at = np.maximum(last, 0)
-    return np.where((last >= 0) & (closes - visible[at] <= max_age_ms), values[at], np.nan)
+    age = closes - (visible if since is None else since)[at]
+    return np.where((last >= 0) & (age <= max_age_ms), values[at], np.nan)
 
 
 def read_series(path: str | Path) -> Series:

@@ -343,6 +343,8 @@ class _Parser:
         inner = self._node(item.args[1], depth)
         if inner.has_tf:
             self._fail("tf() stands inside tf()", item.args[1].col_offset, "write one beside the other")
+        if step_ms == self.scope.step_ms:
+            return inner
         return Node("tf", (inner,), inner.dimension.plain(), timeframe_name(step_ms))
 
     def _event(self, item: ast.Call, name: str) -> Node:

@@ -23,5 +23,5 @@ MEMBERS: Final = 8  # of an ensemble
 USES: Final = 4  # strategies that use each other, one inside the other
 SERIES: Final = 8  # external series and calendars declared, and input rows that they make
 STATE_CELLS: Final = 200_000
-INSTRUCTIONS: Final = 2_000
+INSTRUCTIONS: Final = 1_000
 NUMBER: Final = 1e300  # size of a number written in the text

@@ -103,10 +103,10 @@ PHRASES: Final = {
     "prev": "{x} {n} ago",
     "crosses_above": "{a} crosses above {b}",
     "crosses_below": "{a} crosses below {b}",
-    "crosses": "{a} crosses {b}, either way",
+    "crosses": "{a} crosses {b} either way",
     "bars_since": "the number of bars since {condition}",
     "held_for": "{condition} has held for {n}",
-    "latch": "{set} has happened, and {reset} not since",
+    "latch": "(since {set} there has been no bar with {reset})",
     "if_else": "({a} if {condition}, else {b})",
     "coalesce": "{x} ({y} where that is unknown)",
     # shape

@@ -21,7 +21,8 @@ parameter is a ratio or a count of bars, never a price: a strategy knows no pric
 
 **Three values.** A condition is true, false or unknown. Unknown is what has not warmed up, a missing funding
 rate, a division by zero. `and` is false when one side is, whatever the other; `or` is true when one side is;
-`coalesce` replaces it. What else reads an unknown is unknown. Only what is definitely true acts.
+`coalesce` gives a number in place of an unknown one. Windows leave unknown values out, and `bars_since`, `latch` and
+`count` say what they make of them; what else reads an unknown is unknown. Only what is definitely true acts.
 
 **Windows.** A window holds the last n known values: a missing value is left out, not counted. Its length is
 fixed before the run: a number or parameters, never a value of the market.
@@ -88,8 +89,8 @@ PARAMS: Final = """\
     params:
       n: {range: [10, 60], step: 5, default: 20}
 
-Tuning tries every value from end to end, by steps; without tuning the default is taken. A parameter may stand
-wherever a number may. A window or a share may be an expression of parameters, such as `2 * n`; every value
+Tuning tries every value by steps from the low end, up to the high one; without tuning the default is taken. A parameter
+may stand wherever a number of an expression may, but not inside `on()`; the window of `target_vol` is a number. A window or a share may be an expression of parameters, such as `2 * n`; every value
 it may come to is checked when the file is read.
 """
 
@@ -141,7 +142,7 @@ ELSEWHERE_EXAMPLES: Final = (
     ('tf("1d", dxy < sma(dxy, 20))', "below its mean of 20 days"),
     (
         "hours_to(fomc) > 24 and hours_since(fomc) > 4",
-        "no decision within a day, none in the last four hours",
+        "no decision within a day, none in the last four hours; the file gives the hour of each",
     ),
     (
         "fused(rsi(14) / 100, model) > 0.6",
@@ -159,7 +160,7 @@ ELSEWHERE: Final = """\
 made of whole bars of the strategy's. No `tf` stands inside another; parameters may.
 
 **Other markets.** `on("BTC/USDT", x)` is x computed on that market's bars of the strategy's timeframe, as of the last
-complete one, unknown once it is older than two bars. No parameter stands inside. Candles are given when it is run:
+complete one, unknown once that ended more than two bars ago. No parameter stands inside. Candles are given when it is run:
 `--market BTC/USDT=candles.parquet`.
 
 **Series.** What `series` declares is an input of that name. A value stamped T counts from T + `lag` on, and for
@@ -167,7 +168,9 @@ complete one, unknown once it is older than two bars. No parameter stands inside
 `--series dxy=dxy.csv`, with columns `time` and `value`.
 
 **Calendars.** `hours_to(fomc)` and `hours_since(fomc)` are told of what `events` declares. `hours_to` knows an event
-from when it was announced, or always with `known_ahead`; where no next one is known it is unknown.
+from when it was announced, or always with `known_ahead`; where no next one is known it is unknown. A date without an
+hour is its midnight UTC: a decision of the afternoon then comes up to a day after the event. An event that nobody
+knew ahead, such as a meeting called at short notice, needs its time in a column `announced`, or `hours_to` sees it early.
 
 **Spread.** `spread` is the series of that name where one is declared, else an estimate from high, low and close,
 `spread_estimate(32)`; it is rough, and `explain` says which of them is read. `edge` counts it once, and fees of 0.2 %,
@@ -209,7 +212,8 @@ count. One that does not know abstains. The whole stands long
 
 It enters where it stands and leaves where it no longer does. `use` names a strategy of the file's folder or of the
 library, at its parameters' defaults; one of a longer timeframe is read through `tf`. What it reads from outside must
-be declared alike. The ensemble is kept and hashed as the conditions that it is written out to.
+be declared alike. Written out, a text must stay within the limits below, which `vote` over many long members does
+not. The ensemble is kept and hashed as the conditions that it is written out to.
 """
 
 MACRO_TEXT: Final = """\

@@ -293,7 +293,7 @@ class _Words:
     def _percent(self, node: Node) -> str:
         bound = node.bind(self.values)
         if bound.op != "constant":
-            return f"the share {self._inner(node)}"
+            return f"the share `{node.text}`"
         share = f"{number_text(round(100.0 * float(bound.value or 0.0), 10))} %"
         return share if not node.params else f"{node.text} (now {share})"
 

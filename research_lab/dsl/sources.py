@@ -18,11 +18,12 @@ from research_lab.bars import Bars, FloatArray, IntArray, read_candles
 from research_lab.dsl.compiler import program_of
 from research_lab.dsl.tree import Node
 from research_lab.engine.evaluation import evaluate
+from research_lab.engine.program import CLOSING_TIME
 from research_lab.errors import DataError, UsageError
 from research_lab.series import EventRule, Series, SeriesRule, align, read_series
 from research_lab.timeframe import is_made_of, timeframe_name
 
-MARKET_MAX_AGE_BARS = 2  # of the strategy's timeframe, since the other market's bar completed
+MARKET_MAX_AGE_BARS = 2  # of the strategy's timeframe, since the other market's bar ended
 
 
 class Reads(Protocol):
@@ -91,7 +92,10 @@ def _row(spec: Reads, name: str, sources: Sources, closes: IntArray) -> FloatArr
 
 
 def _said_of_market(node: Node, step_ms: int, market: Bars, closes: IntArray) -> FloatArray:
-    """Return what an expression last was on another market's bars; unknown until it is warm."""
+    """Return what an expression last was on another market's bars; unknown until it is warm, and when it is old.
+
+    The age of a bar counts from its own end, also where an outage let it be complete only long after.
+    """
     if not is_made_of(step_ms, market.step_ms):
         raise DataError(
             f"bars of {market.timeframe} do not make those of {timeframe_name(step_ms)}",
@@ -99,10 +103,11 @@ def _said_of_market(node: Node, step_ms: int, market: Bars, closes: IntArray) ->
             f"give candles of {timeframe_name(step_ms)} or finer",
         )
     program, warmup = program_of([node.args[0]], step_ms)
-    values, completed = evaluate(program, step_ms, market)
+    outputs = np.append(program.outputs, CLOSING_TIME)
+    values, completed = evaluate(program._replace(outputs=outputs), step_ms, market)
     warm = np.where(np.arange(completed.shape[0]) + 1 >= warmup, values[0], np.nan)
     visible = market.time[completed] + market.step_ms
-    return align(visible, warm, closes, MARKET_MAX_AGE_BARS * step_ms)
+    return align(visible, warm, closes, MARKET_MAX_AGE_BARS * step_ms, values[1].astype(np.int64))
 
 
 def _refuse_missing(spec: Reads, sources: Sources) -> None:

@@ -15,6 +15,7 @@ from typing import NoReturn, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from research_lab.dsl import limits
+from research_lab.dsl.arguments import number_of
 from research_lab.dsl.compiler import check_programs
 from research_lab.dsl.dimensions import CONDITION, PRICE, RATIO, Dimension
 from research_lab.dsl.ensemble_reader import EnsembleReader, Resolver
@@ -476,6 +477,17 @@ class _SpecReader(_Reader):
             takes.append((at, share))
         return tuple(takes)
 
+    def _refuse_idle_takes(self, spec: Spec) -> None:
+        """Refuse takes that would never act: behind one that leaves nothing, or not beyond the one before."""
+        pairs = zip(spec.takes, spec.takes[1:], strict=False)
+        for k, ((level, share), (next_level, _)) in enumerate(pairs, start=1):
+            if share == constant(1.0):
+                self.fail(("take", k), "the take before closes all that remains", "leave this one out")
+            before, now = number_of(level), number_of(next_level)
+            if now <= before:
+                told = f"a take at {now:g}R after one at {before:g}R"
+                self.fail(("take", k, "at"), told, "write takes in the order in which a price reaches them")
+
     def _trail_after(self) -> Node:
         if self.form.trail is None or self.form.trail.after is None:
             return constant(0.0)
@@ -510,6 +522,8 @@ class _SpecReader(_Reader):
 
     def _check_together(self, spec: Spec) -> None:
         self.refuse_unread(spec)
+        if spec.takes:
+            self._refuse_idle_takes(spec)
         if spec.stop is None:
             for needed, place in (
                 (bool(spec.takes), ("take",)),

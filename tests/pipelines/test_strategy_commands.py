@@ -107,6 +107,11 @@ class TestNew:
         assert answer.code == 0
         assert answer.out.startswith(f"{path}: ok, mine ")
 
+    @pytest.mark.parametrize("name", ["null", "true", "yes", "on"])
+    def test_a_name_that_yaml_takes_for_something_else_is_quoted(self, desk: Desk, name: str) -> None:
+        assert desk.do("new", name).code == 0
+        assert load_spec(desk.root / f"{name}.yaml").name == name
+
     def test_a_file_that_exists_is_left_alone(self, desk: Desk) -> None:
         path = desk.file("precious", "mine.yaml")
         answer = desk.do("new", "mine")
@@ -230,7 +235,9 @@ class TestFmt:
     @pytest.mark.parametrize(
         ("text", "lost"),
         [(UNDEFINED + "# because\n", "1 comment"), (PLAIN, "1 definition"),
-         ("# a\n# b\n" + PLAIN, "2 comments and 1 definition")],
+         ("# a\n# b\n" + PLAIN, "2 comments and 1 definition"),
+         (UNDEFINED.split("size:")[0] + "size: {target_vol: 0.2, window: 20}\n", "1 size by volatility"),
+         (UNDEFINED.replace("enter_long: ", "enter_long: spread < 0.01 and "), "1 estimated spread")],
     )  # fmt: skip
     def test_comments_and_definitions_are_not_lost_unasked(self, desk: Desk, text: str, lost: str) -> None:
         path = desk.file(text)

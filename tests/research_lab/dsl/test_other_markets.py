@@ -95,6 +95,28 @@ def test_the_row_is_what_pandas_knows_at_each_close(timeframe: str, leader_ms: i
     assert np.isfinite(wanted).sum() > 1_000 and np.isnan(wanted[-300:]).all()
 
 
+def test_a_bar_that_an_outage_left_open_is_old_when_it_is_at_last_complete() -> None:
+    """The leader tells hours 0 to 8, 72 to 74, and from 80 on; its bar of hours 8 to 12 is complete at 73."""
+    leader = candles("BTC/USDT", 2, n=120, share=0.0)
+    hours = np.arange(leader.n)
+    there = (hours <= 8) | ((hours >= 72) & (hours <= 74)) | (hours >= 80)
+    leader = replace(
+        leader,
+        time=leader.time[there],
+        inputs=leader.inputs[:, there].copy(),
+        funding_due=leader.funding_due[there],
+    )
+    spec = read("4h")
+    bars = replace(noise(1, 120).bars, market=Market("binance", "ETH/USDT"))
+    name = 'on("BTC/USDT", close) 4h'
+    whole = with_sources(bars, [spec], Sources(markets={"BTC/USDT": leader}))
+    row = whole.inputs[7 + whole.series.index(name)]
+    close = dict(zip(((leader.time - bars.time[0]) // HOUR_MS).tolist(), leader.close.tolist(), strict=True))
+    assert row[[3, 7, 15]].tolist() == [close[3], close[7], close[7]]
+    assert np.isnan(row[16:80]).all()  # of hour 74 it is told at 80 at the soonest, when it is 4 h old
+    assert row[80] == close[74] and row[83] == close[83]
+
+
 def test_what_follows_a_close_on_the_other_market_does_not_matter_to_it() -> None:
     bars, leader, spec = candles("ETH/USDT", 1), candles("BTC/USDT", 2), read("4h")
     whole = with_sources(bars, [spec], Sources(markets={"BTC/USDT": leader}))

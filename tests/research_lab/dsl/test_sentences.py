@@ -53,7 +53,7 @@ def told(condition: str = "close > open", more: str = "") -> list[str]:
         ("not 20 >= adx(14)", "the ADX over 14 bars is above 20"),
         ("rsi(open, 14) == 50", "the RSI of open over 14 bars equals 50"),
         ("rsi(14) != 50", "the RSI of close over 14 bars differs from 50"),
-        ("latch(close > open, close < low)", "(open is below close) has happened, and (close is below low) not since"),
+        ("latch(close > open, close < low)", "(since (open is below close) there has been no bar with (close is below low))"),
         ("volume > 2 * sma(volume, 20)", "volume is above 2 times the mean of volume over 20 bars"),
         ("close < vwap(24) - n * atr(24)",
          "close is below the average price weighted by volume over 24 bars less n (now 10) times the average true range "
@@ -64,7 +64,7 @@ def told(condition: str = "close > open", more: str = "") -> list[str]:
         ("count(inside_bar() and close > open, 6) > 2",
          "the number of bars with (the bar lies inside the one before, and open is below close) among the last 6 bars "
          "is above 2"),
-        ("held_for(crosses(close, open), 2)", "(close crosses open, either way) has held for 2 bars"),
+        ("held_for(crosses(close, open), 2)", "(close crosses open either way) has held for 2 bars"),
         ("held_for(inside_bar(), 2)", "(the bar lies inside the one before) has held for 2 bars"),
         ("spread < 0.01", "the spread as estimated over 32 bars is below 0.01"),
         ('close > tf("4h", ema(close, 20))', "close is above the exponential average of close over 20 bars on 4h bars"),

@@ -607,3 +607,27 @@ def test_the_names_of_two_parameters_do_not_count_beside_timeframes() -> None:
     ]
     one, other = (parse_spec(text.replace("level: ema(close, n)", "level: ema(close, 9)")) for text in texts)
     assert one.template_hash == other.template_hash
+
+
+@pytest.mark.parametrize(
+    ("takes", "told"),
+    [
+        ("[{at: 1R, close: 1}, {at: 2R, close: 0.5}]", "take.1: the take before closes all that remains"),
+        (
+            "[{at: 2R, close: 0.5}, {at: 1R, close: 1}]",
+            "take.1.at: a take at 1R after one at 2R; write takes in the order",
+        ),
+        ("[{at: 2R, close: 0.5}, {at: 2R, close: 1}]", "a take at 2R after one at 2R"),
+    ],
+)
+def test_a_take_that_could_never_act_is_refused(takes: str, told: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        parse_spec(changed("[{at: 1R, close: 0.5}]", takes))
+    assert told.split(": ")[-1] in str(refused.value)
+
+
+def test_a_longer_timeframe_that_is_the_own_one_is_nothing_said() -> None:
+    plain = changed("enter_long: close > level and", "enter_long: close > open and")
+    longer = changed("enter_long: close > level and", 'enter_long: close > tf("1h", open) and')
+    assert parse_spec(longer).hash == parse_spec(plain).hash
+    assert parse_spec(longer).canonical() == parse_spec(plain).canonical()

@@ -33,8 +33,8 @@ LEAST = {
     **dict.fromkeys(("REGIME_EXIT long", "REGIME_EXIT short", "TIME_STOP long", "TIME_STOP short"), 50),
     **dict.fromkeys(("TAKE then STOP in one bar", "ENTRY then STOP in one bar", "ENTRY then TAKE in one bar"), 80),
     **dict.fromkeys(("EXIT_SIGNAL then ENTRY in one bar", "bars with two signals"), 30),
-    **dict.fromkeys(("LIQUIDATION long", "LIQUIDATION short", "ENDED short"), 10),
-    **dict.fromkeys(("LIQUIDATION through a gap", "TIME_STOP then ENTRY in one bar"), 4),
+    **dict.fromkeys(("LIQUIDATION long", "LIQUIDATION short"), 10),
+    **dict.fromkeys(("LIQUIDATION through a gap", "TIME_STOP then ENTRY in one bar", "ENDED short"), 4),
     **dict.fromkeys(("TAKE pessimistic", "TAKE optimistic", "STOP pessimistic", "STOP optimistic"), 700),
     **dict.fromkeys(
         ("NO_STRATEGY_BAR", "NO_SIGNAL", "HOLDING", "LONG_ORDERED", "SHORT_ORDERED", "REGIME", "BOTH_SIDES",

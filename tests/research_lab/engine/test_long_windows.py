@@ -58,6 +58,24 @@ EXACT: dict[str, Callable[[FloatArray, FloatArray], float]] = {
 PAIRS = ("covariance", "correlation", "beta")
 
 
+@pytest.mark.parametrize("name", ["sma", "std", "slope"])
+def test_a_spike_leaves_no_trace_once_it_has_left_the_window(name: str) -> None:
+    tape = walk(np.random.default_rng(1), 200)
+    tape.inputs[3] = 1.0 + 1e-3 * np.random.default_rng(2).normal(size=200)
+    tape.inputs[3, 117] = 1e8
+    program, _ = compiler.program_of([parse_expression(f"{name}(close, 30)", Scope())], HOUR_MS)
+    got = invariants.run(ProgramMachine(program), tape).rows[0]
+    places = np.arange(30.0)
+    for bar in range(147, 200):
+        window = tape.inputs[3, bar - 29 : bar + 1]
+        wanted = {
+            "sma": math.fsum(window) / 30,
+            "std": deviation(window),
+            "slope": float(moment(places, window) / moment(places, places)),
+        }[name]
+        assert got[bar] == pytest.approx(wanted, rel=1e-9, abs=0.0), bar
+
+
 @pytest.mark.parametrize("series", SERIES)
 @pytest.mark.parametrize("name", EXACT)
 def test_it_is_that_of_the_window_alone(name: str, series: str) -> None:
