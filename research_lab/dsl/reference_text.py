@@ -90,7 +90,8 @@ PARAMS: Final = """\
       n: {range: [10, 60], step: 5, default: 20}
 
 Tuning tries every value by steps from the low end, up to the high one; without tuning the default is taken. A parameter
-may stand wherever a number of an expression may, but not inside `on()`; the window of `target_vol` is a number. A window or a share may be an expression of parameters, such as `2 * n`; every value
+may stand wherever a number of an expression may, but not inside `on()`; the window of `target_vol` is a number. A
+window or a share may be an expression of parameters, such as `2 * n`; every value
 it may come to is checked when the file is read.
 """
 

@@ -100,7 +100,7 @@ def step(
         Rows of `fills` written.
     """
     n = inputs.shape[1]
-    n_fills = t = s = np.int64(0)  # typed: for a literal numba would compile every callee twice
+    n_fills = t = s = int(np.int64(0))  # typed: for a literal numba would compile every callee twice
     watch(book, terms, plan)
     while True:
         end, s_end = quiet_until(

@@ -117,7 +117,7 @@ def gather(
         are what was known when the higher bar completed.
     completed_at : (at least n + 1,) which of the n bars completed each higher bar.
     """
-    m = np.int64(0)
+    m = int(np.int64(0))
     for t in range(n):
         opened_ms = int(registers[CLOSING_TIME, t]) - base_ms
         done = take(state, opened_ms, registers, t, base_ms, step_ms, out, m)
@@ -137,7 +137,7 @@ def hold(state: FloatArray, values: FloatArray, completed_at: FloatArray, m: int
     ----------
     state : (2,) 1 when a higher bar has completed, and its value, unknown or not.
     """
-    s = np.int64(0)
+    s = int(np.int64(0))
     for t in range(out.shape[0]):
         while s < m and completed_at[s] == t:
             state[0] = 1.0

@@ -53,7 +53,7 @@ def resample(
             out[CLOSING_TIME, t] = time[t] + base_ms
             emitted_at[t] = t
         return n
-    m = np.int64(0)
+    m = int(np.int64(0))
     for t in range(n):
         done = buckets.take(state, time[t], inputs, t, base_ms, step_ms, out, m)
         for s in range(m, done):

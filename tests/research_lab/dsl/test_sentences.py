@@ -53,7 +53,8 @@ def told(condition: str = "close > open", more: str = "") -> list[str]:
         ("not 20 >= adx(14)", "the ADX over 14 bars is above 20"),
         ("rsi(open, 14) == 50", "the RSI of open over 14 bars equals 50"),
         ("rsi(14) != 50", "the RSI of close over 14 bars differs from 50"),
-        ("latch(close > open, close < low)", "(since (open is below close) there has been no bar with (close is below low))"),
+        ("latch(close > open, close < low)",
+         "(since (open is below close) there has been no bar with (close is below low))"),
         ("volume > 2 * sma(volume, 20)", "volume is above 2 times the mean of volume over 20 bars"),
         ("close < vwap(24) - n * atr(24)",
          "close is below the average price weighted by volume over 24 bars less n (now 10) times the average true range "
