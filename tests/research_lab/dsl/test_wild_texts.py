@@ -15,10 +15,19 @@ import numpy as np
 import pytest
 
 from research_lab.dsl.spec import compile_spec
-from research_lab.dsl.spec_reader import parse_regimes, parse_spec
+from research_lab.dsl.spec_reader import parse_macro, parse_regimes, parse_spec
 from research_lab.errors import SpecError
 from tests.conftest import WHOLE
-from tests.research_lab.dsl.wild_texts import BUSY, CLOCK, MUTATIONS, corpus, seeds, wild_text
+from tests.research_lab.dsl.wild_texts import (
+    BUSY,
+    CLOCK,
+    MUTATIONS,
+    OUTSIDE,
+    TOGETHER,
+    corpus,
+    seeds,
+    wild_text,
+)
 
 N_TEXTS = 1_000_000  # whole
 SHARE = 0.002  # in the suite: a text takes milliseconds
@@ -32,8 +41,9 @@ CORPUS = corpus()
 
 def reader_of(text: str | bytes) -> Callable[[str | bytes], object]:
     """Return the reader that a text is meant for, if it is meant for one."""
-    regimes = b"regimes:\n" if isinstance(text, bytes) else "regimes:\n"
-    return parse_regimes if regimes in text else parse_spec  # type: ignore[operator]
+    plain = text.decode("utf-8", errors="replace") if isinstance(text, bytes) else text
+    readers = {"\nregimes:\n": parse_regimes, "\nmacro:\n": parse_macro}
+    return next((reader for start, reader in readers.items() if start in plain), parse_spec)
 
 
 def read(text: str | bytes) -> tuple[bool, float]:
@@ -101,8 +111,10 @@ def test_each_mutation_changes_texts(mutation: Callable[[np.random.Generator, st
 
 
 def test_the_seeds_are_taken() -> None:
-    parse_spec(BUSY)
+    for text in (BUSY, OUTSIDE, TOGETHER):
+        parse_spec(text)
     parse_regimes(CLOCK)
+    assert sum(reader_of(text) is parse_macro for text in set(seeds())) == 1
 
 
 @pytest.mark.parametrize("fault", [RecursionError, MemoryError, KeyError, ValueError, OverflowError])

@@ -53,6 +53,47 @@ regimes:
   trend_up: close > sma(close, 100) and swing < 0.05
   range_lowvol: swing < quantile(swing, 90, 0.3)
 """
+OUTSIDE = """\
+spec: 1
+name: outside
+hypothesis: none
+timeframe: 1h
+side: long
+params:
+  n: {range: [2, 20], step: 2, default: 4}
+series:
+  dxy: {lag: 1d, max_age: 5d}
+  model: {lag: 0, max_age: 2h, kind: ratio}
+events:
+  fomc: {known_ahead: true}
+define:
+  level: tf("4h", ema(close, n))
+  calm: on("BTC/USDT", close > sma(close, 20)) and hours_to(fomc) > 24
+enter_long: close > level and calm and dxy < tf("1d", sma(dxy, n)) and fused(rsi(n) / 100, model) > 0.6
+exit_long: confirmed(rsi(n)) < 45 or hours_since(fomc) < 4 or spread > 0.01
+stop: 2 * atr(14)
+size: {target_vol: 0.2, window: 20}
+"""
+TOGETHER = """\
+spec: 1
+name: together
+hypothesis: none
+timeframe: 1h
+side: both
+params:
+  agree: {range: [0.4, 0.8], step: 0.1, default: 0.6}
+define:
+  level: sma(close, 20)
+ensemble:
+  combine: weighted
+  min_confidence: agree
+  members:
+    trend: {weight: 0.6, enter_long: close > level, exit_long: close < level}
+    calm: {weight: agree, enter_long: rsi(14) < 30, exit_long: rsi(14) > 50, enter_short: rsi(14) > 80,
+           exit_short: rsi(14) < 50}
+stop: 3 * atr(24)
+size: {risk: 0.01}
+"""
 
 NUMBERS = (
     "0", "-1", "1", "2", "0.5", "5000", "5001", "1e300", "1e308", "1e999", "1e-320", "-0.0", "1_000", "0x10",
@@ -72,10 +113,13 @@ _CONDITION = re.compile(r"^(?:  )?(?:enter_|exit_|level|calm|panic|trend_)[a-z_]
 
 
 def seeds() -> list[str]:
-    """Return what is mutated: the library, two strategies of our own, and all that was found before."""
+    """Return what is mutated: the library, a few texts of our own, and all that was found before."""
     library = [path.read_text(encoding="utf-8") for path in sorted(STRATEGIES.glob("*.yaml"))]
     found = [text for _, text in corpus() if isinstance(text, str)]
-    return [*[BUSY, CLOCK, *library] * 12, *found]  # what was found is long, as a rule, and takes its time
+    return [
+        *[BUSY, CLOCK, OUTSIDE, TOGETHER, *library] * 12,
+        *found,
+    ]  # what was found is long, as a rule, and takes its time
 
 
 def corpus() -> list[tuple[str, str | bytes]]:
@@ -225,7 +269,7 @@ def _add_definitions(rng: Rng, text: str) -> str:
 
 def _splice(rng: Rng, text: str) -> str:
     """Go over to another strategy in the middle of a line."""
-    other = _pick(rng, (BUSY, CLOCK, text))
+    other = _pick(rng, (BUSY, CLOCK, OUTSIDE, TOGETHER, text))
     return text[: int(rng.integers(len(text) + 1))] + other[int(rng.integers(len(other) + 1)) :]
 
 
