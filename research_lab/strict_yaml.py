@@ -75,7 +75,7 @@ class _Refused(yaml.MarkedYAMLError):
 class _Loader(Reader, Scanner, Parser, Composer, SafeConstructor):
     """PyYAML's pure-Python loader, without a resolver and with aliases, tags and anchors refused."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, most: int) -> None:
         Reader.__init__(self, text)
         Scanner.__init__(self)
         Parser.__init__(self)
@@ -83,6 +83,7 @@ class _Loader(Reader, Scanner, Parser, Composer, SafeConstructor):
         SafeConstructor.__init__(self)
         self.depth = 0
         self.n_nodes = 0
+        self.most = most
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
@@ -95,8 +96,8 @@ class _Loader(Reader, Scanner, Parser, Composer, SafeConstructor):
             raise _Refused(problem="tags (!) are not taken; write the bare value", problem_mark=mark)
         self.n_nodes += 1
         self.depth += 1
-        if self.n_nodes > MAX_NODES:
-            raise _Refused(problem=f"more than {MAX_NODES} values", problem_mark=mark)
+        if self.n_nodes > self.most:
+            raise _Refused(problem=f"more than {self.most} keys and values", problem_mark=mark)
         if self.depth > MAX_DEPTH:
             raise _Refused(problem=f"nested deeper than {MAX_DEPTH}", problem_mark=mark)
         node: Node | None = super().compose_node(parent, index)
@@ -153,20 +154,20 @@ class _Loader(Reader, Scanner, Parser, Composer, SafeConstructor):
         return None
 
 
-def load_text(text: str, where: str, error: type[GauntletError]) -> Document:
+def load_text(text: str, where: str, error: type[GauntletError], most: int = MAX_NODES) -> Document:
     """Parse one YAML document.
 
     Parameters
     ----------
     text : at most `MAX_BYTES` bytes of UTF-8.
     where : names the source in messages.
-    error : the class raised for anything that is not taken.
+    error : the class raised for anything that is not taken. most : keys and values.
     """
     if len(text.encode("utf-8", errors="surrogatepass")) > MAX_BYTES:
         raise error(f"larger than {MAX_BYTES} bytes", where, "such a file is written by hand or by this tool")
     marks: dict[Place, tuple[int, int]] = {}
     try:
-        data = _read(_Loader(text), marks)
+        data = _read(_Loader(text, most), marks)
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark or fault.context_mark
         place = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where

@@ -42,6 +42,7 @@ def check_programs(
     linker = Linker(step_ms, series, limits.INSTRUCTIONS * len(strategies))
     for roots in strategies:
         needed = linker.needed([linker.number(root) for root in roots if root is not None])
+        check_size(len(needed), 0)
         code, _, n_state, _ = table_of(linker, needed, {}, 0)
         check_size(code.shape[0], n_state)
 

@@ -57,6 +57,7 @@ _LIMITS = {
     "EXPRESSION_CHARACTERS": "characters of an expression",
     "TOKENS": "words and signs of an expression",
     "DEPTH": "brackets inside each other",
+    "VALUES": "keys and values of a file",
     "TREE_DEPTH": "operations inside each other, definitions written out",
     "NODES": "operations of an expression, definitions written out",
     "PARAMS": "parameters",

@@ -108,8 +108,8 @@ def parse_spec(text: str | bytes, where: str = "spec", resolve: Resolver | None 
         text too large, DimensionError for expressions that do not fit.
     """
     spec = _read(text, where, resolve)
+    _check_compiles(spec, where)  # first: what is too large is read once only
     _check_comes_back(spec, where)
-    _check_compiles(spec, where)
     return spec
 
 
@@ -199,7 +199,7 @@ def _document(text: str | bytes, where: str) -> Document:
     except UnicodeDecodeError as fault:
         raise SpecError(f"byte {fault.start} is not UTF-8", where, remedy="save it as UTF-8 text") from None
     try:
-        return load_text(plain, where, SpecError)
+        return load_text(plain, where, SpecError, limits.VALUES)
     except RecursionError:
         raise LimitError("nested too deeply", where) from None
 

@@ -137,7 +137,7 @@ def test_names_that_look_like_something_else_stay_names(word: str) -> None:
         ("[" * 100_000, "nested deeper than 12"),
         ("{a: " * 100_000, "nested deeper than 12"),
         ("? " * 100_000, "nested deeper than 12"),
-        ("[" + "a," * 60_000 + "]", "more than 50000 values"),
+        ("[" + "a," * 60_000 + "]", "more than 50000 keys and values"),
         ("version: " + "9" * 5_000, "a number of more than 40 characters"),
     ],
 )
