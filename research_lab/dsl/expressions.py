@@ -496,7 +496,7 @@ def _did_you_mean(name: str, known: list[str]) -> str:
 
 def _character_remedy(seen: str) -> str:
     if seen == "=":
-        return "compare with =="
+        return "compare with ==; arguments are given by place, without names"
     if seen in "&|~^":
         return "join conditions with and, or, not"
     if seen in "[]":

@@ -100,6 +100,9 @@ class Expression:
     def __rtruediv__(self, other: object) -> Expression:
         return _operation("/", other, self)
 
+    def __pow__(self, other: object) -> Expression:
+        return called("pow", self, other)
+
     def __lt__(self, other: object) -> Expression:
         return _operation("<", self, other)
 

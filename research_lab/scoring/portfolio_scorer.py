@@ -46,11 +46,14 @@ class PortfolioScore:
     Parameters
     ----------
     hash : SHA-256 of slots in map order, caps and capital, as the ledger names it. portfolio : what it did.
+    returns : with stops before takes inside a bar, as it was scored, and with takes before stops; see
+        `backtests.both_orders`.
     first_day : UTC day of the first daily return, days since 1970. daily : (n_days,) returns of the account.
     """
 
     hash: str
     portfolio: Portfolio
+    returns: tuple[float, float]
     first_day: int
     daily: FloatArray
 
@@ -99,20 +102,30 @@ class PortfolioScorer:
         digest = _digest(members, caps, capital, self.bars)
         trials = [self._trial(name, members, digest) for name in names]
         try:
-            ran = self._run(members, names, caps, capital, records)
+            ran = self._run(members, names, caps, capital, records=records)
+            best = self._run(members, names, caps, capital, optimistic=True)
         except Exception:  # a look that crashed is counted too, and the crash goes on
             self.ledger.append([replace(trial, kind="crashed") for trial in trials])
             raise
         first_day, daily = daily_returns(ran.time, ran.equity / capital)
         for trial in trials:
             self._charge(trial, ran, first_day, daily)
-        return PortfolioScore(digest, ran, first_day, daily)
+        returns = ran.metrics["return"], best.metrics["return"]
+        return PortfolioScore(digest, ran, returns, first_day, daily)
 
     def _run(
-        self, members: Sequence[Member], names: list[str], caps: Caps, capital: float, records: bool
+        self,
+        members: Sequence[Member],
+        names: list[str],
+        caps: Caps,
+        capital: float,
+        *,
+        records: bool = False,
+        optimistic: bool = False,
     ) -> Portfolio:
         compiled = None if self.regimes is None else self.regimes.compiled
-        markets = [Market(self.bars[n], self.terms[n], regime_codes(compiled, self.bars[n])) for n in names]
+        terms = {n: replace(self.terms[n], optimistic=optimistic) for n in names}
+        markets = [Market(self.bars[n], terms[n], regime_codes(compiled, self.bars[n])) for n in names]
         slots = [Slot(compile_spec(m.spec), names.index(m.market), m.risk_share) for m in members]
         return portfolio(slots, markets, caps, capital=capital, records=records)
 

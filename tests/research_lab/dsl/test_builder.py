@@ -167,6 +167,7 @@ class TestExpression:
             (lambda: 1 / b.funding / (2 / b.funding), "1 / funding / (2 / funding)"),
             (lambda: b.close != b.open, "close != open"),
             (lambda: abs(b.funding - 1) <= 1e-7, "abs(funding - 1) <= 1e-7"),
+            (lambda: b.close**2 > b.low**2, "pow(close, 2) > pow(low, 2)"),
             (lambda: b.rsi(14) <= 5, "5 >= rsi(close, 14)"),
             (lambda: +b.close < b.sma(b.close, N + 5), "close < sma(close, n + 5)"),
             (lambda: np.float64(2) * b.close + np.int64(0) > b.open, "2 * close + 0 > open"),

@@ -159,6 +159,20 @@ def test_what_cannot_be_one_account_is_refused_and_not_counted(
     assert [looks(ledger, name) for name in BARS] == [0, 0, 0]
 
 
+def test_both_orders_inside_a_bar_are_told_and_are_one_look(ledger: TrialLedger) -> None:
+    tight = parse_spec(
+        CROSS.canonical() + "stop: 0.2 * atr(14)\ntake:\n  - {at: 1 R, close: 1}\ntime_stop: 30\n"
+    )
+    told = scorer(ledger).score([Member(tight, "btc")], Caps())
+    alone = [
+        backtest(compile_spec(tight), BARS["btc"], Terms(optimistic=flag)).metrics["return"]
+        for flag in (False, True)
+    ]
+    assert list(told.returns) == alone and alone[1] > alone[0]
+    assert told.portfolio.metrics["return"] == alone[0]
+    assert looks(ledger, "btc") == 1
+
+
 def test_the_example_of_the_page_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,7 +181,7 @@ def test_the_example_of_the_page_runs(
     monkeypatch.chdir(tmp_path)
     exec(code, {})
     told = capsys.readouterr().out.splitlines()
-    assert len(told) == 5 and told[0].startswith("Sharpe ") and told[-1].endswith("entries without room")
+    assert len(told) == 6 and told[0].startswith("Sharpe ") and told[-1].endswith("entries without room")
     assert TrialLedger(tmp_path / "workspace" / "trials").n_looks(*_span(worlds.noise(1, 20_000).bars)) == 1
 
 
