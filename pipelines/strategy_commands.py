@@ -94,8 +94,9 @@ def fmt(
 ) -> None:
     """Put strategy files into canonical form.
 
-    It stays the same strategy with the same hash. The form has one order and one layout, definitions and
-    ensembles are written out and comments left out; a file that has any is rewritten with --anyway alone.
+    It stays the same strategy with the same hash. The form has one order and one layout, definitions,
+    ensembles, target_vol and an estimated spread are written out, comments left out; a file that has any of these is
+    rewritten with --anyway alone.
 
     Example: pipeline strategy fmt my_trend.yaml
     """

@@ -143,7 +143,7 @@ class Form:
     canonical : its canonical text.
     is_canonical : whether the file is that text, byte for byte.
     lost : what the canonical text leaves out or writes out, as words: comments, definitions, an
-        ensemble; empty when nothing.
+        ensemble, a size by volatility, an estimated spread; empty when nothing.
     """
 
     path: Path
