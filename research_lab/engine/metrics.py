@@ -75,10 +75,12 @@ def accumulate(accumulators: FloatArray, equity: FloatArray) -> None:
         worth, before = equity[t:end], equity[t - 1 : end - 1]
         peak, trough = accumulators[PEAK], accumulators[TROUGH]
         n_moved = 0
-        n_records = 0
+        n_peaks = 0
+        n_troughs = 0
         for k in range(worth.shape[0]):
             n_moved += 1 if worth[k] != before[k] else 0
-            n_records += 1 if (worth[k] >= peak) | (worth[k] < trough) else 0
+            n_peaks += 1 if worth[k] >= peak else 0
+            n_troughs += 1 if worth[k] < trough else 0
         if n_moved > 0:
             _add_returns(
                 accumulators[SUM + lane : SUM_SQUARES],
@@ -87,8 +89,10 @@ def accumulate(accumulators: FloatArray, equity: FloatArray) -> None:
                 worth,
                 before,
             )
-        if n_records == 0:
+        if n_peaks == 0:
             accumulators[UNDER_WATER] += worth.shape[0]
+            if n_troughs > 0:
+                _add_trough(accumulators, worth)
         elif n_moved > 0 or before[0] < peak:
             _add_records(accumulators, worth)
         lane = 0
@@ -117,6 +121,16 @@ def _add_returns(
         total[k] += change
         squares[k] += square
         down[k] += square if change < 0.0 else 0.0
+
+
+@inlined_kernel
+def _add_trough(accumulators: FloatArray, worth: FloatArray) -> None:
+    """Add bars with new lows and no new peak: the lowest is the deepest of them."""
+    lowest = accumulators[TROUGH]
+    for k in range(worth.shape[0]):
+        lowest = worth[k] if worth[k] < lowest else lowest
+    accumulators[TROUGH] = lowest
+    accumulators[DEEPEST] = max(accumulators[DEEPEST], 1.0 - lowest / accumulators[PEAK])
 
 
 @inlined_kernel

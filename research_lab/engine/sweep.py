@@ -148,14 +148,16 @@ def sweep(
     """
     _refuse_unfit(chunks, tape, regime, start)
     run = _Run(chunks, tape, terms, regime, start, progress)
-    with ThreadPoolExecutor(max(1, min(n_threads or os.cpu_count() or 1, len(chunks)))) as pool:
-        jobs = [pool.submit(run.chunk, k) for k in range(len(chunks))]
+    n_helpers = min(n_threads or os.cpu_count() or 1, len(chunks)) - 1
+    # this thread works too: a second helper is often started on the first one's core, and stays for milliseconds
+    with ThreadPoolExecutor(max(1, n_helpers)) as pool:
+        jobs = [pool.submit(run.all_that_wait) for _ in range(n_helpers)]
         try:
+            run.all_that_wait()
             for job in jobs:
                 job.result()
         except BaseException:
             run.stopped = True
-            pool.shutdown(cancel_futures=True)
             raise
     _to_returns(run.days)
     return Sweep(run.metrics, run.first_day, run.days)
@@ -199,10 +201,20 @@ class _Run:
         self.days = np.full((self.rows[-1], int(day[-1]) - self.first_day + 1), np.nan)
         self.progress = progress
         self.stopped = False
+        self._waiting = iter(range(len(chunks)))
         self._lock = threading.Lock()
         self._done = 0
 
-    def chunk(self, k: int) -> None:
+    def all_that_wait(self) -> None:
+        """Run chunks until none waits."""
+        while not self.stopped:
+            with self._lock:
+                k = next(self._waiting, None)
+            if k is None:
+                return
+            self._chunk(k)
+
+    def _chunk(self, k: int) -> None:
         """Run one chunk from the first bar to the last."""
         union, plans, step_ms = self.chunks[k]
         tape, block = self.tape, self.chunks[k].block
