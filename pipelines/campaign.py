@@ -34,6 +34,7 @@ from research_lab.bars import DAY_MS, Bars
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import load_spec
+from research_lab.engine.terms import Terms
 from research_lab.errors import InsufficientError, TrackingError, UsageError
 from research_lab.market_data.lake import Lake, divide
 from research_lab.market_data.quality import QualityReport, check
@@ -147,14 +148,26 @@ def load_templates(folder: Path) -> list[Spec]:
 
 
 def open_world(workspace: Workspace, bars: Bars, regimes: RegimeSet, policy: Policy, campaign: str) -> World:
-    """Store and seal the bars, and return them as a world to be examined on."""
-    lake = Lake(workspace.root)
+    """Store and seal the bars in the workspace, and return them as a world to be examined on."""
+    terms = read_symbols(workspace.symbols).research_terms(bars.market)
+    world = sealed_world(workspace.root, bars, terms, regimes, policy, campaign)
+    world.lake.keep(bars)
+    return world
+
+
+def sealed_world(
+    folder: Path, bars: Bars, terms: Terms, regimes: RegimeSet, policy: Policy, campaign: str
+) -> World:
+    """Seal the bars in a folder, and return them as a world with a ledger of its own there.
+
+    The folder may be an empty one that is thrown away: nothing but the seal is written before something is
+    scored, and the bars themselves are not stored.
+    """
+    lake = Lake(folder)
     zones = divide(bars, policy.zones.holdout_share, policy.zones.forward_days * DAY_MS)
-    lake.keep(bars)
     lake.seal(bars.market.charged_to, zones)
     research = lake.research(bars)
-    terms = read_symbols(workspace.symbols).research_terms(bars.market)
-    scorer = Scorer(TrialLedger(workspace.trials), research, terms, regimes, campaign)
+    scorer = Scorer(TrialLedger(Workspace(folder).trials), research, terms, regimes, campaign)
     return World(bars, research, lake, terms, regimes, policy, scorer)
 
 
@@ -183,8 +196,7 @@ def run_campaign(
     run = tracker.start_campaign(name, facts)
     try:
         world = open_world(workspace, bars, regimes, policy, name)
-        examinations = _examine_all(templates, world, progress)
-        best = _open_holdout(examinations, world, progress)
+        examinations, best = examine(templates, world, progress)
         saved = [_save(workspace, e, world, name) for e in examinations]
         _track(tracker, run, examinations, saved, world)
         n_looks = world.scorer.ledger.n_looks(bars.market.charged_to, *world.research.interval)
@@ -200,6 +212,22 @@ def campaign_name(bars: Bars, templates: Sequence[Spec], policy: Policy) -> str:
     """Return a name that is the same for the same data, strategies and policy."""
     parts = [bars.snapshot, policy.hash, *(template.template_hash for template in templates)]
     return "campaign-" + hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
+
+
+def examine(
+    templates: Sequence[Spec], world: World, progress: Progress
+) -> tuple[list[Examination], Examination | None]:
+    """Take strategies through gates 1 to 6, and the best that passed them through 7 and 8.
+
+    It writes to the world's ledger and lake, and nowhere else: no tracker, no workspace, no output.
+
+    Returns
+    -------
+    examinations : one a strategy, in the order given.
+    best : the one for which the holdout was opened; None when none passed gates 1 to 6.
+    """
+    examinations = _examine_all(templates, world, progress)
+    return examinations, _open_holdout(examinations, world, progress)
 
 
 def _examine_all(templates: Sequence[Spec], world: World, progress: Progress) -> list[Examination]:
