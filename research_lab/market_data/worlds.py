@@ -16,9 +16,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from research_lab.bars import HOUR_MS, INPUTS, Bars, FloatArray, Market, grid_origin_ms, timeframe_name, utc
+from research_lab.bars import (
+    HOUR_MS,
+    INPUTS,
+    Bars,
+    FloatArray,
+    IntArray,
+    Market,
+    grid_origin_ms,
+    timeframe_name,
+    utc,
+)
 from research_lab.engine.averages import ema
-from research_lab.engine.jit import kernel
+from research_lab.engine.jit import inlined_kernel, kernel
 from research_lab.errors import InsufficientError, UsageError
 
 SYNTHETIC = Market("synthetic", "BTC/USDT", False)
@@ -62,20 +72,34 @@ class World:
 
 
 @dataclass(frozen=True, eq=False)
-class _Weather:
-    """The random numbers of a world, drawn once and shared by every strength of its edge."""
+class Weather:
+    """The random numbers of a world, drawn once and shared by every strength of its edge.
 
-    sigma: FloatArray  # (n,) of each bar's return, known before the bar
-    steps: FloatArray  # (n, 12) simple returns inside the bar, without drift
-    gaps: FloatArray  # (n,) simple return from the close before to the open
-    volume: FloatArray  # (n,)
+    Parameters
+    ----------
+    sigma : (n,) of each bar's return, known before the bar.
+    steps : (n, 12) simple returns inside the bar, without drift.
+    gaps : (n,) simple return from the close before to the open.
+    volume : (n,) base currency.
+    step_ms, start_ms : the grid, and the first bar's opening time.
+    """
+
+    sigma: FloatArray
+    steps: FloatArray
+    gaps: FloatArray
+    volume: FloatArray
     step_ms: int
     start_ms: int
 
-    def first(self, n: int) -> _Weather:
+    @property
+    def time(self) -> IntArray:
+        """Opening times, ms UTC."""
+        return self.start_ms + self.step_ms * np.arange(len(self.sigma), dtype=np.int64)
+
+    def first(self, n: int) -> Weather:
         """Return the weather of the first `n` bars."""
         arrays = (self.sigma[:n], self.steps[:n], self.gaps[:n], self.volume[:n])
-        return _Weather(*arrays, self.step_ms, self.start_ms)
+        return Weather(*arrays, self.step_ms, self.start_ms)
 
 
 @dataclass(frozen=True)
@@ -96,7 +120,7 @@ def noise(seed: int, n_bars: int, step_ms: int = HOUR_MS, start_ms: int = START_
     step_ms : the grid; volatility grows with its square root from 0.6 % an hour.
     start_ms : opening time of the first bar, on the grid.
     """
-    weather = _draw(seed, n_bars, step_ms, start_ms)
+    weather = draw(seed, n_bars, step_ms, start_ms)
     return World(_build(weather, _Edge(0.0, (1, 1), 1)), "noise", seed)
 
 
@@ -121,7 +145,7 @@ def planted(
         return to their averages instead.
     spans : fast and slow, bars. The drift begins when the slow average is warm.
     """
-    weather = _draw(seed, n_bars, step_ms, start_ms)
+    weather = draw(seed, n_bars, step_ms, start_ms)
     bars = _build(weather, _Edge(strength, spans, spans[1]))
     return World(bars, "planted", seed, strength, spans[1])
 
@@ -156,7 +180,7 @@ def planted_with_sharpe(
     InsufficientError
         When no strength in [-1, 1] gives it, or the oracle's Sharpe ratio is not finite.
     """
-    weather = _draw(seed, n_bars, HOUR_MS, START_MS)
+    weather = draw(seed, n_bars, HOUR_MS, START_MS)
     measured = weather.first(n_measured)
 
     def miss(edge: _Edge) -> float:
@@ -216,7 +240,7 @@ def _edge_with(
     return nearest()
 
 
-def _draw(seed: int, n_bars: int, step_ms: int, start_ms: int) -> _Weather:
+def draw(seed: int, n_bars: int, step_ms: int, start_ms: int) -> Weather:
     """Draw all random numbers of a world, each kind from its own stream so that longer worlds agree."""
     if n_bars < 1:
         raise UsageError(f"{n_bars} bars make no world", remedy="ask for at least one")
@@ -237,10 +261,10 @@ def _draw(seed: int, n_bars: int, step_ms: int, start_ms: int) -> _Weather:
     gaps = np.clip(_GAP * sigma * streams[2].standard_normal(n_bars), -_WIDEST_STEP, _WIDEST_STEP)
     moved = np.sqrt((steps * steps).sum(axis=1)) / level
     volume = 400.0 * (step_ms / HOUR_MS) * moved**0.9 * np.exp(0.45 * streams[3].standard_normal(n_bars))
-    return _Weather(sigma, steps, gaps, np.maximum(volume, 1e-3), step_ms, start_ms)
+    return Weather(sigma, steps, gaps, np.maximum(volume, 1e-3), step_ms, start_ms)
 
 
-def _build(weather: _Weather, edge: _Edge) -> Bars:
+def _build(weather: Weather, edge: _Edge) -> Bars:
     """Walk the path and return its candles."""
     if not abs(edge.strength) <= _STRONGEST:
         raise UsageError(f"strength {edge.strength:g}; wanted a number in [-1, 1]", "planted world")
@@ -253,8 +277,7 @@ def _build(weather: _Weather, edge: _Edge) -> Bars:
     scratch = np.array([0.0, 0.0, 0.0, 0.0, math.nan, math.nan])
     _walk(weather.steps, weather.gaps, drift, *edge.spans, FIRST_PRICE, scratch, inputs)
     inputs[4] = weather.volume
-    time = weather.start_ms + weather.step_ms * np.arange(n, dtype=np.int64)
-    return Bars(SYNTHETIC, weather.step_ms, time, inputs, np.zeros(n))
+    return Bars(SYNTHETIC, weather.step_ms, weather.time, inputs, np.zeros(n))
 
 
 @kernel
@@ -277,6 +300,22 @@ def _cluster(shocks: FloatArray, swell: FloatArray, memory: float, sigma: FloatA
         sigma[t] = math.sqrt(variance) * math.exp(tide - _TIDE_SPREAD * _TIDE_SPREAD)
         variance = (1.0 - _ALPHA - _BETA) + (_ALPHA * shocks[t] * shocks[t] + _BETA) * variance
         variance = min(max(variance, _SIGMA_BOUNDS[0] ** 2), _SIGMA_BOUNDS[1] ** 2)
+
+
+@inlined_kernel
+def walk_bar(steps: FloatArray, towards: float, price: float, candles: FloatArray, t: int) -> float:
+    """Walk one bar from its open, `towards` added to each step; write its candle, and return its close."""
+    high = price
+    low = price
+    candles[0, t] = price
+    for k in range(steps.shape[0]):
+        price *= 1.0 + steps[k] + towards
+        high = max(high, price)
+        low = min(low, price)
+    candles[1, t] = high
+    candles[2, t] = low
+    candles[3, t] = price
+    return price
 
 
 @kernel
@@ -309,15 +348,6 @@ def _walk(
             towards = -drift[t]
         if t > 0:
             price *= 1.0 + gaps[t]
-        high = price
-        low = price
-        candles[0, t] = price
-        for k in range(steps.shape[1]):
-            price *= 1.0 + steps[t, k] + towards
-            high = max(high, price)
-            low = min(low, price)
-        candles[1, t] = high
-        candles[2, t] = low
-        candles[3, t] = price
+        price = walk_bar(steps[t], towards, price, candles, t)
         ema(scratch[0:2], candles[3, t : t + 1], averages[0:1], fast)
         ema(scratch[2:4], candles[3, t : t + 1], averages[1:2], slow)
