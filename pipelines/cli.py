@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines import strategy_commands
+from pipelines.calibration.command import calibrate
 from research_lab.errors import GauntletError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(strategy_commands.app, name="strategy")
+app.command()(calibrate)
 
 WorkspaceOption = Annotated[
     str,

@@ -1,0 +1,185 @@
+"""One world: a whole campaign on it, and what other pipelines would have said of the same trials.
+
+Other pipelines are three naive ones (the best Sharpe ratio in-sample, the best walk-forward, a Deflated Sharpe
+ratio that counts one trial), the gauntlet with one gate left out, and the bound: a test of the maximum at 1 % over
+all the bars without a holdout, which no pipeline that keeps a holdout can pass.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import numpy as np
+
+from pipelines.calibration.rows import Made, Row
+from pipelines.campaign import GATES, Examination, examine, sealed_world
+from pipelines.gates import holdout
+from pipelines.gates.evidence import Outcome
+from pipelines.gates.policy import Policy, judge
+from pipelines.gates.world import World
+from research_lab.dsl.regimes import RegimeSet
+from research_lab.engine.terms import Terms
+from research_lab.market_data.lake import Lake
+from research_lab.scoring.scorer import Score, Scorer
+from research_lab.scoring.trial_ledger import TrialLedger
+from research_lab.validation import overfitting
+from research_lab.validation.family_wise import family_wise_p
+
+OURS: Final = "gauntlet"
+BOUND: Final = "bound"
+BOUND_LEVEL: Final = 0.01
+NAIVE_SHARPE: Final = 1.0  # a year: what a naive pipeline promotes from
+NAIVE_PROBABILITY: Final = 0.95
+NAIVE: Final = ("best in-sample", "best walk-forward", "deflated, N = 1")
+LEFT_OUT: Final = ("backtest", "walk_forward", "overfitting", "holdout")  # gates 1 to 3 refuse no clean tree
+JUDGED: Final = GATES[:7]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What came of one world.
+
+    Parameters
+    ----------
+    row, number : which world. promoted : by pipeline, whether it would have promoted anything.
+    right : whether what the gauntlet promoted is the planted strategy. n_sets : parameter sets scored.
+    stopped_by : the gates that refused each proposal, by name of the strategy.
+    oracle_sharpe : planted. seconds : that it took.
+    """
+
+    row: str
+    number: int
+    promoted: dict[str, bool]
+    right: bool
+    n_sets: int
+    planted: str = ""
+    oracle_sharpe: float = 0.0
+    stopped_by: dict[str, list[str]] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def run_world(row: Row, number: int, made: Made, terms: Terms, regimes: RegimeSet, policy: Policy) -> Record:
+    """Run a campaign on one world, and judge its trials by every other pipeline."""
+    begun = time.perf_counter()
+    with TemporaryDirectory() as folder:
+        world = sealed_world(Path(folder), made.bars, terms, regimes, policy, "calibration")
+        examinations, best = examine(made.proposals, world, _silent)
+        ours = best is not None and best.passed(JUDGED)
+        promoted = {OURS: ours}
+        for gate in LEFT_OUT:
+            promoted[f"without {gate}"] = _without(gate, examinations, best, world, Path(folder) / gate)
+        scores = [score for template in made.proposals for score in world.scorer.tried(template)]
+        promoted |= _naive(scores, examinations)
+        promoted[BOUND] = _bound(scores, world, Path(folder) / BOUND)
+        right = best is not None and ours and best.template.name == made.planted
+        return Record(
+            row.name,
+            number,
+            promoted,
+            right,
+            world.scorer.n_scored,
+            made.planted,
+            made.oracle_sharpe,
+            {e.template.name: _refusals(e) for e in examinations},
+            _figures(made, examinations),
+            time.perf_counter() - begun,
+        )
+
+
+def _silent(stage: str, share: float) -> None:
+    return None
+
+
+def _refusals(examination: Examination) -> list[str]:
+    """Return why a strategy was not promoted: gates and limits that were not met."""
+    found = []
+    for gate, verdict in examination.verdicts.items():
+        if verdict.outcome is Outcome.PASS:
+            continue
+        missed = [name for name, figure in verdict.figures.items() if figure.judged and not figure.met]
+        found += [f"{gate}.{name}" for name in missed] or [gate]
+    return found
+
+
+def _figures(made: Made, examinations: Sequence[Examination]) -> dict[str, float]:
+    """Return what gates measured of the planted strategy."""
+    found: dict[str, float] = {}
+    for examination in examinations:
+        if examination.template.name != made.planted:
+            continue
+        for gate, evidence in examination.evidence.items():
+            found |= {f"{gate}.{k}": v for k, v in evidence.figures.items() if math.isfinite(v)}
+    return found
+
+
+def _without(
+    gate: str, examinations: Sequence[Examination], best: Examination | None, world: World, folder: Path
+) -> bool:
+    """Return whether the gauntlet would have promoted something had this gate not been there.
+
+    The holdout is opened on a lake of its own: in that other pipeline it is the first opening.
+    """
+    before = [name for name in GATES[:6] if name != gate]
+    finalists = [e for e in examinations if e.passed(before) and "overfitting" in e.evidence]
+    if gate == "holdout" or not finalists:
+        return bool(finalists)
+    chosen = min(finalists, key=lambda e: _key(e))
+    if chosen is best:
+        return best.passed(("holdout",))
+    lake = Lake(folder)
+    lake.seal(world.bars.market.charged_to, world.lake.zones(world.bars))
+    seen = holdout.measure(chosen.spec, replace(world, lake=lake), chosen.evidence["overfitting"])
+    return judge(seen, world.policy).outcome is Outcome.PASS
+
+
+def _key(examination: Examination) -> tuple[float, float]:
+    figures = examination.evidence["overfitting"].figures
+    p = figures.get("p", math.nan)
+    return (p if math.isfinite(p) else 2.0, -figures.get("statistic", -math.inf))
+
+
+def _naive(scores: Sequence[Score], examinations: Sequence[Examination]) -> dict[str, bool]:
+    """Return what pipelines that count no looks would have promoted from."""
+    best = max(scores, key=lambda score: _or_least(score.sharpe()), default=None)
+    forward = [
+        e.evidence["walk_forward"].figures.get("sharpe", math.nan)
+        for e in examinations
+        if "walk_forward" in e.evidence
+    ]
+    probability = math.nan
+    if best is not None:
+        sharpe, skewness, kurtosis = overfitting.moments(best.daily)
+        if math.isfinite(sharpe):
+            probability = overfitting.psr(sharpe, best.daily.shape[0], skewness, kurtosis)
+    said = (
+        best is not None and _or_least(best.sharpe()) >= NAIVE_SHARPE,
+        max((_or_least(sharpe) for sharpe in forward), default=-math.inf) >= NAIVE_SHARPE,
+        _or_least(probability) >= NAIVE_PROBABILITY,
+    )
+    return dict(zip(NAIVE, said, strict=True))
+
+
+def _or_least(value: float) -> float:
+    return value if math.isfinite(value) else -math.inf
+
+
+def _bound(scores: Sequence[Score], world: World, folder: Path) -> bool:
+    """Return whether the best of the same trials, on research and holdout together, is beyond luck at 1 %."""
+    end = world.lake.zones(world.bars).holdout.end_ms
+    bars = world.bars.window(0, int(np.searchsorted(world.bars.time, end)))
+    scorer = Scorer(TrialLedger(folder), bars, world.terms, world.regimes, "bound")
+    daily = np.stack([score.daily for score in scorer.score([score.spec for score in scores])], axis=1)
+    rules = world.policy.bootstrap
+    found = family_wise_p(daily, 0, n_draws=rules.n_draws, seed=rules.seed)
+    least = np.nanmin(found.p_values) if np.isfinite(found.p_values).any() else 1.0
+    return bool(least <= BOUND_LEVEL)

@@ -1,0 +1,185 @@
+"""The rows of the calibration: kinds of worlds whose truth is known, how many of each, and what is wanted.
+
+A *Sharpe of s* means: the planted strategy with its true parameters earns s a year after costs, over all bars
+but the forward ones. Its parameters are drawn anew in each world, and the campaign does not know them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from pipelines.gates.policy import Policy
+from research_lab.bars import DAY_MS, HOUR_MS, Bars
+from research_lab.dsl.spec import Spec, compile_spec
+from research_lab.dsl.spec_reader import load_spec
+from research_lab.engine.terms import Terms
+from research_lab.errors import InsufficientError
+from research_lab.market_data import null_worlds
+from research_lab.market_data.planted import Plan, planted_by
+
+STRATEGIES: Final = Path(__file__).parent / "strategies"
+EDGES: Final = ("momentum", "reversion", "breakout", "loud_momentum", "crowding")
+N_PROPOSED: Final = 4  # strategies a campaign proposes: about 1,000 parameter sets with the default policy
+HOURS_A_YEAR: Final = 8_760
+_FIRST_SEED: Final = 500_000  # no policy was tuned on these
+_N_SEEDS_TRIED: Final = 20
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is wanted of a row: at most, or at least, a share of its worlds promoted.
+
+    Parameters
+    ----------
+    share : of the worlds. of_bound : the share is that of what the bound finds.
+    """
+
+    share: float
+    sense: str
+    of_bound: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of worlds.
+
+    Parameters
+    ----------
+    name, words : for commands and for people.
+    n_worlds : of the whole table.
+    years : of hours in research and holdout.
+    sharpe : planted; 0 where there is no edge.
+    target : None for figures that are published beside the bound.
+    dies : "" or "holdout": the edge ends where the holdout begins, and is measured before.
+    """
+
+    name: str
+    words: str
+    n_worlds: int
+    years: int = 4
+    sharpe: float = 0.0
+    target: Target | None = None
+    dies: str = ""
+
+    @property
+    def has_edge(self) -> bool:
+        return self.sharpe > 0.0
+
+    @property
+    def n_bars(self) -> int:
+        """Hours of research and holdout."""
+        return self.years * HOURS_A_YEAR
+
+
+NULL: Final = Target(1 / 300, "<=")
+ROWS: Final = (
+    Row("clustered", "no edge: volatility clusters, tails are fat", 300, target=NULL),
+    Row("resampled", "no edge: blocks of real candles, upright or upside down", 300, target=NULL),
+    Row("drifting", "no edge: a strong drift that only holding deserves", 300, target=NULL),
+    Row("seasonal", "no edge: a season of luck in the research", 300, target=NULL),
+    Row("edge_3", "Sharpe 3, 4 years", 200, sharpe=3.0, target=Target(0.95, ">=")),
+    Row("edge_2.5", "Sharpe 2.5, 4 years", 200, sharpe=2.5, target=Target(0.80, ">=")),
+    Row("edge_2", "Sharpe 2, 4 years", 200, sharpe=2.0, target=Target(0.75, ">=", of_bound=True)),
+    Row("edge_1.5", "Sharpe 1.5, 4 years", 100, sharpe=1.5, target=Target(0.75, ">=", of_bound=True)),
+    Row("edge_2_6y", "Sharpe 2, 6 years", 100, 6, 2.0, Target(0.75, ">=", of_bound=True)),
+    Row("edge_2_8y", "Sharpe 2, 8 years", 100, 8, 2.0, Target(0.75, ">=", of_bound=True)),
+    Row("edge_1.5_6y", "Sharpe 1.5, 6 years", 100, 6, 1.5, Target(0.75, ">=", of_bound=True)),
+    Row("edge_1.5_8y", "Sharpe 1.5, 8 years", 100, 8, 1.5, Target(0.75, ">=", of_bound=True)),
+    Row("dying", "Sharpe 3 in the research, nothing after", 100, 4, 3.0, Target(0.05, "<="), "holdout"),
+)  # fmt: skip
+QUICK: Final = {"clustered": 100, "edge_3": 100, "edge_2": 100}
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """One world of a row.
+
+    Parameters
+    ----------
+    bars : with the forward days at their end. proposals : what the campaign examines.
+    planted : name of the oracle and its parameters; empty without an edge. oracle_sharpe : what it earns.
+    """
+
+    bars: Bars
+    proposals: tuple[Spec, ...]
+    planted: str = ""
+    values: Mapping[str, float] | None = None
+    oracle_sharpe: float = 0.0
+
+
+@cache
+def strategies() -> dict[str, Spec]:
+    """Return the strategies that campaigns propose, and edges are planted with, by name."""
+    return {spec.name: spec for spec in (load_spec(path) for path in sorted(STRATEGIES.glob("*.yaml")))}
+
+
+def row_named(name: str) -> Row | None:
+    """Return the row of a name."""
+    return next((row for row in ROWS if row.name == name), None)
+
+
+def make(row: Row, number: int, policy: Policy, terms: Terms, real: Bars | None = None) -> Made:
+    """Return one world of a row.
+
+    Parameters
+    ----------
+    number : counted from 0; edges take turns with it.
+    terms : costs of the planted strategy.
+    real : candles that `resampled` draws from.
+
+    Raises
+    ------
+    InsufficientError
+        `resampled` without candles, or an edge that cannot be planted.
+    """
+    seed = _FIRST_SEED + number
+    n = row.n_bars + policy.zones.forward_days * DAY_MS // HOUR_MS
+    if row.has_edge:
+        return _planted(row, number, n, policy, terms)
+    n_research = round(row.n_bars * (1.0 - policy.zones.holdout_share))
+    makers: dict[str, Callable[[], Bars]] = {
+        "clustered": lambda: null_worlds.clustered(seed, n).bars,
+        "drifting": lambda: null_worlds.drifting(seed, n).bars,
+        "seasonal": lambda: null_worlds.seasonal(seed, n, n_research).bars,
+        "resampled": lambda: null_worlds.resampled(_given(real), seed, n).bars,
+    }
+    first = ("season",) if row.name == "seasonal" else ()
+    return Made(makers[row.name](), _proposals(first, seed))
+
+
+def _given(real: Bars | None) -> Bars:
+    if real is None:
+        raise InsufficientError("no real candles", "resampled", "name a file of hours with --real")
+    return real
+
+
+def _planted(row: Row, number: int, n: int, policy: Policy, terms: Terms) -> Made:
+    """Plant a strategy with drawn parameters; where no drift gives the Sharpe ratio, draw others."""
+    template = strategies()[EDGES[number % len(EDGES)]]
+    random = np.random.default_rng([_FIRST_SEED, number])
+    n_research = round(row.n_bars * (1.0 - policy.zones.holdout_share))
+    measured = n_research if row.dies == "holdout" else row.n_bars
+    plan = Plan(row.sharpe, 0, measured, until=n_research if row.dies == "holdout" else None)
+    for attempt in range(_N_SEEDS_TRIED):
+        spec = template.bind({name: float(random.choice(p.values)) for name, p in template.params.items()})
+        try:
+            world = planted_by(compile_spec(spec), terms, _FIRST_SEED + 1_000 * attempt + number, n, plan)
+        except InsufficientError:
+            continue
+        proposals = _proposals((template.name,), _FIRST_SEED + number)
+        return Made(world.bars, proposals, template.name, spec.values, world.oracle_sharpe)
+    raise InsufficientError(f"{template.name} could not be planted", row.name, "plant a weaker edge")
+
+
+def _proposals(first: Sequence[str], seed: int) -> tuple[Spec, ...]:
+    """Return the strategies that a campaign proposes: those named and others, in an order of chance."""
+    random = np.random.default_rng([seed, N_PROPOSED])
+    others = [name for name in strategies() if name not in first]
+    names = [*first, *random.permutation(others)[: N_PROPOSED - len(first)].tolist()]
+    return tuple(strategies()[name] for name in random.permutation(names).tolist())
