@@ -33,6 +33,7 @@ from .slow_broker import (
 )
 
 DUST = 1e-9  # room below this share of the equity is rounding, and none
+TIE = 1e-12  # a price this near to a computed level, as a share, touches it or not by rounding
 OPEN, INSIDE, CLOSE = "open", "inside", "close"
 
 
@@ -76,6 +77,7 @@ class SlowPortfolioResult:
     refusals: list[Refusal] = field(default_factory=list)
     funding: list[float] = field(default_factory=list)
     ended: bool = False
+    tied_at: int | None = None  # first time at which only rounding says whether a price reached a liquidation
 
 
 class SlowSlot(SlowBroker):
@@ -128,6 +130,13 @@ class SlowSlot(SlowBroker):
             quantity, backing = self.quantity, account.cash + sum(slot.value for slot in self.others())
         level = backing / (self.terms.maintenance * abs(quantity) - quantity)
         return level if level > 0 else NAN
+
+    def reached(self, price: float, level: float, side: int) -> bool:
+        """Return whether a price touched a level; a touch of a computed level that rounding decides is noted."""
+        near = abs(price - level) <= TIE * price
+        if near and level == self.liquidation_level() and self.account.result.tied_at is None:
+            self.account.result.tied_at = self.account.bar
+        return super().reached(price, level, side)
 
     def room(self) -> tuple[float, str]:
         """Return the leverage that the others leave to a new position, and which bound is the nearer."""

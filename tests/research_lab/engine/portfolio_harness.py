@@ -107,12 +107,14 @@ def terms_of_market(market: RandomMarket, quantum: float) -> Terms:
 def difference(case: PortfolioCase, slow: SlowPortfolioResult, fast: PlayedPortfolio) -> str:
     """Say where two portfolios first differ, by more than 1e-9 of a number; "" when they agree.
 
-    Where nothing but rounding is left of the equity, whether that is above zero is chance: it ends there.
+    Where nothing but rounding is left of the equity, whether that is above zero is chance: it ends there. So it
+    does where a price lies on a liquidation level but for rounding.
     """
     equity = np.array(slow.equity)
     scale = float(np.abs(equity).max())
     nothing = np.abs(equity) <= 1e-12 * scale
     end = int(np.argmax(nothing)) if nothing.any() else case.n
+    end = end if slow.tied_at is None else min(end, slow.tied_at)
     for name, wanted, got in (
         ("equity", equity, fast.equity),
         ("cash", np.array(slow.cash), fast.cash),

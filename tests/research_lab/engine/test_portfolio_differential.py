@@ -21,6 +21,7 @@ from tests.research_lab.engine.portfolio_harness import PlayedPortfolio, differe
 
 N_CASES = 30_000  # whole; a hundredth in the suite
 SEED = 20_221
+MOST_TIES = 0.001  # share of cases that may end at a price which lies on a liquidation level
 MODULES = ("account", "portfolio_steps")
 
 
@@ -34,12 +35,15 @@ def case_number(k: int) -> tuple[PortfolioCase, list[int]]:
 @pytest.mark.proof
 def test_the_portfolio_agrees_with_the_slow_one(campaign_share: float) -> None:
     seen: Counter[str] = Counter()
+    ties = 0
     for k in range(round(N_CASES * campaign_share)):
         case, cuts = case_number(k)
         slow = case.run()
         assert not (found := difference(case, slow, PlayedPortfolio(case, cuts))), f"case {k}: {found}"
         seen.update(fill.reason for fills in slow.fills for fill in fills)
         seen.update(refusal.reason for refusal in slow.refusals)
+        ties += slow.tied_at is not None
+    assert ties <= max(2, MOST_TIES * N_CASES * campaign_share), f"{ties} cases end where rounding decides"
     wanted = {*REASON_NAMES.values(), *REFUSALS} - {"MACRO_EXIT"}  # a portfolio is given no macro states
     assert set(seen) == wanted, f"never happened: {wanted - set(seen)}"
 
