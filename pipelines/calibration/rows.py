@@ -25,6 +25,7 @@ from research_lab.market_data.planted import Plan, planted_by
 
 STRATEGIES: Final = Path(__file__).parent / "strategies"
 EDGES: Final = ("momentum", "reversion", "breakout", "loud_momentum", "crowding")
+TEMPTED: Final = {"drifting": ("uptrend",), "seasonal": ("season",)}  # who gains most by what is no edge
 N_PROPOSED: Final = 4  # strategies a campaign proposes: about 1,000 parameter sets with the default policy
 HOURS_A_YEAR: Final = 8_760
 _FIRST_SEED: Final = 500_000  # no policy was tuned on these
@@ -149,8 +150,7 @@ def make(row: Row, number: int, policy: Policy, terms: Terms, real: Bars | None 
         "seasonal": lambda: null_worlds.seasonal(seed, n, n_research).bars,
         "resampled": lambda: null_worlds.resampled(_given(real), seed, n).bars,
     }
-    first = ("season",) if row.name == "seasonal" else ()
-    return Made(makers[row.name](), _proposals(first, seed))
+    return Made(makers[row.name](), _proposals(TEMPTED.get(row.name, ()), seed))
 
 
 def _given(real: Bars | None) -> Bars:
