@@ -78,6 +78,7 @@ def run_rows(
     ]
     n_all, n_done = sum(wanted.values()), sum((n, k) in known for n, w in wanted.items() for k in range(w))
     file.parent.mkdir(parents=True, exist_ok=True)
+    _cut_torn_end(file)
     workers = Parallel(n_jobs=n_workers or os.cpu_count() or 1, return_as="generator_unordered", batch_size=1)
     with file.open("a", encoding="utf-8") as out:
         for record in workers(delayed(run_job)(job) for job in jobs):
@@ -87,6 +88,13 @@ def run_rows(
             n_done += 1
             progress(n_done, n_all, record)
     return [known[name, k] for name, n in wanted.items() for k in range(n)]
+
+
+def _cut_torn_end(file: Path) -> None:
+    """Cut off a last line without its end, which a kill may leave: what follows would be glued to it."""
+    if file.exists():
+        content = file.read_bytes()
+        os.truncate(file, content.rfind(b"\n") + 1)
 
 
 def run_job(job: Job) -> Record:

@@ -1,0 +1,150 @@
+"""Calibration: worlds as they are described, rates with exact intervals, runs that go on where they were."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from live_shadow.symbols import read_symbols
+from pipelines.calibration import picture, rows, runs, table
+from pipelines.calibration.one_world import BOUND, LEFT_OUT, NAIVE, OURS, Record, run_world
+from pipelines.calibration.rows import ROWS, Row, Target
+from pipelines.gates.policy import DEFAULT, load_policy
+from research_lab.dsl.spec import compile_spec
+from research_lab.dsl.spec_reader import load_regimes
+from research_lab.engine.backtest import backtest
+from research_lab.errors import InsufficientError, WorkspaceError
+from research_lab.market_data.planted import PERPETUAL
+
+TERMS = read_symbols().research_terms(PERPETUAL)
+POLICY = load_policy()
+PIPELINES = (OURS, *(f"without {gate}" for gate in LEFT_OUT), *NAIVE, BOUND)
+
+
+def record(row: str, number: int, *promoted: str, right: bool = False) -> Record:
+    said = {name: name in promoted for name in PIPELINES}
+    return Record(row, number, said, right, 1_000, seconds=1.0)
+
+
+def row(name: str) -> Row:
+    found = rows.row_named(name)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("number", range(len(rows.EDGES)))
+def test_the_planted_strategy_is_proposed_and_earns_what_its_row_says(number: int) -> None:
+    made = rows.make(row("edge_2.5"), number, POLICY, TERMS)
+    assert made.planted == rows.EDGES[number] and made.values is not None
+    assert made.planted in [spec.name for spec in made.proposals] and len(made.proposals) == rows.N_PROPOSED
+    planted = compile_spec(rows.strategies()[made.planted].bind(made.values))
+    earned = backtest(planted, made.bars.window(0, 4 * rows.HOURS_A_YEAR), TERMS).metrics["sharpe"]
+    assert earned == pytest.approx(2.5, abs=0.05)
+
+
+def test_a_dying_edge_is_as_strong_before_the_holdout_and_nothing_after() -> None:
+    made = rows.make(row("dying"), 0, POLICY, TERMS)
+    assert made.values is not None
+    planted = compile_spec(rows.strategies()[made.planted].bind(made.values))
+    n = round(4 * rows.HOURS_A_YEAR * 0.6)
+    before = backtest(planted, made.bars.window(0, n), TERMS).metrics["sharpe"]
+    after = backtest(planted, made.bars.window(n, made.bars.n), TERMS).metrics["sharpe"]
+    assert before == pytest.approx(3.0, abs=0.05) and after < 2.0
+
+
+def test_worlds_of_one_number_are_the_same_and_others_are_not() -> None:
+    names = [each.name for each in ROWS if not each.has_edge and each.name != "resampled"]
+    for name in names:
+        one, two, other = (rows.make(row(name), k, POLICY, TERMS) for k in (1, 1, 2))
+        assert one.bars.snapshot == two.bars.snapshot != other.bars.snapshot
+        assert [s.name for s in one.proposals] == [s.name for s in two.proposals]
+        assert set(rows.TEMPTED.get(name, ())) <= {s.name for s in one.proposals}
+    with pytest.raises(InsufficientError, match="--real"):
+        rows.make(row("resampled"), 0, POLICY, TERMS)
+
+
+def test_exact_intervals() -> None:
+    """Reference: C. Clopper, E. Pearson (1934): 0 of 300 has an upper bound of 1 - 0.025 ** (1 / 300)."""
+    assert table.Rate(0, 300).interval == pytest.approx((0.0, 1 - 0.025 ** (1 / 300)))
+    assert table.Rate(300, 300).interval == pytest.approx((0.025 ** (1 / 300), 1.0))
+    assert table.Rate(7, 10).interval == pytest.approx((0.347547, 0.933261), abs=1e-5)
+    assert str(table.Rate(0, 0)) == "not run"
+
+
+def test_the_table_judges_by_count_share_and_bound() -> None:
+    records = [record("clustered", k, *(NAIVE if k % 2 else ())) for k in range(300)]
+    records += [record("edge_3", k, OURS, BOUND, right=True) for k in range(19)] + [record("edge_3", 19)]
+    records += [record("edge_2", k, BOUND, *([OURS] if k < 7 else [])) for k in range(10)]
+    found = {line.row.name: line for line in table.lines(records)}
+    assert [line.met for line in found.values()] == ["met", "met", "missed"]
+    assert found["edge_3"].right.k == 19 and found["clustered"].rates[NAIVE[0]].k == 150
+    records += [record("clustered", 300, OURS), record("clustered", 301, OURS)]
+    assert table.lines(records)[0].met == "missed"
+    text = table.markdown(table.lines(records))
+    assert "2 of 302 (0.1 to 2.4 %)" in text and "at least 75 % of the bound" in text
+    assert json.dumps(table.to_json(table.lines(records)))
+
+
+def test_the_picture_is_drawn(tmp_path: Path) -> None:
+    records = [record("clustered", k) for k in range(5)] + [
+        record("edge_3", k, OURS, BOUND) for k in range(5)
+    ]
+    assert picture.draw(table.lines(records), tmp_path / "rates.png").stat().st_size > 10_000
+
+
+def test_a_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[tuple[str, int]] = []
+
+    def quick(job: runs.Job) -> Record:
+        ran.append((job.row, job.number))
+        return record(job.row, job.number)
+
+    monkeypatch.setattr(runs, "run_job", quick)
+    told: list[tuple[int, int]] = []
+    file = tmp_path / "worlds.jsonl"
+
+    def run(wanted: dict[str, int]) -> list[Record]:
+        return runs.run_rows(file, wanted, DEFAULT, None, 1, lambda done, n, r: told.append((done, n)))
+
+    run({"clustered": 3})
+    with file.open("a", encoding="utf-8") as out:
+        out.write('{"bound_to": "torn')
+    records = run({"clustered": 4, "edge_3": 2})
+    assert ran == [
+        ("clustered", 0),
+        ("clustered", 1),
+        ("clustered", 2),
+        ("edge_3", 0),
+        ("edge_3", 1),
+        ("clustered", 3),
+    ]
+    assert [(r.row, r.number) for r in records] == [
+        *(("clustered", k) for k in range(4)),
+        ("edge_3", 0),
+        ("edge_3", 1),
+    ]
+    assert told[-1] == (6, 6)
+    assert len(run({"clustered": 4, "edge_3": 2})) == 6 and len(ran) == 6
+
+
+def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "worlds.jsonl"
+    file.write_text('{"row": 1}\nmore\n', encoding="utf-8")
+    with pytest.raises(WorkspaceError, match="line 1 is no record"):
+        runs.read_records(file)
+
+
+@pytest.mark.timeout(0)
+def test_one_world_of_each_sort_through_the_whole_gauntlet() -> None:
+    """The smallest campaign that says something: a strong edge is promoted, and no pipeline but naive ones err."""
+    small = Row("edge_3", "Sharpe 3", 1, sharpe=3.0, target=Target(0.95, ">="))
+    regimes = load_regimes(runs.REGIMES)
+    found = run_world(small, 1, rows.make(small, 1, POLICY, TERMS), TERMS, regimes, POLICY)
+    assert set(found.promoted) == set(PIPELINES) and found.n_sets > 500
+    assert found.promoted[OURS] and found.promoted[BOUND] and found.right
+    noise = row("clustered")
+    found = run_world(noise, 0, rows.make(noise, 0, POLICY, TERMS), TERMS, regimes, POLICY)
+    assert not found.promoted[OURS] and not found.promoted[BOUND] and found.promoted[NAIVE[0]]
+    assert all(found.stopped_by.values())
