@@ -23,12 +23,15 @@ from pipelines.gates import holdout
 from pipelines.gates.evidence import Outcome
 from pipelines.gates.policy import Policy, judge
 from pipelines.gates.world import World
+from research_lab.bars import DAY_MS
 from research_lab.dsl.regimes import RegimeSet
+from research_lab.engine.backtest import daily_returns
 from research_lab.engine.terms import Terms
 from research_lab.market_data.lake import Lake
 from research_lab.scoring.scorer import Score, Scorer
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.validation import overfitting
+from research_lab.validation.drift import e_detector, first_alarm
 from research_lab.validation.family_wise import family_wise_p
 
 OURS: Final = "gauntlet"
@@ -91,7 +94,7 @@ def run_world(row: Row, number: int, made: Made, terms: Terms, regimes: RegimeSe
             made.planted,
             made.oracle_sharpe,
             {e.template.name: _refusals(e) for e in examinations},
-            _figures(made, examinations),
+            _figures(made, examinations) | _afterwards(made, best if ours else None, world),
             time.perf_counter() - begun,
         )
 
@@ -120,6 +123,17 @@ def _figures(made: Made, examinations: Sequence[Examination]) -> dict[str, float
         for gate, evidence in examination.evidence.items():
             found |= {f"{gate}.{k}": v for k, v in evidence.figures.items() if math.isfinite(v)}
     return found
+
+
+def _afterwards(made: Made, promoted: Examination | None, world: World) -> dict[str, float]:
+    """Return the days from the end of the holdout until the promoted strategy is rolled back; infinite for never."""
+    if made.afterwards is None or promoted is None:
+        return {}
+    result = world.run(promoted.spec, made.afterwards)
+    first_day, daily = daily_returns(made.afterwards.time, result.equity)
+    known = world.lake.zones(world.bars).holdout.end_ms // DAY_MS - first_day
+    alarm = first_alarm(e_detector(daily[known:], daily[:known]))
+    return {"days_to_rollback": math.inf if alarm is None else float(alarm)}
 
 
 def _without(

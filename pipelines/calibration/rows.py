@@ -28,6 +28,7 @@ EDGES: Final = ("momentum", "reversion", "breakout", "loud_momentum", "crowding"
 TEMPTED: Final = {"drifting": ("uptrend",), "seasonal": ("season",)}  # who gains most by what is no edge
 N_PROPOSED: Final = 4  # strategies a campaign proposes: about 1,000 parameter sets with the default policy
 HOURS_A_YEAR: Final = 8_760
+YEARS_AFTERWARDS: Final = 3  # after a promotion, until somebody notices that the edge is gone
 _FIRST_SEED: Final = 500_000  # no policy was tuned on these
 _N_SEEDS_TRIED: Final = 20
 
@@ -57,7 +58,8 @@ class Row:
     years : of hours in research and holdout.
     sharpe : planted; 0 where there is no edge.
     target : None for figures that are published beside the bound.
-    dies : "" or "holdout": the edge ends where the holdout begins, and is measured before.
+    dies : where the edge ends: "holdout", where that begins, and it is measured before; "promotion", after the
+        holdout; "" never.
     """
 
     name: str
@@ -93,6 +95,7 @@ ROWS: Final = (
     Row("edge_1.5_6y", "Sharpe 1.5, 6 years", 100, 6, 1.5, Target(0.75, ">=", of_bound=True)),
     Row("edge_1.5_8y", "Sharpe 1.5, 8 years", 100, 8, 1.5, Target(0.75, ">=", of_bound=True)),
     Row("dying", "Sharpe 3 in the research, nothing after", 100, 4, 3.0, Target(0.05, "<="), "holdout"),
+    Row("fading", "Sharpe 3 until the promotion, nothing after", 100, 4, 3.0, None, "promotion"),
 )  # fmt: skip
 QUICK: Final = {"clustered": 100, "edge_3": 100, "edge_2": 100}
 
@@ -105,6 +108,7 @@ class Made:
     ----------
     bars : with the forward days at their end. proposals : what the campaign examines.
     planted : name of the oracle and its parameters; empty without an edge. oracle_sharpe : what it earns.
+    afterwards : the same bars and those of three more years; None where nobody looks at them.
     """
 
     bars: Bars
@@ -112,6 +116,7 @@ class Made:
     planted: str = ""
     values: Mapping[str, float] | None = None
     oracle_sharpe: float = 0.0
+    afterwards: Bars | None = None
 
 
 @cache
@@ -164,16 +169,20 @@ def _planted(row: Row, number: int, n: int, policy: Policy, terms: Terms) -> Mad
     template = strategies()[EDGES[number % len(EDGES)]]
     random = np.random.default_rng([_FIRST_SEED, number])
     n_research = round(row.n_bars * (1.0 - policy.zones.holdout_share))
-    measured = n_research if row.dies == "holdout" else row.n_bars
-    plan = Plan(row.sharpe, 0, measured, until=n_research if row.dies == "holdout" else None)
+    until = {"": None, "holdout": n_research, "promotion": row.n_bars}[row.dies]
+    plan = Plan(row.sharpe, 0, row.n_bars if until is None else until, until)
+    n_all = n + YEARS_AFTERWARDS * HOURS_A_YEAR if row.dies == "promotion" else n
     for attempt in range(_N_SEEDS_TRIED):
         spec = template.bind({name: float(random.choice(p.values)) for name, p in template.params.items()})
         try:
-            world = planted_by(compile_spec(spec), terms, _FIRST_SEED + 1_000 * attempt + number, n, plan)
+            world = planted_by(compile_spec(spec), terms, _FIRST_SEED + 1_000 * attempt + number, n_all, plan)
         except InsufficientError:
             continue
         proposals = _proposals((template.name,), _FIRST_SEED + number)
-        return Made(world.bars, proposals, template.name, spec.values, world.oracle_sharpe)
+        afterwards = world.bars if n_all > n else None
+        return Made(
+            world.bars.window(0, n), proposals, template.name, spec.values, world.oracle_sharpe, afterwards
+        )
     raise InsufficientError(f"{template.name} could not be planted", row.name, "plant a weaker edge")
 
 

@@ -53,7 +53,8 @@ class Line:
     Parameters
     ----------
     right : worlds in which what the gauntlet promoted is the planted strategy.
-    n_sets : parameter sets scored in the median world. met : "met", "missed" or "open" while worlds lack.
+    n_sets : parameter sets scored in the median world. met : "met", "missed", "" without a target.
+    rollback_days : from the promotion to the alarm, of worlds whose edge died then; infinite for never.
     """
 
     row: Row
@@ -61,6 +62,7 @@ class Line:
     right: Rate
     n_sets: float
     met: str
+    rollback_days: tuple[float, ...] = ()
 
     @property
     def wanted(self) -> str:
@@ -86,7 +88,9 @@ def lines(records: Sequence[Record]) -> list[Line]:
         rates = {name: Rate(sum(r.promoted[name] for r in own), len(own)) for name in names}
         right = Rate(sum(record.right for record in own), len(own))
         n_sets = float(np.median([record.n_sets for record in own]))
-        found.append(Line(row, rates, right, n_sets, _met(row, rates)))
+        days = (record.figures.get("days_to_rollback", math.nan) for record in own)
+        kept = tuple(sorted(each for each in days if not math.isnan(each)))
+        found.append(Line(row, rates, right, n_sets, _met(row, rates), kept))
     return found
 
 
@@ -128,7 +132,18 @@ def markdown(table: Sequence[Line]) -> str:
             ],
         ),
     ]  # fmt: skip
+    parts += [_rollbacks(line) for line in table if line.rollback_days]
     return "\n\n".join(parts) + "\n"
+
+
+def _rollbacks(line: Line) -> str:
+    days = np.array(line.rollback_days)
+    quartiles = ", ".join(f"{each:,.0f}" for each in np.quantile(days, (0.25, 0.5, 0.75), method="higher"))
+    return (
+        f"## After the edge has died\n\n{line.row.words}: of {len(days)} promoted strategies "
+        f"{int(np.isfinite(days).sum())} were rolled back within three years; days from the promotion (first "
+        f"quarter, half, three quarters of them): {quartiles}. In bars of an hour, times 24."
+    )
 
 
 def _percent(rate: Rate) -> str:
@@ -153,6 +168,7 @@ def to_json(table: Sequence[Line]) -> list[dict[str, Any]]:
             "sets": line.n_sets,
             "wanted": line.wanted,
             "verdict": line.met,
+            "rollback_days": [days if math.isfinite(days) else None for days in line.rollback_days],
         }
         for line in table
     ]
