@@ -26,6 +26,8 @@ degrees of freedom, by the root of (1 - 1/days) k / (k - 3) in all. Below k = 10
 is left out, and as a candidate its p is NaN. Losses so rare that the sample has none no resampling can know;
 a gate must ask for enough trades.
 
+**Kinds.** Near-duplicates are drawn once, with a lift that keeps the test from being liberal (`trial_columns`).
+
 Source: H. White (2000), A Reality Check for Data Snooping; P. R. Hansen (2005), A Test for Superior
 Predictive Ability (studentising); D. Politis, J. Romano (1992), A Circular Block-Resampling Procedure
 for Stationary Data; P. Westfall, S. Young (1993), Resampling-Based Multiple Testing (single-step maxT).
@@ -40,15 +42,23 @@ from statistics import NormalDist
 
 import numpy as np
 
-from research_lab.bars import BoolArray
 from research_lab.engine.jit import FloatArray, IntArray, kernel
 from research_lab.errors import InsufficientError, UsageError
+from research_lab.validation.block_bootstrap import (
+    LANES,
+    block_starts,
+    default_block_length,
+    in_threads,
+    sum_blocks,
+    sum_draw,
+)
+from research_lab.validation.trial_columns import TrialColumns, trial_columns
 
 MIN_DAYS = 60
-MIN_BLOCKS = 10.0
 N_DRAWS = 2000
-_CHUNK = 32  # columns at a time: their block sums of four years stay in the L2 cache
-_FLAT = 1e-9  # a column whose spread is below this share of its size is a constant
+_GROUP = (
+    LANES // 2
+)  # columns at a time, with their squares; the block sums of four years stay in the L2 cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +74,15 @@ class FamilyWise:
     statistic : the candidate's sqrt(n_days) * mean / std of daily returns; NaN as for `p`.
     block_length : days.
     critical_95, critical_99 : quantiles of the best trial's statistic under the null; NaN without trials.
+    n_effective : so many independent normal trials have a best with the same median under the null; at least
+        1, NaN without trials.
     n_days, n_draws : days and draws used.
     n_trials : columns handed in.
     n_columns : columns left after those not measured were dropped and bit-equal ones merged.
+    n_drawn : columns left after near-duplicates were merged too; see `trial_columns`.
     statistics, p_values : of every column handed in, in its order; NaN where not measured.
+    leaders : for every column handed in, the number of the drawn column that stands for it, -1 where not
+        measured; `np.bincount` of those from 0 on counts each kind.
     """
 
     p: float
@@ -75,12 +90,15 @@ class FamilyWise:
     block_length: int
     critical_95: float
     critical_99: float
+    n_effective: float
     n_days: int
     n_draws: int
     n_trials: int
     n_columns: int
+    n_drawn: int
     statistics: FloatArray
     p_values: FloatArray
+    leaders: IntArray
 
 
 def family_wise_p(
@@ -90,6 +108,7 @@ def family_wise_p(
     n_draws: int = N_DRAWS,
     seed: int = 0,
     block_length: int | None = None,
+    n_threads: int | None = None,
 ) -> FamilyWise:
     """Return how likely the best of all trials does as well as the candidate by luck alone.
 
@@ -101,6 +120,7 @@ def family_wise_p(
     n_draws : bootstrap draws, at least 1; the smallest possible p is 1 / (1 + n_draws).
     seed : of the draws; the same seed gives the same bytes.
     block_length : days, in [1, n_days]; by default `default_block_length`.
+    n_threads : one a core when None. Their number does not change a bit.
 
     Returns
     -------
@@ -119,28 +139,30 @@ def family_wise_p(
     length = default_block_length(n_days) if block_length is None else block_length
     if not 1 <= length <= n_days:
         raise UsageError(f"blocks of {length} days in {n_days} days", remedy=f"choose 1 to {n_days}")
-    ratios, kept, twins = _sample_ratios(returns, length)
-    starts = np.random.default_rng(seed).integers(0, n_days, size=(n_draws, -(-n_days // length)))
-    draws, own = _draw(returns[:, kept], ratios[kept], starts, length)
+    columns = trial_columns(returns, length, chosen.tolist())
+    draws, own = _draw(columns, block_starts(n_days, length, n_draws, seed), length, n_threads)
     draws.sort()
-    hits = (n_draws - np.searchsorted(draws, ratios, side="left")).astype(np.float64)
-    measured = twins >= 0
-    hits[measured] = np.maximum(hits[measured], own[twins[measured]])
+    hits = (n_draws - np.searchsorted(draws, columns.ratios, side="left")).astype(np.float64)
+    measured = columns.leader >= 0
+    hits[measured] = np.maximum(hits[measured], own[columns.leader[measured]])
     p_values: FloatArray = np.where(measured, (1.0 + hits) / (1.0 + n_draws), np.nan)
-    critical = _as_t(np.quantile(draws, (0.95, 0.99), method="higher"), n_days)
-    statistics = _as_t(ratios, n_days)
+    critical = _as_t(np.quantile(draws, (0.5, 0.95, 0.99), method="higher"), n_days)
+    statistics = _as_t(columns.ratios, n_days)
     return FamilyWise(
         p=float(p_values[chosen].max()),
         statistic=float(statistics[chosen].min()),
         block_length=length,
-        critical_95=float(critical[0]),
-        critical_99=float(critical[1]),
+        critical_95=float(critical[1]),
+        critical_99=float(critical[2]),
+        n_effective=_effective_trials(float(critical[0])),
         n_days=n_days,
         n_draws=n_draws,
         n_trials=n_trials,
-        n_columns=len(kept),
+        n_columns=columns.n_distinct,
+        n_drawn=columns.centred.shape[0],
         statistics=statistics,
         p_values=p_values,
+        leaders=columns.leader,
     )
 
 
@@ -155,17 +177,6 @@ def single_p(
     """
     column = np.asarray(daily, dtype=np.float64).reshape(-1, 1)
     return family_wise_p(column, 0, n_draws=n_draws, seed=seed, block_length=block_length).p
-
-
-def default_block_length(n_days: int) -> int:
-    """Return max(5, ceil(n_days^(1/3))), in days.
-
-    Examples
-    --------
-    >>> default_block_length(100), default_block_length(1460)
-    (5, 12)
-    """
-    return max(5, math.ceil(math.cbrt(n_days)))
 
 
 def stouffer(p_a: float, p_b: float, weight_a: float, weight_b: float) -> float:
@@ -232,78 +243,32 @@ def _checked(daily: FloatArray, candidate: int | Sequence[int], n_draws: int) ->
     return returns, chosen
 
 
-def _sample_ratios(returns: FloatArray, length: int) -> tuple[FloatArray, IntArray, IntArray]:
-    """Return V of each column, the columns to keep, and for each column which of those it equals.
-
-    A column that is not measured has V of NaN and equals number -1.
-    """
-    n_trials = returns.shape[1]
-    ratios = np.full(n_trials, np.nan)
-    twins = np.full(n_trials, -1, dtype=np.int64)
-    kept: list[int] = []
-    seen: dict[bytes, int] = {}
-    for column in range(n_trials):
-        x = np.nan_to_num(returns[:, column], nan=0.0) + 0.0  # -0.0 becomes 0.0
-        exposed = x != 0.0
-        size = float(np.abs(x).max())
-        if not exposed.any() or float(np.ptp(x[exposed])) <= _FLAT * size:
-            continue
-        if effective_blocks(exposed, length) < MIN_BLOCKS:
-            continue
-        scaled = x / size  # squares neither overflow nor vanish
-        ratios[column] = scaled.sum() / math.sqrt(float((scaled * scaled).sum()))
-        twins[column] = seen.setdefault(x.tobytes(), len(kept))
-        if twins[column] == len(kept):
-            kept.append(column)
-    return ratios, np.array(kept, dtype=np.int64), twins
-
-
-def effective_blocks(exposed: BoolArray, length: int) -> float:
-    """Return how many independent blocks the days of exposure are worth, in [1, days of exposure].
-
-    (sum of m)^2 / (L sum of m^2), m the days of exposure in the circular block that starts at each day:
-    n / L for a column that is always exposed, k for k days far apart, 1 for a single short stay.
-
-    Parameters
-    ----------
-    exposed : array of shape (n_days,), at least one day true.
-    length : L, days of a block.
-
-    Examples
-    --------
-    >>> effective_blocks(np.ones(100, dtype=bool), 5)
-    20.0
-    """
-    sums = np.concatenate(
-        [[0], np.cumsum(np.concatenate([exposed, exposed[: length - 1]]), dtype=np.float64)]
-    )
-    in_block = sums[length:] - sums[:-length]
-    return float(in_block.sum() ** 2 / (length * (in_block**2).sum()))
-
-
 def _draw(
-    returns: FloatArray, ratios: FloatArray, starts: IntArray, length: int
+    columns: TrialColumns, starts: IntArray, length: int, n_threads: int | None
 ) -> tuple[FloatArray, FloatArray]:
     """Return each draw's largest V, NaN without columns, and how often each column alone reaches its own."""
-    n_days, n_columns = returns.shape
-    best = np.full(len(starts), -np.inf if n_columns else np.nan)
+    n_columns, n_days = columns.centred.shape
     own = np.zeros(n_columns)
-    for first in range(0, n_columns, _CHUNK):
-        chunk = slice(first, first + _CHUNK)
-        scaled = np.nan_to_num(returns[:, chunk], nan=0.0)
-        scaled /= np.abs(scaled).max(axis=0)
-        exposed = scaled != 0.0
-        days = exposed.sum(axis=0)
-        centred = np.where(exposed, scaled - scaled.sum(axis=0) / days, 0.0)
-        k = np.array([effective_blocks(column, length) for column in exposed.T])
-        wider = np.sqrt((1.0 - 1.0 / days) * k / (k - 3.0))
-        columns = np.array(
-            [np.sqrt((1.0 - 1.0 / days) * k / (k - 1.0)), ratios[chunk] / wider, np.zeros(k.size)]
-        )
-        sums = np.zeros((3, n_days, 2 * k.size))
-        _raise_best(best, np.ascontiguousarray(centred), columns, starts, sums, length)
-        own[chunk] = columns[2]
-    return best, own
+    shrunk, k = 1.0 - 1.0 / columns.days, columns.worth
+    family, alone = np.sqrt(shrunk * k / (k - 1.0)), np.sqrt(shrunk * k / (k - 3.0))
+    lowest = np.full(n_columns, np.inf)
+    measured = columns.leader >= 0
+    np.minimum.at(lowest, columns.leader[measured], columns.ratios[measured])
+    n_groups = -(-n_columns // _GROUP)
+    best = np.full((n_groups, starts.shape[0]), -np.inf)
+
+    def work(group: int) -> None:
+        part = slice(group * _GROUP, min(n_columns, (group + 1) * _GROUP))
+        lanes = np.zeros((n_days, LANES))
+        lanes[:, : part.stop - part.start] = columns.centred[part].T
+        whole, cut, total = np.empty_like(lanes), np.empty_like(lanes), np.empty(LANES)
+        np.multiply(lanes[:, :_GROUP], lanes[:, :_GROUP], out=lanes[:, _GROUP:])
+        sum_blocks(lanes, length, whole, cut)
+        rules = np.array([family[part], columns.lift[part], lowest[part] / alone[part]])
+        _raise_best(best[group], starts, whole, cut, total, rules, own[part])
+
+    in_threads(work, n_groups, n_threads)
+    return best.max(axis=0) if n_groups else np.full(starts.shape[0], np.nan), own
 
 
 def _as_t(ratios: FloatArray, n_days: int) -> FloatArray:
@@ -313,48 +278,41 @@ def _as_t(ratios: FloatArray, n_days: int) -> FloatArray:
     return t
 
 
+def _effective_trials(median: float) -> float:
+    """Return how many independent normal trials have a best with this median, at least 1."""
+    if math.isnan(median):
+        return math.nan
+    above = 0.5 * math.erfc(median / math.sqrt(2.0))
+    return max(1.0, math.log(0.5) / math.log1p(-above)) if above > 0.0 else math.inf
+
+
 @kernel
 def _raise_best(
-    best: FloatArray, x: FloatArray, columns: FloatArray, starts: IntArray, sums: FloatArray, length: int
+    best: FloatArray,
+    starts: IntArray,
+    whole: FloatArray,
+    cut: FloatArray,
+    total: FloatArray,
+    rules: FloatArray,
+    own: FloatArray,
 ) -> None:
-    """Raise each draw's best V by the columns of `x`, and count each column's own hits.
+    """Raise each draw's best V by a group of columns, and count each column's own hits.
 
     Parameters
     ----------
     best : array of shape (n_draws,). In place.
-    x : array of shape (n_days, n_columns), centred.
-    columns : array of shape (3, n_columns): factor on V for `best`; V that counts as an own hit; number
-        of own hits, in place.
-    starts : array of shape (n_draws, n_blocks), first day of each circular block; the last block is cut
-        so that a draw has exactly n_days days.
-    sums : zeros of shape (3, n_days, 2 * n_columns): of the block that starts at each day, whole and cut;
-        sums of x, then of its squares; the last is scratch. In place.
-    length : days of a block.
+    starts : array of shape (n_draws, n_blocks), first day of each circular block.
+    whole, cut : sums of blocks, of the columns and then of their squares. total : scratch.
+    rules : array of shape (3, n_columns): factor and lift of V for `best`; V that counts as an own hit.
+    own : array of shape (n_columns,), number of own hits. In place.
     """
-    n_days, n_columns = x.shape
-    n_blocks = starts.shape[1]
-    cut = n_days - (n_blocks - 1) * length
-    for i in range(n_days):
-        for k in range(length):
-            day = (i + k) % n_days
-            for j in range(n_columns):
-                value = x[day, j]
-                sums[0, i, j] += value
-                sums[0, i, n_columns + j] += value * value
-            if k + 1 == cut:
-                for j in range(2 * n_columns):
-                    sums[1, i, j] = sums[0, i, j]
     for draw in range(starts.shape[0]):
-        start = starts[draw, n_blocks - 1]
-        for j in range(2 * n_columns):
-            sums[2, 0, j] = sums[1, start, j]
-        for b in range(n_blocks - 1):
-            start = starts[draw, b]
-            for j in range(2 * n_columns):
-                sums[2, 0, j] += sums[0, start, j]
-        for j in range(n_columns):
-            square = sums[2, 0, n_columns + j]
-            ratio = sums[2, 0, j] / math.sqrt(square) if square > 0.0 else 0.0
-            best[draw] = max(best[draw], columns[0, j] * ratio)
-            if ratio >= columns[1, j]:
-                columns[2, j] += 1.0
+        sum_draw(starts[draw], whole, cut, total)
+        largest = best[draw]
+        for j in range(own.shape[0]):
+            square = total[_GROUP + j]
+            ratio = total[j] / math.sqrt(square) if square > 0.0 else 0.0
+            largest = max(largest, rules[0, j] * (ratio + rules[1, j]))
+            if ratio >= rules[2, j]:
+                own[j] += 1.0
+        best[draw] = largest

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,15 +16,15 @@ from hypothesis import strategies as st
 from research_lab.bars import FloatArray
 from research_lab.errors import InsufficientError, UsageError
 from research_lab.validation import family_wise
+from research_lab.validation.block_bootstrap import default_block_length, effective_blocks
 from research_lab.validation.family_wise import (
     MIN_DAYS,
-    default_block_length,
-    effective_blocks,
     family_wise_p,
     holdout_level,
     single_p,
     stouffer,
 )
+from research_lab.validation.trial_columns import TrialColumns, trial_columns
 
 SEEDS = st.integers(0, 10_000)
 
@@ -189,13 +193,43 @@ def test_the_same_seed_gives_the_same_bytes_in_any_memory_order(seed: int) -> No
     )
 
 
-def test_the_size_of_the_chunks_of_columns_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("n_threads", [2, 3, 16])
+def test_the_number_of_threads_does_not_matter(n_threads: int) -> None:
+    x = noise(3, 100, 170)
+    one = family_wise_p(x, 0, n_draws=200, n_threads=1)
+    many = family_wise_p(x, 0, n_draws=200, n_threads=n_threads)
+    assert one.p_values.tobytes() == many.p_values.tobytes()
+    assert (one.critical_95, one.critical_99, one.n_effective) == (
+        many.critical_95,
+        many.critical_99,
+        many.n_effective,
+    )
+
+
+@pytest.mark.parametrize("library_threads", ["1", "4"])
+def test_a_process_with_other_threads_of_libraries_gives_the_same_bytes(library_threads: str) -> None:
+    code = (
+        "import numpy as np; from research_lab.validation.family_wise import family_wise_p\n"
+        "x = np.random.default_rng(5).standard_t(4, (300, 90)) * 0.01\n"
+        f"print(family_wise_p(x, 3, n_draws=300, n_threads={library_threads}).p_values.tobytes().hex())"
+    )
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), library_threads)
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **threads},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    x = np.random.default_rng(5).standard_t(4, (300, 90)) * 0.01
+    assert told.stdout.strip() == family_wise_p(x, 3, n_draws=300).p_values.tobytes().hex()
+
+
+def test_a_column_has_the_same_draws_in_any_company() -> None:
     x = noise(3, 100, 70)
-    whole = family_wise_p(x, 0, n_draws=100)
-    monkeypatch.setattr(family_wise, "_CHUNK", 7)
-    pieces = family_wise_p(x, 0, n_draws=100)
-    assert whole.p_values.tobytes() == pieces.p_values.tobytes()
-    assert whole.critical_99 == pieces.critical_99
+    alone = family_wise_p(x[:, 66:67], 0, n_draws=100)
+    among = family_wise_p(np.hstack([np.zeros((100, 5)), x[:, 66:67]]), 5, n_draws=100)
+    assert (alone.p, alone.critical_99) == (among.p, among.critical_99)
 
 
 @given(seed=SEEDS, order=st.permutations(range(6)))
@@ -249,6 +283,86 @@ def test_missing_days_are_flat_days(seed: int) -> None:
 def test_a_p_lies_between_one_draw_and_one(seed: int, n_draws: int) -> None:
     p_values = family_wise_p(noise(seed), 0, n_draws=n_draws).p_values
     assert (p_values >= 1 / (1 + n_draws)).all() and (p_values <= 1).all()
+
+
+# Near-duplicates
+
+
+def kinds(seed: int, n_kinds: int, n_members: int, apart: float, n_days: int = 500) -> FloatArray:
+    """Return columns of some kinds, members of which differ by noise of a share `apart`."""
+    rng = np.random.default_rng([3, seed])
+    factors = np.repeat(rng.normal(size=(n_days, n_kinds)), n_members, axis=1)
+    made: FloatArray = 0.01 * (factors + apart * rng.normal(size=factors.shape))
+    return made
+
+
+def test_near_duplicates_are_drawn_once_and_counted() -> None:
+    found = family_wise_p(kinds(1, 6, 20, 0.004), 17, n_draws=100)
+    assert (found.n_trials, found.n_columns) == (120, 120)
+    assert found.n_drawn == 7  # the candidate stands alone
+    assert sorted(np.bincount(found.leaders)) == [1, 19, 20, 20, 20, 20, 20]
+
+
+def test_strangers_and_mere_relatives_are_not_merged() -> None:
+    for apart in (0.02, 0.1, 1.0):
+        found = family_wise_p(kinds(1, 6, 20, apart), 17, n_draws=10)
+        assert found.n_drawn == found.n_columns == 120
+
+
+def test_the_candidate_and_the_best_keep_their_statistics_when_kinds_are_merged() -> None:
+    x = kinds(2, 5, 20, 0.005)
+    found = family_wise_p(x, 33, n_draws=100)
+    expected = math.sqrt(len(x)) * x.mean(axis=0) / x.std(axis=0, ddof=1)
+    np.testing.assert_allclose(found.statistics, expected, rtol=1e-9)
+    assert found.statistic == found.statistics[33]
+    assert (found.leaders == found.leaders[33]).sum() == 1
+
+
+@pytest.mark.parametrize("apart", [0.001, 0.004, 0.008])
+def test_merging_kinds_never_makes_the_test_liberal(apart: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    merged, unmerged = [], []
+    for seed in range(6):
+        x = kinds(seed, 20, 25, apart)
+        merged.append(family_wise_p(x, 0, n_draws=4000, seed=seed))
+    monkeypatch.setattr(family_wise, "trial_columns", lambda *given: trial_columns(*given, alike=2.0))
+    for seed in range(6):
+        x = kinds(seed, 20, 25, apart)
+        unmerged.append(family_wise_p(x, 0, n_draws=4000, seed=seed))
+    assert max(found.n_drawn for found in merged) <= 60 < min(found.n_drawn for found in unmerged)
+    for name in ("critical_95", "critical_99"):
+        raised = [getattr(a, name) - getattr(b, name) for a, b in zip(merged, unmerged, strict=True)]
+        assert np.mean(raised) > -0.005, name  # the lift pays for what is not drawn,
+        assert np.mean(raised) < 0.05, name  # and costs little
+    least = [(a.p_values + 1e-3) / (b.p_values + 1e-3) for a, b in zip(merged, unmerged, strict=True)]
+    assert np.mean(least) > 1.0
+
+
+def test_without_the_lift_merging_kinds_would_be_liberal(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = kinds(3, 20, 25, 0.008)
+    whole = family_wise_p(x, 0, n_draws=4000).critical_95
+
+    def unlifted(*given: object) -> TrialColumns:
+        columns = trial_columns(*given)  # type: ignore[arg-type]
+        return replace(columns, lift=0.0 * columns.lift)
+
+    monkeypatch.setattr(family_wise, "trial_columns", unlifted)
+    assert family_wise_p(x, 0, n_draws=4000).critical_95 < whole - 0.005
+
+
+def test_columns_whose_likeness_hangs_on_a_few_days_are_not_merged() -> None:
+    rng = np.random.default_rng(4)
+    x = 0.0001 * rng.normal(size=(500, 30))
+    x[rng.choice(500, 8, replace=False)] += 0.5 * rng.normal(size=(8, 1))
+    assert float(np.corrcoef(x.T).min()) > 0.9999
+    assert family_wise_p(x, 0, n_draws=10).n_drawn == 30
+
+
+def test_the_effective_number_of_trials_counts_strangers_whole_and_kinds_once() -> None:
+    strangers = np.random.default_rng(4).normal(size=(1500, 40))
+    twins = kinds(1, 40, 5, 0.001, 1500)
+    assert family_wise_p(strangers, 0, n_draws=4000).n_effective == pytest.approx(40, rel=0.15)
+    assert family_wise_p(twins, 0, n_draws=4000).n_effective == pytest.approx(40, rel=0.15)
+    assert family_wise_p(strangers[:, :1], 0, n_draws=4000).n_effective == pytest.approx(1, abs=0.1)
 
 
 # What cannot be measured
