@@ -9,18 +9,16 @@ divides by T. NaN in gives NaN out, and NaN also says that a figure is not defin
 
 from __future__ import annotations
 
-import itertools
 import math
 from statistics import NormalDist
 
 import numpy as np
 
 from research_lab.engine.jit import FloatArray
-from research_lab.errors import InsufficientError, UsageError
+from research_lab.errors import UsageError
 
 EULER_GAMMA = 0.57721566490153286
 _NORMAL = NormalDist()
-_CHUNK = 1024  # combinations of blocks at a time
 
 
 def moments(daily: FloatArray) -> tuple[float, float, float]:
@@ -77,16 +75,21 @@ def psr(sharpe: float, n: int, skewness: float, kurtosis: float, benchmark: floa
 
 
 def deflated_sharpe(
-    sharpe: float, n: int, skewness: float, kurtosis: float, trial_variance: float, n_trials: int
+    sharpe: float, n: int, skewness: float, kurtosis: float, trial_variance: float, n_trials: float
 ) -> float:
     """Return the deflated Sharpe ratio: `psr` against the best of that many trials without edge.
+
+    Two nulls are of use. With the variance of all trials' Sharpe ratios and their number, as the paper has
+    it, dependent trials are counted as strangers. With `null_variance` and the effective number of trials of
+    `family_wise_p`, each trial without edge has the variance that its length gives it, and dependence is in
+    the number.
 
     Parameters
     ----------
     sharpe, n, skewness, kurtosis : as in `psr`.
     trial_variance : variance of the trials' Sharpe ratios, per observation; at least 0.
-    n_trials : independent trials, at least 1. Trials that depend on each other count for less, which
-        is why this figure is reported and the family-wise p decides.
+    n_trials : independent trials, at least 1, not always whole. Trials that depend on each other count for
+        less, which is why this figure is reported and the family-wise p decides.
 
     Returns
     -------
@@ -104,18 +107,25 @@ def deflated_sharpe(
     return psr(sharpe, n, skewness, kurtosis, threshold)
 
 
-def deflated_threshold(trial_variance: float, n_trials: int) -> float:
+def null_variance(n: int) -> float:
+    """Return the variance of the Sharpe ratio, per observation, of n observations without edge: 1 / (n - 1)."""
+    if n < 2:
+        raise UsageError(f"{n} observations", remedy="a Sharpe ratio needs at least 2")
+    return 1.0 / (n - 1)
+
+
+def deflated_threshold(trial_variance: float, n_trials: float) -> float:
     """Return the Sharpe ratio, per observation, expected of the best of n trials without edge."""
     if trial_variance < 0:
         raise UsageError(f"a variance of {trial_variance}", remedy="give the variance of the trials' Sharpe")
     return math.sqrt(trial_variance) * expected_max_normals(n_trials)
 
 
-def expected_max_normals(n: int) -> float:
+def expected_max_normals(n: float) -> float:
     """Return the expected maximum of n independent standard normals, by the extreme-value formula.
 
     (1 - g) Phi^-1(1 - 1/n) + g Phi^-1(1 - 1/(n e)), g Euler's constant; 0 for n = 1, where the formula
-    has no value. It lies above the exact one, by 0.9 % at n = 100 (2.5306 against 2.5076).
+    has no value, and never below 0. It lies above the exact one, by 0.9 % at n = 100 (2.5306 against 2.5076).
 
     Source: D. Bailey, M. López de Prado (2014), The Deflated Sharpe Ratio, appendix.
 
@@ -124,13 +134,15 @@ def expected_max_normals(n: int) -> float:
     >>> round(expected_max_normals(100), 6)
     2.530603
     """
-    if n < 1:
+    if math.isnan(n):
+        return math.nan
+    if not 1 <= n < math.inf:
         raise UsageError(f"the maximum of {n} normals", remedy="count at least one trial")
     if n == 1:
         return 0.0
     near = -_NORMAL.inv_cdf(1 / n)
     far = -_NORMAL.inv_cdf(1 / (n * math.e))
-    return (1 - EULER_GAMMA) * near + EULER_GAMMA * far
+    return max(0.0, (1 - EULER_GAMMA) * near + EULER_GAMMA * far)
 
 
 def min_track_record(
@@ -167,7 +179,7 @@ def min_track_record(
     return 1 + variance * (_NORMAL.inv_cdf(confidence) / (sharpe - benchmark)) ** 2
 
 
-def min_backtest_length(n_trials: int, annual_sharpe: float) -> float:
+def min_backtest_length(n_trials: float, annual_sharpe: float) -> float:
     """Return the years below which the best of n trials without edge is expected to show that Sharpe.
 
     (E[max of n normals] / SR)^2 with the formula of `expected_max_normals`.
@@ -193,106 +205,6 @@ def min_backtest_length(n_trials: int, annual_sharpe: float) -> float:
     if not annual_sharpe > 0:
         raise UsageError(f"a Sharpe ratio of {annual_sharpe}", remedy="give one above 0")
     return (expected_max_normals(n_trials) / annual_sharpe) ** 2
-
-
-def pbo(daily: FloatArray, n_splits: int = 16) -> float:
-    """Return the probability of backtest overfitting: how often the best in-sample is below the median.
-
-    The share of `cscv_logits` that are zero or less. About one half for noise, near zero when one
-    trial is better throughout, 1 when every mean over the whole is the same.
-
-    Parameters
-    ----------
-    daily, n_splits : as in `cscv_logits`.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-    """
-    return float((cscv_logits(daily, n_splits) <= 0).mean())
-
-
-def cscv_logits(daily: FloatArray, n_splits: int = 16) -> FloatArray:
-    """Return, for each halving of the time blocks, the logit of the in-sample winner's rank outside.
-
-    Combinatorially symmetric cross-validation: time is cut into S equal blocks; each choice of S / 2 is
-    in-sample once, the rest out-of-sample. The winner's relative rank w outside, in (0, 1), becomes
-    ln(w / (1 - w)). Rank by Sharpe ratio; a constant trial has 0; ties share their average rank, and the
-    first of equal winners wins.
-
-    Parameters
-    ----------
-    daily : array of shape (n_days, n_trials)
-        Daily returns, finite; at least 2 trials and 2 days a block. Leave trials with missing days out.
-    n_splits : S, even, from 2 to 20.
-
-    Returns
-    -------
-    array of shape (binomial(S, S / 2),)
-
-    Source: D. Bailey, J. Borwein, M. López de Prado, Q. Zhu (2017), The Probability of Backtest
-    Overfitting.
-    """
-    x = np.asarray(daily, dtype=np.float64)
-    _check_cscv(x, n_splits)
-    edges = np.linspace(0, x.shape[0], n_splits + 1).astype(np.int64)[:-1]
-    lengths = np.diff(np.append(edges, x.shape[0]))
-    sums = np.add.reduceat(x, edges, axis=0)
-    squares = np.add.reduceat(x * x, edges, axis=0)
-    choices = np.array(list(itertools.combinations(range(n_splits), n_splits // 2)))
-    inside = np.zeros((len(choices), n_splits), dtype=bool)
-    inside[np.arange(len(choices))[:, None], choices] = True
-    pieces = [
-        _logits(inside[first : first + _CHUNK], lengths, sums, squares)
-        for first in range(0, len(inside), _CHUNK)
-    ]
-    return np.concatenate(pieces)
-
-
-def _check_cscv(x: FloatArray, n_splits: int) -> None:
-    if n_splits % 2 or not 2 <= n_splits <= 20:
-        raise UsageError(f"{n_splits} splits", remedy="choose an even number from 2 to 20")
-    if x.ndim != 2 or not np.isfinite(x).all():
-        raise UsageError(
-            f"daily returns of shape {x.shape} with {int((~np.isfinite(x)).sum())} missing",
-            remedy="give (n_days, n_trials) and leave trials with missing days out",
-        )
-    if x.shape[1] < 2 or x.shape[0] < 2 * n_splits:
-        raise InsufficientError(
-            f"{x.shape[0]} days of {x.shape[1]} trials; PBO needs {2 * n_splits} days and 2 trials"
-        )
-
-
-def _logits(inside: np.ndarray, lengths: np.ndarray, sums: FloatArray, squares: FloatArray) -> FloatArray:
-    """Return one logit for each row of `inside`, which says for each block whether it is in-sample."""
-    winners = _sharpes(inside, lengths, sums, squares).argmax(axis=1)
-    outside = _sharpes(~inside, lengths, sums, squares)
-    own = np.take_along_axis(outside, winners[:, None], axis=1)
-    below = (outside < own).sum(axis=1)
-    equal = (outside == own).sum(axis=1)
-    n_trials = sums.shape[1]
-    rank = (below + (equal + 1) / 2) / (n_trials + 1)
-    logits: FloatArray = np.log(rank / (1 - rank))
-    return logits
-
-
-def _sharpes(chosen: np.ndarray, lengths: np.ndarray, sums: FloatArray, squares: FloatArray) -> FloatArray:
-    """Return the Sharpe ratio of each trial (columns) over each choice of blocks (rows).
-
-    Blocks are added one by one, so that the order of sums never depends on a library's threads.
-    """
-    total = np.zeros((len(chosen), sums.shape[1]))
-    square = np.zeros_like(total)
-    for block in range(len(lengths)):
-        total += np.where(chosen[:, block, None], sums[block], 0.0)
-        square += np.where(chosen[:, block, None], squares[block], 0.0)
-    n = (chosen * lengths).sum(axis=1)[:, None]
-    mean = total / n
-    variance = square / n - mean * mean
-    varies = variance > 1e-14 * square / n
-    sharpes: FloatArray = np.where(varies, mean / np.sqrt(np.where(varies, variance, 1.0)), 0.0)
-    return sharpes
 
 
 def _sharpe_variance(sharpe: float, skewness: float, kurtosis: float) -> float:
