@@ -23,3 +23,46 @@ def slow_logits(x: FloatArray, n_splits: int) -> list[float]:
         share = rank / (x.shape[1] + 1)
         logits.append(math.log(share / (1 - share)))
     return logits
+
+
+def slow_cpcv_splits(
+    n_days: int, n_folds: int, n_test_folds: int, purge: int, embargo: int
+) -> list[tuple[list[int], list[list[int]]]]:
+    """Return training days and test folds of each split, day by day from the rule.
+
+    A day trains unless it is tested, or a test begins within the `purge` days after it, or a test ended
+    within the `purge + embargo` days before it.
+    """
+    fold_of = [min(day // (n_days // n_folds), n_folds - 1) for day in range(n_days)]
+    splits = []
+    for chosen in itertools.combinations(range(n_folds), n_test_folds):
+        tested = [fold_of[day] in chosen for day in range(n_days)]
+        training = [
+            day
+            for day in range(n_days)
+            if not tested[day]
+            and not any(tested[day + 1 : day + 1 + purge])
+            and not any(tested[max(0, day - purge - embargo) : day])
+        ]
+        splits.append((training, [[d for d in range(n_days) if fold_of[d] == fold] for fold in chosen]))
+    return splits
+
+
+def slow_cpcv_sharpes(
+    x: FloatArray, n_folds: int, n_test_folds: int, purge: int, embargo: int
+) -> list[float]:
+    """Return the Sharpe ratio a year of each path, from the splits: the k-th test of each fold is path k."""
+    tests: dict[int, list[FloatArray]] = {fold: [] for fold in range(n_folds)}
+    splits = slow_cpcv_splits(len(x), n_folds, n_test_folds, purge, embargo)
+    for chosen, (training, folds) in zip(
+        itertools.combinations(range(n_folds), n_test_folds), splits, strict=True
+    ):
+        inside = x[training]
+        best = int((inside.mean(axis=0) / inside.std(axis=0)).argmax())
+        for fold, days in zip(chosen, folds, strict=True):
+            tests[fold].append(x[days, best])
+    sharpes = []
+    for k in range(len(tests[0])):
+        path = np.concatenate([tests[fold][k] for fold in range(n_folds)])
+        sharpes.append(float(path.mean() / path.std(ddof=1) * math.sqrt(365)))
+    return sharpes

@@ -65,8 +65,8 @@ def test_pbo_is_small_when_one_trial_is_better() -> None:
         x = noise(seed, n_trials=101)
         x[:, 100] += 2 / math.sqrt(250) * 0.01  # an annual Sharpe ratio of 2 over four years
         found.append(pbo(x, 8))
-    # Its true Sharpe ratio is 2; the sample's varies. In half of the worlds its t is below 2.8, the best of 100 others' is 2.5:
-    # it often is not even chosen. The paper's worlds (below) fix the sample's instead.
+    # Its true Sharpe ratio is 2, the sample's varies: in half of the worlds its t is below 2.8, the best of the
+    # others' is 2.5, and often it is not even chosen. The paper's worlds (below) fix the sample's instead.
     assert 0.1 < np.mean(found) < 0.3
     x = noise(0)
     x[:, 5] += 0.005
