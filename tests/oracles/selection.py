@@ -66,3 +66,28 @@ def slow_cpcv_sharpes(
         path = np.concatenate([tests[fold][k] for fold in range(n_folds)])
         sharpes.append(float(path.mean() / path.std(ddof=1) * math.sqrt(365)))
     return sharpes
+
+
+def slow_reality_check(
+    x: FloatArray, benchmark: FloatArray, starts: FloatArray, length: int
+) -> dict[str, float]:
+    """Return White's p and SPA's three, one draw of explicit days and one trial at a time."""
+    n, d = len(x), x - benchmark[:, None]
+    means = d.mean(axis=0)
+    blocks = np.array([d[[(s + k) % n for k in range(length)]].sum(axis=0) for s in range(n)])
+    omega = np.sqrt(((blocks - length * means) ** 2).sum(axis=0) / (n * length))
+    near = math.sqrt(n) * means / omega >= -math.sqrt(2 * math.log(math.log(n)))
+    centres = {
+        "lower": np.maximum(means, 0.0),
+        "consistent": np.where(near, means, 0.0),
+        "upper": means,
+    }
+    hits = {"white": 0, "lower": 0, "consistent": 0, "upper": 0}
+    best = max(0.0, float((math.sqrt(n) * means / omega).max()))
+    for draw in starts:
+        days = [(s + k) % n for s in draw for k in range(length)][:n]
+        drawn = d[days].mean(axis=0)
+        hits["white"] += (drawn - means).max() >= means.max()
+        for kind, centre in centres.items():
+            hits[kind] += max(0.0, float((math.sqrt(n) * (drawn - centre) / omega).max())) >= best
+    return {kind: (1 + n_hits) / (1 + len(starts)) for kind, n_hits in hits.items()}
