@@ -91,3 +91,36 @@ def slow_reality_check(
         for kind, centre in centres.items():
             hits[kind] += max(0.0, float((math.sqrt(n) * (drawn - centre) / omega).max())) >= best
     return {kind: (1 + n_hits) / (1 + len(starts)) for kind, n_hits in hits.items()}
+
+
+def slow_twin_equity(
+    trades: list[tuple[int, int, float]],
+    opens: FloatArray,
+    closes: FloatArray,
+    due: FloatArray,
+    fee: float,
+    slippage: float,
+) -> FloatArray:
+    """Return equity after every bar of trades (entry bar, bars held, signed size), bar by bar.
+
+    A trade of no bars leaves at its own bar's close. Funding is paid at a bar's open by what was held before it.
+    """
+    cash, units = 1.0, 0.0
+    equity = []
+    for bar in range(len(opens)):
+        cash -= units * due[bar] * opens[bar]
+        for entry, held, size in trades:
+            if units and bar == entry + held and held > 0:
+                price = opens[bar] * (1 - math.copysign(slippage, units))
+                cash += units * price - abs(units) * price * fee
+                units = 0.0
+            if bar == entry:
+                price = opens[bar] * (1 + math.copysign(slippage, size))
+                units = size * cash / price
+                cash -= units * price + abs(units) * price * fee
+                if held == 0:
+                    price = closes[bar] * (1 - math.copysign(slippage, size))
+                    cash += units * price - abs(units) * price * fee
+                    units = 0.0
+        equity.append(cash + units * closes[bar])
+    return np.array(equity)
