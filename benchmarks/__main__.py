@@ -7,7 +7,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import comparisons, costs, many_strategies, markets, peer_runs, report, streaming
+from benchmarks import (
+    comparisons,
+    costs,
+    many_strategies,
+    markets,
+    peer_runs,
+    report,
+    selection,
+    streaming,
+)
 from benchmarks.results import TOLERANCE, Result
 
 REPORTS = Path(__file__).parents[1] / "reports" / "bench"
@@ -28,6 +37,7 @@ def works(quick: bool) -> dict[str, Callable[[], Result]]:
         "start": lambda: comparisons.start(n),
         "strategies": lambda: many_strategies.measure(200 if quick else 10_000, 1_000 if quick else 8_760),
         "costs": lambda: costs.measure(n, repeats),
+        "selection": lambda: selection.measure(*((100, 400, 1) if quick else (1_000, 1_460, repeats))),
         "peers": lambda: peer_runs.measure(n, repeats),
     }
 

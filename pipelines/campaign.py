@@ -10,7 +10,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from live_shadow.symbols import read_symbols
@@ -29,6 +29,7 @@ from pipelines.gates import (
 from pipelines.gates.evidence import Evidence, Outcome, Verdict
 from pipelines.gates.policy import Policy, judge
 from pipelines.gates.world import World
+from pipelines.map_file import opened_map
 from pipelines.tracking import Tracker
 from research_lab.bars import DAY_MS, Bars
 from research_lab.dsl.regimes import RegimeSet
@@ -152,7 +153,16 @@ def open_world(workspace: Workspace, bars: Bars, regimes: RegimeSet, policy: Pol
     terms = read_symbols(workspace.symbols).research_terms(bars.market)
     world = sealed_world(workspace.root, bars, terms, regimes, policy, campaign)
     world.lake.keep(bars)
-    return world
+    return replace(world, champions=_champions(workspace, bars.market.name))
+
+
+def _champions(workspace: Workspace, market: str) -> tuple[str, ...]:
+    """Return the hashes of the map's strategies with capital on a market; none of a map changed by hand."""
+    with opened_map(workspace) as opened:
+        if opened.drift:
+            return ()
+        entries = opened.map().entries
+    return tuple(e.candidate for e in entries if e.market == market and e.stage.holds_capital)
 
 
 def sealed_world(

@@ -113,8 +113,28 @@ _LABELS = {
     "statistic": "its statistic (t)",
     "critical_99": "what luck’s best reaches in 1 world of 100 (t)",
     "n_columns": "trials that differ",
+    "n_drawn": "kinds of trials that were drawn",
+    "n_effective": "independent trials that would do as well",
     "block_days": "days a bootstrap block",
-    "deflated_sharpe": "Deflated Sharpe ratio (probability)",
+    "psr": "Probabilistic Sharpe ratio (probability)",
+    "deflated_sharpe": "Deflated Sharpe ratio, every trial a stranger (probability)",
+    "deflated_sharpe_effective": "Deflated Sharpe ratio, effective trials (probability)",
+    "min_track_record_days": "days that its Sharpe ratio needs to be above 0 at 95 %",
+    "min_backtest_years": "years below which luck’s best shows its Sharpe ratio",
+    "pbo": "halvings in which the best is below the median outside (PBO)",
+    "cpcv_sharpe": "mean Sharpe ratio of tuning out of sample (CPCV)",
+    "cpcv_sharpe_q05": "the same in the worst twentieth of paths",
+    "cpcv_share_below_0": "CPCV paths that lose",
+    "cpcv_n_paths": "CPCV paths",
+    "cpcv_n_sets": "parameter sets tuned among",
+    "spa_hold": "chance of beating holding so by luck (SPA, p)",
+    "reality_check_hold": "the same, not studentised (reality check, p)",
+    "spa_champion": "chance of beating the champion so by luck (SPA, p)",
+    "reality_check_champion": "the same, not studentised (reality check, p)",
+    "spa_twin": "chance of beating random entries so by luck (SPA, p)",
+    "reality_check_twin": "the same, not studentised (reality check, p)",
+    "twin_percentile": "random-entry twins that do worse",
+    "twin_p": "chance of doing as well entering at random (p)",
     "opening": "opening of this holdout",
     "differing_bits": "bits that differ from the batch engine",
     "band_probability": "place in the expected band",
@@ -131,7 +151,7 @@ _LABELS_OF_GATE = {
 
 _PERCENT = frozenset(
     {"missing_share", "return", "return_optimistic", "max_drawdown", "win_rate", "exposure", "share_profitable",
-     "drawdown_excess", "probability_better"}
+     "drawdown_excess", "probability_better", "pbo", "cpcv_share_below_0", "twin_percentile"}
 )  # fmt: skip
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

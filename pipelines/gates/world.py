@@ -35,6 +35,7 @@ class World:
     bars : all bars. Gates 1 to 6 use `research` only; the lake hands out holdout and forward.
     research : bars that had closed when the holdout begins. lake : the keeper of the seal.
     terms, regimes, policy : costs, regimes and limits. scorer : the only door to scores.
+    champions : hashes of the strategies that hold capital on this market, for figures beside the candidate's.
     """
 
     bars: Bars
@@ -44,6 +45,7 @@ class World:
     regimes: RegimeSet
     policy: Policy
     scorer: Scorer
+    champions: tuple[str, ...] = ()
 
     def run(self, spec: Spec, bars: Bars, start: int = 0, terms: Terms | None = None) -> Backtest:
         """Return a backtest of a strategy that has been scored; entries from `start` on."""

@@ -68,7 +68,7 @@ def cscv_logits(daily: FloatArray, n_splits: int = 16, *, n_threads: int | None 
     InsufficientError
         There are too few days or trials.
     """
-    x = np.asarray(daily, dtype=np.float64)
+    x = np.ascontiguousarray(daily, dtype=np.float64)  # sums in one order, whatever the memory's
     _check(x, n_splits)
     edges = np.linspace(0, x.shape[0], n_splits + 1).astype(np.int64)
     sums = np.add.reduceat(x, edges[:-1], axis=0)

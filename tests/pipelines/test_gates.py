@@ -16,6 +16,7 @@ from pipelines.gates import backtest, data, holdout, overfitting, promote, shado
 from pipelines.gates.evidence import Evidence, Outcome, Verdict
 from pipelines.gates.policy import Policy, judge
 from pipelines.gates.world import World
+from pipelines.report_text import label
 from research_lab.bars import Bars
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
@@ -189,6 +190,45 @@ class TestOverfitting:
         assert (alone.figures["n_trials"], among.figures["n_trials"]) == (1.0, 3.0)
         assert among.figures["p"] >= alone.figures["p"]
         assert alone.bound_to["context"] != among.bound_to["context"]
+
+    def test_what_is_reported_beside_p_is_measured_and_judges_nothing(
+        self, world: World, limits: Policy
+    ) -> None:
+        world.scorer.score([EMA.bind(values) for values in EMA.grid()])
+        evidence = overfitting.measure(EMA, world)
+        unmeasured = {name for name, value in evidence.figures.items() if math.isnan(value)}
+        assert unmeasured == {"spa_champion", "reality_check_champion"}
+        for name, value in evidence.figures.items():
+            if name.startswith(("psr", "deflated", "pbo", "spa", "reality", "twin", "cpcv_share")):
+                assert name in unmeasured or 0.0 <= value <= 1.0, name
+            assert label("overfitting", name) != name.replace("_", " ") or name == "p", name
+        assert sum(evidence.series["pbo_logit_counts"]) == math.comb(16, 8)
+        assert len(evidence.series["cpcv_sharpes"]) == evidence.figures["cpcv_n_paths"] == 36
+        assert evidence.figures["cpcv_n_sets"] == len(list(EMA.grid()))
+        assert [name for name, figure in judge(evidence, limits).figures.items() if figure.judged] == ["p"]
+        assert overfitting.measure(EMA, world).canonical() == evidence.canonical()
+
+    def test_an_edge_in_timing_stands_out_from_random_entries_and_from_holding(self, world: World) -> None:
+        world.scorer.score([EMA.bind(values) for values in EMA.grid()])
+        figures = overfitting.measure(EMA, world).figures
+        assert figures["twin_percentile"] > 0.95 and figures["spa_twin"] < 0.1
+        assert figures["psr"] > 0.95 and figures["deflated_sharpe"] <= figures["psr"]
+
+    def test_the_champion_is_compared_with_where_the_ledger_has_it(self, world: World) -> None:
+        champion = EMA.bind(EMA.grid()[-1])
+        world.scorer.score([EMA, champion])
+        beside = overfitting.measure(EMA, replace(world, champions=(champion.hash, EMA.hash)))
+        assert 0.0 < beside.figures["spa_champion"] <= 1.0
+        assert math.isfinite(beside.figures["reality_check_champion"])
+        assert beside.bound_to["context"].endswith(champion.hash)
+        unknown = overfitting.measure(EMA, replace(world, champions=("0" * 64,)))
+        assert math.isnan(unknown.figures["spa_champion"])
+
+    def test_what_never_traded_has_no_twins(self, world: World) -> None:
+        idle = parse_spec(small.EMA.replace("enter_long: rising", "enter_long: close > 1000 * high"))
+        world.scorer.score([EMA, idle])
+        figures = overfitting.measure(idle, world).figures
+        assert math.isnan(figures["p"]) and math.isnan(figures["twin_p"]) and math.isnan(figures["psr"])
 
 
 def luck(p: float) -> Evidence:

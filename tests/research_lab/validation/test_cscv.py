@@ -86,9 +86,10 @@ def test_pbo_beside_a_column_of_sharpe_two_is_a_tenth_as_in_the_paper(n_splits: 
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 7])
-def test_the_number_of_threads_does_not_matter(n_threads: int) -> None:
+def test_the_number_of_threads_and_the_order_in_memory_do_not_matter(n_threads: int) -> None:
     x = noise(2, 400, 30)
     assert cscv_logits(x, 10, n_threads=n_threads).tobytes() == cscv_logits(x, 10).tobytes()
+    assert cscv_logits(np.asfortranarray(x), 10).tobytes() == cscv_logits(x, 10).tobytes()
 
 
 @pytest.mark.parametrize("n_splits", [2, 4])
