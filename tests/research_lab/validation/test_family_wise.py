@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -84,6 +85,21 @@ def test_the_level_check_finds_a_method_that_forgets_the_other_trials() -> None:
     assert passed > 8  # 2 by the level; more than 8 of 40 by luck once in 7,000
 
 
+@pytest.mark.parametrize("wins", [0.5, 0.7, 0.9])
+def test_a_family_of_few_uneven_days_is_judged_too_hard_rather_than_too_easily(wins: float) -> None:
+    best = []
+    for seed in range(12):
+        rng = np.random.default_rng([5, seed])
+        x = np.zeros((1000, 300))
+        for column in x.T:
+            days = rng.choice(1000, rng.integers(12, 41), replace=False)
+            won = rng.random(days.shape[0]) < wins
+            column[days] = np.where(won, (1 - wins) / wins, -1.0) + 0.02 * rng.normal(size=days.shape[0])
+        best.append(np.nanmin(family_wise_p(x, 0, n_draws=299, seed=seed).p_values))
+    assert (np.array(best) <= 0.05).sum() <= 3  # 0.6 by the level; more than 3 of 12 by luck once in 450
+    assert np.mean(best) > 0.3
+
+
 def test_a_planted_edge_passes() -> None:
     world = garch_world(5, 1000, 100)
     world[:, 17] += 0.2 * world[:, 17].std()  # an annual Sharpe ratio of 3.8
@@ -91,6 +107,18 @@ def test_a_planted_edge_passes() -> None:
     assert found.p <= 0.01
     assert found.statistic > found.critical_99
     assert np.nanargmin(found.p_values) == 17
+
+
+def test_memory_is_bounded_by_a_copy_of_the_family_and_a_few_groups() -> None:
+    x = np.asfortranarray(noise(1, 1000, 2000))
+    family_wise_p(x[:, :40], 0, n_draws=10)  # compiled
+    tracemalloc.start()
+    try:
+        family_wise_p(x, 0, n_draws=500, n_threads=2)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * x.nbytes + 30e6  # 16 MB of returns; sums of blocks of two groups, one best a group
 
 
 # The statistic and its distribution
