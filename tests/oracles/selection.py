@@ -124,3 +124,37 @@ def slow_twin_equity(
                     units = 0.0
         equity.append(cash + units * closes[bar])
     return np.array(equity)
+
+
+def slow_psr(daily: FloatArray, benchmark: float) -> float:
+    """Return the probabilistic Sharpe ratio of returns, with scipy's moments and normal distribution."""
+    from scipy import stats
+
+    sharpe = float(daily.mean() / daily.std(ddof=1))
+    skewness, kurtosis = stats.skew(daily), stats.kurtosis(daily, fisher=False)
+    deviation = math.sqrt((1 - skewness * sharpe + (kurtosis - 1) / 4 * sharpe**2) / (len(daily) - 1))
+    return float(stats.norm.cdf((sharpe - benchmark) / deviation))
+
+
+def slow_deflated_sharpe(daily: FloatArray, sharpes: FloatArray) -> float:
+    """Return the Deflated Sharpe ratio of returns, among trials with these Sharpe ratios a day."""
+    from scipy import stats
+
+    n, gamma = len(sharpes), float(np.euler_gamma)
+    quantiles = stats.norm.ppf([1 - 1 / n, 1 - 1 / (n * math.e)])
+    largest = (1 - gamma) * quantiles[0] + gamma * quantiles[1]
+    return slow_psr(daily, float(np.std(sharpes, ddof=1) * largest))
+
+
+def slow_min_track_record(daily: FloatArray, benchmark: float, confidence: float) -> float:
+    """Return the number of observations at which the PSR formula reaches a confidence, by root finding."""
+    from scipy import optimize, stats
+
+    sharpe = float(daily.mean() / daily.std(ddof=1))
+    skewness, kurtosis = stats.skew(daily), stats.kurtosis(daily, fisher=False)
+    spread = 1 - skewness * sharpe + (kurtosis - 1) / 4 * sharpe**2
+
+    def short(n: float) -> float:
+        return float(stats.norm.cdf((sharpe - benchmark) * math.sqrt((n - 1) / spread)) - confidence)
+
+    return float(optimize.brentq(short, 1.0, 1e9, xtol=1e-6, rtol=1e-14))

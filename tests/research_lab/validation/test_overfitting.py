@@ -21,6 +21,7 @@ from research_lab.validation.overfitting import (
     null_variance,
     psr,
 )
+from tests.oracles.selection import slow_deflated_sharpe, slow_min_track_record, slow_psr
 
 SHARPES = st.floats(-0.3, 0.3)
 SKEWS = st.floats(-2, 2)
@@ -169,3 +170,32 @@ def test_a_variance_that_is_not_positive_defines_no_psr() -> None:
 def test_arguments_out_of_range_are_refused(call: object) -> None:
     with pytest.raises(UsageError):
         call()  # type: ignore[operator]
+
+
+# Independent implementations
+
+
+@given(seed=st.integers(0, 1000), n=st.integers(30, 400))
+@settings(max_examples=30)
+def test_figures_of_returns_are_those_of_the_slow_definitions(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    daily = 0.01 * rng.standard_t(6, n) + 0.001
+    sharpes = rng.normal(0, 0.05, 40)
+    sharpe, skewness, kurtosis = moments(daily)
+    observed = sharpe, n, skewness, kurtosis
+    assert psr(*observed, 0.02) == pytest.approx(slow_psr(daily, 0.02), rel=1e-10)
+    found = deflated_sharpe(*observed, float(sharpes.var(ddof=1)), 40)
+    assert found == pytest.approx(slow_deflated_sharpe(daily, sharpes), rel=1e-9)
+    if sharpe > 0.01:
+        enough = min_track_record(sharpe, skewness, kurtosis, 0.0, 0.95)
+        assert enough == pytest.approx(slow_min_track_record(daily, 0.0, 0.95), rel=1e-6)
+
+
+def test_the_null_variance_is_that_of_the_sharpe_ratios_of_noise() -> None:
+    noise = np.random.default_rng(1).normal(size=(20_000, 100))
+    assert null_variance(100) == pytest.approx((noise.mean(1) / noise.std(1, ddof=1)).var(), rel=0.04)
+
+
+@given(n=st.floats(1.0, 3.0))
+def test_of_little_more_than_one_trial_the_expected_maximum_is_not_negative(n: float) -> None:
+    assert 0.0 <= expected_max_normals(n) <= 0.9
