@@ -24,7 +24,7 @@ from research_lab.validation import overfitting
 from research_lab.validation.cpcv import Division, cpcv
 from research_lab.validation.cscv import cscv_logits
 from research_lab.validation.family_wise import FamilyWise, family_wise_p
-from research_lab.validation.holding import market_daily
+from research_lab.validation.market_exposure import market_daily
 from research_lab.validation.random_twin import random_twins
 from research_lab.validation.reality_check import reality_check
 
@@ -32,6 +32,7 @@ Beside = tuple[dict[str, float], dict[str, Any]]
 """Figures, and series for pictures."""
 
 _FOLDS, _TEST_FOLDS = 10, 3  # of CPCV: 120 splits, 36 paths
+_POINTS = 201  # of the twins' picture
 _BINS = np.linspace(-8.0, 8.0, 33)  # of the logits' picture
 
 
@@ -59,17 +60,22 @@ def measure(spec: Spec, world: World) -> Evidence:
         "n_days": float(found.n_days),
         "block_days": float(found.block_length),
     }
-    own = max(columns, key=lambda column: int(np.isfinite(family[:, column]).sum()))
+    own = _fullest(family, columns)
     figures |= _sharpe_ratio(family[:, own], family, found)
     series: dict[str, Any] = {}
     for more, shown in (
         _halvings(family),
         _paths(family, _tuned(spec, world, candidates), world),
-        _benchmarks(spec, world, family, own, [candidates.index(c) for c in champions if c in candidates]),
+        _benchmarks(spec, world, family, own, [k for k, c in enumerate(candidates) if c in champions[:1]]),
     ):
         figures |= more
         series |= shown
     return Evidence("overfitting", figures, bound, series=series)
+
+
+def _fullest(family: FloatArray, columns: list[int]) -> int:
+    """Return the first of the columns with the most days: one strategy may have been scored on several intervals."""
+    return max(columns, key=lambda column: int(np.isfinite(family[:, column]).sum()))
 
 
 def _sharpe_ratio(own: FloatArray, family: FloatArray, found: FamilyWise) -> dict[str, float]:
@@ -147,7 +153,7 @@ def _benchmarks(spec: Spec, world: World, family: FloatArray, own: int, champion
     """Return SPA and reality check against holding, champion and random-entry twins, as the candidate's p."""
     against: Mapping[str, FloatArray | None] = {
         "hold": _on_days(*market_daily(world.research), world, family.shape[0]),
-        "champion": family[:, champions[0]] if champions else None,
+        "champion": family[:, _fullest(family, champions)] if champions else None,
     }
     figures, shown = {"twin_percentile": math.nan, "twin_p": math.nan}, {}
     result = world.run(spec, world.research)
@@ -158,7 +164,7 @@ def _benchmarks(spec: Spec, world: World, family: FloatArray, own: int, champion
         daily = family[:, own]
         sharpe = sharpe_of(daily[np.isfinite(daily)])
         figures = {"twin_percentile": twins.percentile(sharpe), "twin_p": twins.p(sharpe)}
-        shown = {"twin_sharpes": thinned(np.sort(twins.sharpes)), "sharpe": sharpe}
+        shown = {"twin_sharpes": thinned(np.sort(twins.sharpes), _POINTS), "sharpe": sharpe}
         against = {**against, "twin": _on_days(twins.first_day, twins.mean_daily, world, family.shape[0])}
     for name in ("hold", "champion", "twin"):
         figures |= _beside(name, family, against.get(name), own, world)
