@@ -103,6 +103,17 @@ def test_a_promotion_reaches_map_log_history_and_registry(workspace: Workspace, 
     assert done.registered == (f"{MODELS['ema']} version 1: alias champion",)
 
 
+def test_a_world_of_its_market_knows_the_champion(workspace: Workspace, limits: Policy) -> None:
+    def champions() -> tuple[str, ...]:
+        return open_world(workspace, small.planted(), small.regimes(workspace), limits, "again").champions
+
+    assert champions() == ()
+    ask(workspace, "ema", limits)
+    assert champions() == (named(workspace, "ema").hash,)
+    workspace.enable_map.write_text(workspace.enable_map.read_text() + "# by hand\n")
+    assert champions() == ()
+
+
 def test_it_may_trade_from_the_end_of_its_shadow_evidence_on(workspace: Workspace, limits: Policy) -> None:
     entry = ask(workspace, "ema", limits).promotion.new_map.entries[0]
     zones = Lake(workspace.root).zones(small.planted())
