@@ -23,8 +23,9 @@ of its draws by 1 - 1/k, which is given back: V is widened by the root of (1 - 1
 the variance of k blocks is itself uncertain makes the best of many trials larger, so a family needs nothing
 more; one trial alone does, and a p is never below that of its own column widened like Student's t with k - 1
 degrees of freedom, by the root of (1 - 1/days) k / (k - 3) in all. Below k = 10 a column is not measured: it
-is left out, and as a candidate its p is NaN. Losses so rare that the sample has none no resampling can know;
-a gate must ask for enough trades.
+is left out, and as a candidate its p is NaN. A family of many columns with few and uneven
+days was judged too hard in every world tried (decision 0016 says by how much, and why it stays so). Losses so
+rare that the sample has none no resampling can know; a gate must ask for enough trades.
 
 **Kinds.** Near-duplicates are drawn once, with a lift that keeps the test from being liberal (`trial_columns`).
 
@@ -56,9 +57,8 @@ from research_lab.validation.trial_columns import TrialColumns, trial_columns
 
 MIN_DAYS = 60
 N_DRAWS = 2000
-_GROUP = (
-    LANES // 2
-)  # columns at a time, with their squares; the block sums of four years stay in the L2 cache
+# Columns at a time, with their squares: the sums of their blocks over four years stay in the L2 cache.
+_GROUP = LANES // 2
 
 
 @dataclass(frozen=True, eq=False)
