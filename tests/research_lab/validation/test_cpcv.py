@@ -79,8 +79,8 @@ def test_index_sets_and_paths_are_those_of_skfolio() -> None:
         np.testing.assert_array_equal(Division(*asked).paths, theirs.recombined_paths)
 
 
-def test_index_sets_are_those_that_skfolio_gave() -> None:
-    # The digest was made once with skfolio's own source (its CombinatorialPurgedCV), which is not installed here.
+def test_index_sets_are_those_of_skfolios_source() -> None:
+    # The digest comes from a transcription of the split in skfolio's source (2026); the test above asks skfolio itself.
     digest = hashlib.sha256()
     for n_days, asked in MANY_DAYS:
         told = sets(n_days, Division(*asked)), Division(*asked).paths.tolist()
