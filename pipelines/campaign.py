@@ -41,7 +41,7 @@ from research_lab.market_data.lake import Lake, divide
 from research_lab.market_data.quality import QualityReport, check
 from research_lab.scoring.scorer import Scorer
 from research_lab.scoring.trial_ledger import TrialLedger
-from research_lab.validation.walk_forward import choose_on_plateau
+from research_lab.validation.tuning import choose_on_plateau
 from research_lab.validation.walk_forward import walk_forward as run_walk_forward
 from research_lab.workspace import Workspace
 
@@ -276,7 +276,8 @@ def _examine(
     except InsufficientError as fault:
         why = str(fault)
     progress("tuning on all research bars", 0.5)
-    chosen, found.plateau = choose_on_plateau(template, world.scorer, policy.walk_forward)
+    before = () if done is None else done.scores
+    chosen, found.plateau = choose_on_plateau(template, world.scorer, policy.walk_forward, before)
     spec = found.spec = chosen.spec
     if not found.judged(static.measure(spec, world, known), policy):
         return found

@@ -14,10 +14,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipelines.gates.evidence import Evidence, Figure, Outcome, Verdict
-from research_lab.errors import GauntletError, PolicyError
+from research_lab.errors import GauntletError, PolicyError, UsageError
 from research_lab.strict_yaml import fit, load_file
 from research_lab.validation.family_wise import holdout_level
-from research_lab.validation.walk_forward import Protocol
+from research_lab.validation.tuning import Objective, Protocol, Sampler, Scheme
 
 DEFAULT = Path(__file__).with_name("policy.yaml")
 
@@ -60,7 +60,7 @@ class ZoneRule(_Form):
 
 
 class Tuning(_Form):
-    """How parameters are tuned; see `validation.walk_forward.Protocol`."""
+    """How parameters are tuned; see `validation.tuning.Protocol`."""
 
     n_folds: Annotated[int, Field(ge=2, le=50)]
     n_trials: Annotated[int, Field(ge=1, le=10_000)]
@@ -69,6 +69,21 @@ class Tuning(_Form):
     embargo_days: Annotated[int, Field(ge=0)]
     batch: Annotated[int, Field(ge=1, le=1_000)]
     seed: Annotated[int, Field(ge=0)]
+    scheme: Scheme = "anchored"
+    sampler: Sampler = "tpe"
+    objectives: Annotated[list[Objective], Field(min_length=1, max_length=4)] = ["sharpe"]
+    n_refine: Annotated[int, Field(ge=1, le=10_000)] = 25
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Tuning:
+        try:
+            self.protocol()
+        except UsageError as fault:
+            raise ValueError(str(fault)) from fault
+        return self
+
+    def protocol(self) -> Protocol:
+        return Protocol(**{**self.model_dump(), "objectives": tuple(self.objectives)})
 
 
 class Bootstrap(_Form):
@@ -100,7 +115,7 @@ class Policy(_Form):
 
     @property
     def walk_forward(self) -> Protocol:
-        return Protocol(**self.tuning.model_dump())
+        return self.tuning.protocol()
 
 
 def load_policy(path: Path = DEFAULT) -> Policy:

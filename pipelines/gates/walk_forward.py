@@ -1,6 +1,12 @@
-"""Gate 5: parameters tuned on the past keep earning on the days that follow."""
+"""Gate 5: parameters tuned on the past keep earning on the days that follow, in one account that never stops.
+
+What judges is Sharpe ratio, efficiency and the share of profitable folds. Drift of parameters, rank correlation
+and decay are reported beside them: over five folds they are too uncertain to refuse anything.
+"""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -25,6 +31,17 @@ def measure(spec: Spec, world: World, done: WalkForward | None, insufficient: st
         "share_profitable": done.share_profitable,
         "n_folds": float(len(done.folds)),
         "n_days": float(done.daily.shape[0]),
+        "n_trades": done.account.metrics["n_trades"],
+        "max_drawdown": done.account.metrics["max_drawdown"],
+        "purge_days": float(max(fold.border - fold.inside[1] for fold in done.folds)),
+        "embargo_days": float(max(fold.outside[0] - fold.border for fold in done.folds)),
+        "parameter_drift": done.parameter_drift,
+        "rank_correlation": done.rank_correlation,
+        "decay_a_year": done.decay[0],
+        "decay_error": done.decay[1],
+        "decay_since_tuning": done.decay_since_tuning[0],
+        "decay_since_tuning_error": done.decay_since_tuning[1],
+        "n_considered": float(len(done.scores)),
     }
     series = {
         "folds": [
@@ -35,6 +52,7 @@ def measure(spec: Spec, world: World, done: WalkForward | None, insufficient: st
                 "inside_sharpe": fold.inside_sharpe,
                 "outside_sharpe": fold.outside_sharpe,
                 "outside_return": fold.outside_return,
+                "rank_correlation": fold.rank_correlation if math.isfinite(fold.rank_correlation) else None,
             }
             for fold in done.folds
         ],

@@ -15,14 +15,14 @@ import numpy as np
 
 from research_lab.bars import Bars
 from research_lab.dsl.regimes import RegimeSet
-from research_lab.dsl.spec import Spec
+from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.engine import metrics
-from research_lab.engine.backtest import regime_codes
+from research_lab.engine.backtest import Backtest, backtest, regime_codes
 from research_lab.engine.jit import FloatArray
 from research_lab.engine.slot import CompiledUnion
 from research_lab.engine.sweep import sweep
 from research_lab.engine.terms import Terms
-from research_lab.errors import InsufficientError
+from research_lab.errors import InsufficientError, UsageError
 from research_lab.scoring.ledger_segment import Trial
 from research_lab.scoring.sweep_plan import SweepPlan, free_memory
 from research_lab.scoring.trial_ledger import TrialLedger
@@ -114,6 +114,22 @@ class Scorer:
             for group, chunks in plan.groups(alike):
                 self._run(group, chunks)
         return [self._known[spec.hash] for spec in specs]
+
+    @property
+    def regime(self) -> FloatArray:
+        """The regime's code after each bar."""
+        return self._regime
+
+    def run(self, spec: Spec) -> Backtest:
+        """Return the whole run, with fills, of a strategy that was scored: the same look, so no new one.
+
+        Raises
+        ------
+        UsageError : when it was not scored, hence not counted.
+        """
+        if spec.hash not in self._known:
+            raise UsageError("was not scored, so its run is not counted", spec.name, "score it first")
+        return backtest(compile_spec(spec), self.bars, self.terms, regime=self._regime)
 
     def _run(self, specs: Sequence[Spec], chunks: Sequence[CompiledUnion]) -> None:
         try:

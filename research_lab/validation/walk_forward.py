@@ -1,8 +1,9 @@
-"""Walk-forward: parameters tuned in-sample with Optuna, judged out-of-sample on one continuous run.
+"""Walk-forward: parameters tuned in-sample with Optuna, judged out-of-sample in one account that never stops.
 
-Folds are anchored: each fold's in-sample days begin with the first day and end before its out-of-sample
-days, with `purge` days cut off in between, so that what is still open from tuning does not reach the exam,
-and `embargo` days left out at the exam's beginning. A batch of parameter sets is one sweep.
+In-sample days of a fold end before its border, by the purge, and its exam begins behind it, by the embargo:
+`validation.holding` sizes both from the trades' own holding times. They begin with the first day (anchored), or
+roll on at the length of the first fold's (rolling). From the first exam to the last day one account trades,
+each exam by the parameters of its fold: `validation.stitched_account` says how they change hands.
 
 Source: Robert Pardo (2008), The Evaluation and Optimization of Trading Strategies, chapter 11.
 """
@@ -12,57 +13,61 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
-from research_lab.dsl.spec import Spec
+from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.engine.jit import FloatArray
 from research_lab.errors import InsufficientError
-from research_lab.scoring.scorer import Score, Scorer, neighbours, sharpe_of
+from research_lab.scoring.scorer import Score, Scorer, sharpe_of
+from research_lab.validation import fold_stability
+from research_lab.validation.holding import exam_begins, first_bar_of, purge_days
+from research_lab.validation.stitched_account import StitchedAccount, stitch
+from research_lab.validation.tuning import Days, Protocol, best, tune
 
-_UNSCORED = -1e6  # objective of a parameter set that never moved: worse than any that did
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How a walk-forward is done.
-
-    Parameters
-    ----------
-    n_folds : out-of-sample stretches, of equal length. n_trials : parameter sets a fold.
-    first_share : share of the days that only tunes. purge_days, embargo_days : cut off at each border.
-    batch : parameter sets asked for at once. seed : of the sampler.
-    """
-
-    n_folds: int = 5
-    n_trials: int = 100
-    first_share: float = 0.4
-    purge_days: int = 5
-    embargo_days: int = 1
-    batch: int = 20
-    seed: int = 0
+LEAST_INSIDE, LEAST_OUTSIDE = 30, 10  # days
 
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One fold: half-open ranges of days, the parameters tuned, and what they were worth."""
+    """One fold: half-open ranges of days, the parameters tuned, and what they were worth.
 
-    inside: tuple[int, int]
-    outside: tuple[int, int]
+    Parameters
+    ----------
+    inside, outside : in-sample days, and those of the exam, counted from the first day of all.
+    border : the planned border between them; days from `inside` to it are purged, from it on embargoed.
+    rank_correlation : Spearman's, of the Sharpe ratios inside and outside over all parameter sets considered.
+    """
+
+    inside: Days
+    outside: Days
+    border: int
     values: dict[str, float]
     inside_sharpe: float
     outside_sharpe: float
     outside_return: float
+    rank_correlation: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)
 class WalkForward:
-    """All folds, and the daily returns of the out-of-sample stretches one after the other."""
+    """All folds, and the daily returns of the one account from the first exam to the last day.
 
+    Parameters
+    ----------
+    template : the strategy as written. account : what the daily returns are of.
+    first_day : UTC day of the first daily return. scores : all parameter sets that were considered.
+    """
+
+    template: Spec
     folds: tuple[Fold, ...]
+    account: StitchedAccount
     daily: FloatArray
     first_day: int
+    scores: tuple[Score, ...] = field(repr=False, default=())
 
     @property
     def sharpe(self) -> float:
@@ -83,28 +88,68 @@ class WalkForward:
             return math.nan
         return float(np.mean([fold.outside_return > 0 for fold in self.folds]))
 
+    @property
+    def parameter_drift(self) -> float:
+        """How far parameters move between neighbouring folds; see `fold_stability.parameter_drift`."""
+        return fold_stability.parameter_drift(self.template.params, [fold.values for fold in self.folds])
 
-def fold_days(n_days: int, protocol: Protocol) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Return half-open ranges of in-sample and out-of-sample days, fold by fold.
+    @property
+    def rank_correlation(self) -> float:
+        """Mean over folds of how well ranks in-sample tell ranks out-of-sample; NaN where none is known."""
+        known = [f.rank_correlation for f in self.folds if math.isfinite(f.rank_correlation)]
+        return math.fsum(known) / len(known) if known else math.nan
+
+    @cached_property
+    def decay(self) -> tuple[float, float]:
+        """Change of the Sharpe ratio a year, over all out-of-sample days, and its standard error."""
+        return fold_stability.decay(self.daily, np.arange(self.daily.shape[0], dtype=np.float64))
+
+    @cached_property
+    def decay_since_tuning(self) -> tuple[float, float]:
+        """Change of the Sharpe ratio a year since the last in-sample day of each fold, and its standard error."""
+        ages = [np.arange(*fold.outside, dtype=np.float64) - fold.inside[1] for fold in self.folds]
+        return fold_stability.decay(self.daily, np.concatenate(ages))
+
+
+def fold_days(n_days: int, protocol: Protocol, purge: int | None = None) -> list[tuple[Days, int]]:
+    """Return the in-sample days, half-open, and the border of each fold.
+
+    Parameters
+    ----------
+    purge : days between in-sample and border; those of the protocol when None.
+
+    Raises
+    ------
+    InsufficientError
+        In-sample days are fewer than 30, or days from border to border less embargo fewer than 10.
 
     Examples
     --------
     >>> fold_days(100, Protocol(n_folds=2, first_share=0.4, purge_days=5, embargo_days=1))
-    [((0, 35), (41, 70)), ((0, 65), (71, 100))]
+    [((0, 35), 40), ((0, 65), 70)]
+    >>> fold_days(100, Protocol(n_folds=2, first_share=0.4, purge_days=5, scheme="rolling"))
+    [((0, 35), 40), ((30, 65), 70)]
     """
-    first = round(n_days * protocol.first_share)
-    borders = [first + round((n_days - first) * k / protocol.n_folds) for k in range(protocol.n_folds + 1)]
-    folds = []
+    cut = protocol.purge_days if purge is None else purge
+    borders = _borders(n_days, protocol)
+    length = borders[0] - cut
+    folds: list[tuple[Days, int]] = []
     for begin, end in itertools.pairwise(borders):
-        inside, outside = (0, begin - protocol.purge_days), (begin + protocol.embargo_days, end)
-        if inside[1] < 30 or outside[1] - outside[0] < 10:
+        first = begin - cut - length if protocol.scheme == "rolling" else 0
+        if length < LEAST_INSIDE or end - begin - protocol.embargo_days < LEAST_OUTSIDE:
             raise InsufficientError(
-                f"{n_days} days give folds of {inside[1]} and {outside[1] - outside[0]} days",
+                f"{n_days} days give folds of {max(length, 0)} and {end - begin - protocol.embargo_days} days, "
+                f"with {cut} days between them since trades are held that long",
                 "walk-forward",
                 "bring more data, or ask for fewer folds",
             )
-        folds.append((inside, outside))
+        folds.append(((first, begin - cut), begin))
     return folds
+
+
+def _borders(n_days: int, protocol: Protocol) -> list[int]:
+    first = round(n_days * protocol.first_share)
+    return [first + round((n_days - first) * k / protocol.n_folds) for k in range(protocol.n_folds + 1)]
 
 
 def walk_forward(template: Spec, scorer: Scorer, protocol: Protocol) -> WalkForward:
@@ -113,91 +158,73 @@ def walk_forward(template: Spec, scorer: Scorer, protocol: Protocol) -> WalkForw
     Raises
     ------
     InsufficientError
-        The days do not make the folds, or the timeframe does not fit the data.
+        The days do not make the folds, trades are held so long that an exam would have fewer than 10 days,
+        or the timeframe does not fit the data.
     """
-    n_days, first_day = _days(scorer, template)
-    folds, stretches = [], []
-    for k, (inside, outside) in enumerate(fold_days(n_days, protocol)):
-        score = best(tune(template, scorer, inside, protocol, seed=protocol.seed + k), inside)
-        stretch = score.daily[slice(*outside)]
-        stretches.append(stretch)
-        folds.append(
-            Fold(
-                inside,
-                outside,
-                score.spec.values,
-                score.sharpe(slice(*inside)),
-                score.sharpe(slice(*outside)) if stretch.any() else 0.0,
-                float(np.prod(1.0 + stretch) - 1.0),
-            )
-        )
-    return WalkForward(tuple(folds), np.concatenate(stretches), first_day)
-
-
-def tune(template: Spec, scorer: Scorer, days: tuple[int, int], protocol: Protocol, seed: int) -> list[Score]:
-    """Return the scores of the parameter sets that Optuna asked for, judged on some days only.
-
-    A grid that is no larger than the number of trials is run whole; otherwise the tree-structured Parzen
-    estimator chooses, told in batches.
-    """
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=protocol.batch, constant_liar=True)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    values = {name: param.values for name, param in template.params.items()}
-    places: dict[str, optuna.distributions.BaseDistribution] = {
-        name: optuna.distributions.IntDistribution(0, len(v) - 1) for name, v in values.items()
-    }
-    n_trials = min(protocol.n_trials, template.n_combinations)
-    if n_trials == template.n_combinations:
-        for spec in template.grid():
-            study.enqueue_trial({name: values[name].index(spec[name]) for name in values})
-    scores: dict[str, Score] = {}
-    while n_trials > 0:
-        asked = [study.ask(places) for _ in range(min(protocol.batch, n_trials))]
-        n_trials -= len(asked)
-        specs = [
-            template.bind({name: values[name][trial.params[name]] for name in values}) for trial in asked
-        ]
-        for trial, score in zip(asked, scorer.score(specs), strict=True):
-            study.tell(trial, _objective(score, days))
-            scores[score.spec.hash] = score
-    return list(scores.values())
-
-
-def best(scores: Sequence[Score], days: tuple[int, int]) -> Score:
-    """Return the score with the highest Sharpe ratio on some days; the first of equal ones."""
-    return max(scores, key=lambda score: _objective(score, days))
-
-
-def choose_on_plateau(template: Spec, scorer: Scorer, protocol: Protocol) -> tuple[Score, float]:
-    """Return the final parameters, tuned on all research days, and how flat their surroundings are.
-
-    Of the ten best, the one whose neighbours (one step in one parameter) do best in the median is taken.
-    The plateau is that median over its own Sharpe ratio: 1 on flat ground, 0 on a needle's point.
-    """
-    n_days, _ = _days(scorer, template)
-    days = (0, n_days)
-    scores = tune(template, scorer, days, protocol, seed=protocol.seed + protocol.n_folds)
-    leaders = sorted(scores, key=lambda score: -_objective(score, days))[:10]
-    around = [neighbours(score.spec) for score in leaders]
-    scorer.score([spec for group in around for spec in group])
-    medians = [
-        float(np.median([_objective(s, days) for s in [leader, *scorer.score(group)]]))
-        for leader, group in zip(leaders, around, strict=True)
+    written = scorer.score([template])[0]
+    n_days = written.daily.shape[0]
+    purge = purge_days(template, scorer, _borders(n_days, protocol)[0], protocol.purge_days)
+    tuned, considered = _tune_folds(template, scorer, protocol, fold_days(n_days, protocol, purge))
+    begins = [fold.begin for fold in tuned]
+    exams = list(itertools.pairwise([*begins, n_days]))
+    _refuse_short(exams)
+    bars = [first_bar_of(scorer.bars, written.first_day, begin) for begin in begins]
+    compiled = [compile_spec(fold.chosen.spec) for fold in tuned]
+    account = stitch(compiled, bars, scorer.bars, scorer.terms, scorer.regime)
+    first_day = written.first_day + begins[0]
+    daily = np.concatenate([np.zeros(account.first_day - first_day), account.daily])  # it may begin in a gap
+    folds = [
+        _fold(fold, daily[begin - begins[0] : end - begins[0]], (begin, end))
+        for fold, (begin, end) in zip(tuned, exams, strict=True)
     ]
-    chosen = int(np.argmax(medians))
-    own = leaders[chosen].sharpe()
-    plateau = medians[chosen] / own if own > 0 else math.nan
-    return leaders[chosen], plateau
+    return WalkForward(template, tuple(folds), account, daily, first_day, considered)
 
 
-def _days(scorer: Scorer, template: Spec) -> tuple[int, int]:
-    score = scorer.score([template])[0]
-    return score.daily.shape[0], score.first_day
+class _Tuned(NamedTuple):
+    """A fold after tuning: its in-sample days, its border, the first day of its exam, and all that was scored."""
+
+    inside: Days
+    border: int
+    begin: int
+    chosen: Score
+    considered: list[Score]
 
 
-def _objective(score: Score, days: tuple[int, int]) -> float:
-    sharpe = score.sharpe(slice(*days))
-    return sharpe if math.isfinite(sharpe) else _UNSCORED
+def _tune_folds(
+    template: Spec, scorer: Scorer, protocol: Protocol, plan: Sequence[tuple[Days, int]]
+) -> tuple[list[_Tuned], tuple[Score, ...]]:
+    """Tune fold by fold, each one going on from what those before it tried; return all scores as well."""
+    known: dict[str, Score] = {}
+    tuned = []
+    for k, (inside, border) in enumerate(plan):
+        scores = tune(template, scorer, inside, protocol, protocol.seed + k, list(known.values()))
+        known |= {score.spec.hash: score for score in scores}
+        chosen = best(scores, inside, protocol, scorer)
+        begin = exam_begins(chosen.spec, scorer, inside[1], border, protocol.embargo_days)
+        tuned.append(_Tuned(inside, border, begin, chosen, scores))
+    return tuned, tuple(known.values())
+
+
+def _refuse_short(exams: Sequence[Days]) -> None:
+    for begin, end in exams:
+        if end - begin < LEAST_OUTSIDE:
+            raise InsufficientError(
+                f"a trade decided in-sample is open so long that an exam has {max(end - begin, 0)} days",
+                "walk-forward",
+                "bring more data, ask for fewer folds, or leave earlier (time_stop)",
+            )
+
+
+def _fold(tuned: _Tuned, daily: FloatArray, outside: Days) -> Fold:
+    inner = np.array([score.sharpe(slice(*tuned.inside)) for score in tuned.considered])
+    outer = np.array([score.sharpe(slice(*outside)) for score in tuned.considered])
+    return Fold(
+        tuned.inside,
+        outside,
+        tuned.border,
+        tuned.chosen.spec.values,
+        tuned.chosen.sharpe(slice(*tuned.inside)),
+        sharpe_of(daily) if daily.any() else 0.0,
+        float(np.prod(1.0 + daily) - 1.0),
+        fold_stability.rank_correlation(inner, outer),
+    )

@@ -18,7 +18,8 @@ from research_lab.errors import InsufficientError
 from research_lab.market_data import worlds
 from research_lab.scoring.scorer import Scorer, neighbours
 from research_lab.scoring.trial_ledger import TrialLedger
-from research_lab.validation.walk_forward import Protocol, choose_on_plateau, fold_days, tune, walk_forward
+from research_lab.validation.tuning import Protocol, choose_on_plateau, tune
+from research_lab.validation.walk_forward import fold_days, walk_forward
 
 N_BARS = 24 * 400
 PROTOCOL = Protocol(n_folds=3, n_trials=12, batch=6, seed=5)
@@ -35,6 +36,9 @@ enter_long: sma(close, fast) > sma(close, slow)
 exit_long: sma(close, fast) < sma(close, slow)
 size: {fraction: 0.5}
 """
+SLOW = TEXT.replace("[4, 12], step: 2, default: 6", "[20, 40], step: 4, default: 20").replace(
+    "[16, 40], step: 4, default: 20", "[80, 160], step: 20, default: 80"
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,21 +60,21 @@ def _scorer(bars: Bars, folder: Path) -> Scorer:
     n_folds=st.integers(2, 8),
     purge=st.integers(0, 20),
     embargo=st.integers(0, 5),
+    scheme=st.sampled_from(["anchored", "rolling"]),
 )
-def test_folds_are_ordered_apart_and_end_with_the_last_day(
-    n_days: int, n_folds: int, purge: int, embargo: int
+def test_folds_are_ordered_apart_and_begin_or_roll_as_asked(
+    n_days: int, n_folds: int, purge: int, embargo: int, scheme: str
 ) -> None:
-    protocol = Protocol(n_folds=n_folds, purge_days=purge, embargo_days=embargo)
+    protocol = Protocol(n_folds=n_folds, purge_days=purge, embargo_days=embargo, scheme=scheme)  # type: ignore[arg-type]
     try:
         folds = fold_days(n_days, protocol)
     except InsufficientError:
         return
-    assert folds[-1][1][1] == n_days
-    for inside, outside in folds:
-        assert inside[0] == 0
-        assert outside[0] - inside[1] == purge + embargo
-    for (_, before), (_, after) in itertools.pairwise(folds):
-        assert before[1] + embargo == after[0]
+    borders = [border for _, border in folds]
+    assert borders == sorted(borders) and borders[-1] < n_days
+    for (first, end), border in folds:
+        assert border - end == purge
+        assert first == 0 if scheme == "anchored" else end - first == folds[0][0][1]
 
 
 def test_too_few_days_are_insufficient() -> None:
@@ -119,15 +123,53 @@ def test_the_same_seed_gives_the_same_walk_forward(bars: Bars, template: Spec, t
     assert [fold.values for fold in a.folds] == [fold.values for fold in b.folds]
 
 
-def test_stitched_days_are_those_of_the_tuned_parameters(bars: Bars, template: Spec, tmp_path: Path) -> None:
+def test_nothing_decided_in_sample_is_open_in_the_exam(bars: Bars, tmp_path: Path) -> None:
+    """Tuned parameters that hold for weeks: every trade that they decided in-sample ends before their exam."""
+    template = parse_spec(SLOW)
     scorer = _scorer(bars, tmp_path)
     done = walk_forward(template, scorer, PROTOCOL)
-    parts = []
+    delayed = 0
     for fold in done.folds:
         score = scorer.score([template.bind(fold.values)])[0]
-        parts.append(score.daily[slice(*fold.outside)])
-        assert fold.outside_return == pytest.approx(float(np.prod(1 + parts[-1]) - 1))
-    assert np.concatenate(parts).tobytes() == done.daily.tobytes()
+        fills = scorer.run(score.spec).fills
+        day = bars.time[fills["bar"]] // 86_400_000 - score.first_day
+        decided_inside = np.isin(fills["position_id"], fills["position_id"][day < fold.inside[1]])
+        last = max(day[decided_inside], default=-1)
+        assert last < fold.outside[0]
+        assert fold.outside[0] >= fold.border + PROTOCOL.embargo_days
+        assert fold.border - fold.inside[1] >= PROTOCOL.purge_days
+        delayed += fold.outside[0] > fold.border + PROTOCOL.embargo_days
+    assert delayed or done.folds[0].border - done.folds[0].inside[1] > PROTOCOL.purge_days
+
+
+def test_the_account_trades_without_a_hole_from_the_first_exam_to_the_last_day(
+    bars: Bars, template: Spec, tmp_path: Path
+) -> None:
+    scorer = _scorer(bars, tmp_path)
+    done = walk_forward(template, scorer, PROTOCOL)
+    n_days = scorer.score([template])[0].daily.shape[0]
+    assert done.folds[-1].outside[1] == n_days
+    for before, after in itertools.pairwise(done.folds):
+        assert before.outside[1] == after.outside[0]
+    assert done.daily.shape[0] == n_days - done.folds[0].outside[0]
+    growth = np.prod([1.0 + fold.outside_return for fold in done.folds])
+    assert growth == pytest.approx(done.account.equity[-1], rel=1e-12)
+    assert np.prod(1.0 + done.daily) == pytest.approx(done.account.equity[-1], rel=1e-12)
+
+
+def test_the_exam_does_not_move_when_later_folds_do(bars: Bars, template: Spec, tmp_path: Path) -> None:
+    """Poison the bars after the second exam: the first two exams stay what they were, to the last bit."""
+    done = walk_forward(template, _scorer(bars, tmp_path / "a"), PROTOCOL)
+    end = done.folds[1].outside[1]
+    cut = int(np.searchsorted(bars.time, (done.first_day - done.folds[0].outside[0] + end) * 86_400_000))
+    inputs = bars.inputs.copy()
+    inputs[:4, cut:] *= 1.0 + 0.3 * np.sin(np.arange(bars.n - cut) / 50.0)
+    changed = Bars(bars.market, bars.step_ms, bars.time, inputs, bars.funding_due)
+    again = walk_forward(template, _scorer(changed, tmp_path / "b"), PROTOCOL)
+    n = end - done.folds[0].outside[0]
+    assert done.daily[:n].tobytes() == again.daily[:n].tobytes()
+    assert done.daily[n:].tobytes() != again.daily[n:].tobytes()
+    assert [f.values for f in done.folds[:2]] == [f.values for f in again.folds[:2]]
 
 
 def test_the_ledger_holds_the_daily_returns_of_what_was_scored(
