@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
+from pipelines.gates import stresses
 from pipelines.gates.evidence import Evidence
 from pipelines.gates.world import World, thinned
 from research_lab.dsl.spec import Spec
@@ -27,15 +27,14 @@ def measure(spec: Spec, world: World, plateau: float, tried: Sequence[Score] = (
     plateau : median Sharpe ratio of the neighbouring parameters over the strategy's own.
     tried : all parameter sets that were scored, for the map of parameters.
     """
-    bars, terms = world.research, world.terms
+    bars = world.research
     orders = world.both_orders(spec, bars)
     result = orders.pessimistic
-    costly = replace(terms, fee=2 * terms.fee, slippage=2 * terms.slippage)
-    stressed = world.run(spec, bars, terms=costly)
     difference, faults = _difference(world, result)
+    stressed, shown = stresses.measure(spec, world, result)
     figures = {
         **result.metrics,
-        "sharpe_at_double_costs": stressed.metrics["sharpe"],
+        **stressed,
         "return_optimistic": orders.returns[1],
         "fill_interval": orders.apart("sharpe"),
         "plateau": plateau,
@@ -51,6 +50,7 @@ def measure(spec: Spec, world: World, plateau: float, tried: Sequence[Score] = (
         "parameters": [{**score.spec.values, "sharpe": score.metrics["sharpe"]} for score in tried],
         "chosen": spec.values,
         "trade_pnl": thinned(result.trades["pnl"]),
+        **shown,
     }
     return Evidence("backtest", figures, world.bound_to(spec), faults=faults, series=series)
 

@@ -73,7 +73,7 @@ def evidence(found: Spec) -> dict[str, Evidence]:
         "backtest": {
             **metrics, "return_optimistic": metrics["return"] + 0.03,
             "sharpe_at_double_costs": 0.98, "fill_interval": 0.07, "plateau": 0.88,
-            "vectorbt_difference": 4.4e-16,
+            "vectorbt_difference": 4.4e-16, "regime_p": 1.0,
         },
         "walk_forward": {
             "sharpe": 1.12, "efficiency": 0.71, "share_profitable": 0.8, "n_folds": 5.0, "n_days": 783.0,

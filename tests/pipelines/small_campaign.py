@@ -46,6 +46,7 @@ gates:
     sharpe_at_double_costs: {at_least: 0.0, why: test}
     fill_interval: {at_most: 2.0, why: test}
     plateau: {at_least: 0.1, why: test}
+    regime_p: {at_least: 0.0, why: test}
     vectorbt_difference: {at_most: 1.0e-9, why: test}
   walk_forward:
     sharpe: {at_least: 0.5, why: test}
