@@ -6,10 +6,11 @@ Everything here is text for people. Nothing is judged: limits and outcomes come 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.gates.evidence import Evidence, Figure, Outcome, Verdict
+from pipelines.gates.remedies import remedy
 
 N_EXAMINED = 8  # gates of a campaign; canary and promotion come afterwards
 
@@ -101,6 +102,33 @@ _LABELS = {
     "turnover": "turnover a year, times equity",
     "years": "years",
     "sharpe_at_double_costs": "Sharpe ratio at double costs",
+    "sharpe_at_triple_costs": "Sharpe ratio at triple costs",
+    "sharpe_without_costs": "Sharpe ratio without costs",
+    "sharpe_one_bar_late": "Sharpe ratio, each signal one bar late",
+    "sharpe_without_best_trades": "Sharpe ratio without the best 1 % of trades",
+    "return_without_best_trades": "return without the best 1 % of trades",
+    "sharpe_bars_dropped": "Sharpe ratio with 1 % of bars missing, worst draw",
+    "sharpe_start_shifted": "Sharpe ratio begun up to 30 days later, worst",
+    "start_interval": "what the day of the start is worth, Sharpe",
+    "capacity": "money at which impact takes half (quote currency)",
+    "plateau_wide": "Sharpe two steps around over its own",
+    "share_jittered_positive": "parameter sets around that earn",
+    "sharpe_low": "Sharpe ratio, 95 % interval from",
+    "sharpe_high": "Sharpe ratio, 95 % interval to",
+    "return_low": "return, 95 % interval from",
+    "return_high": "return, 95 % interval to",
+    "max_drawdown_low": "deepest drawdown, 95 % interval from",
+    "max_drawdown_high": "deepest drawdown, 95 % interval to",
+    "regime_p": "p against a regime that is declared, the smallest",
+    "purge_days": "days purged before each border, most",
+    "embargo_days": "days waited after a border, most",
+    "parameter_drift": "drift of parameters, share of their range",
+    "rank_correlation": "rank correlation, in-sample to exam",
+    "decay_a_year": "change of the Sharpe ratio a year",
+    "decay_error": "standard error of that",
+    "decay_since_tuning": "change of it a year since tuning",
+    "decay_since_tuning_error": "standard error of that one",
+    "n_considered": "parameter sets considered",
     "fill_interval": "what the order of stop and take is worth",
     "plateau": "neighbouring parameters’ Sharpe over its own",
     "vectorbt_difference": "difference to vectorbt’s equity",
@@ -152,7 +180,9 @@ _LABELS_OF_GATE = {
 
 _PERCENT = frozenset(
     {"missing_share", "return", "return_optimistic", "max_drawdown", "win_rate", "exposure", "share_profitable",
-     "drawdown_excess", "probability_better", "pbo", "cpcv_share_below_0", "twin_percentile"}
+     "return_without_best_trades", "return_low", "return_high", "max_drawdown_low", "max_drawdown_high",
+     "share_jittered_positive", "parameter_drift", "drawdown_excess", "probability_better", "pbo",
+     "cpcv_share_below_0", "twin_percentile"}
 )  # fmt: skip
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -327,10 +357,10 @@ def changes(
     lines: list[str] = []
     for gate in in_order(verdicts):
         verdict = verdicts[gate]
-        found = evidence[gate].figures if gate in evidence else {}
         for name, figure in verdict.figures.items():
             if verdict.outcome is not Outcome.PASS and not figure.met and math.isfinite(figure.value):
-                lines += [f"{title(gate)}: {line}" for line in _gap(gate, name, figure, found, holdout_share)]
+                line = _gap(gate, name, figure, evidence.get(gate), holdout_share)
+                lines += [f"{title(gate)}: {line}"] if line else []
     if any(verdict.outcome is Outcome.FAIL for verdict in verdicts.values()):
         lines.append(
             "A refusal stands for these data. Tuning on until it passes spends further looks, and each look "
@@ -340,47 +370,12 @@ def changes(
     return lines
 
 
-def _gap(
-    gate: str, name: str, figure: Figure, found: Mapping[str, float], holdout_share: float
-) -> Iterator[str]:
-    """Yield how far a figure is from its limit, and how long that would take where a pace is known."""
+def _gap(gate: str, name: str, figure: Figure, found: Evidence | None, holdout_share: float) -> str:
+    """Return what would let a figure meet its limit, or how far it is from it."""
+    change = remedy(found or Evidence(gate, {}, {}), name, figure, holdout_share)
+    if change or figure.limit == 0.0:
+        return f"{change}." if change else ""
     gap = abs(figure.limit - figure.value)
-    if name == "n_trades":
-        yield f"{math.ceil(gap)} more trades are missing{_at_pace(figure, found)}."
-    elif name == "research_days":
-        days = math.ceil(gap / (1.0 - holdout_share))
-        yield (
-            f"{math.ceil(gap):,} more days of research data are missing, which is about {days:,} more days "
-            f"of candles, since {holdout_share:.0%} are set aside for the holdout."
-        )
-    elif name == "strategy_bars":
-        yield f"{math.ceil(gap):,} more bars are missing."
-    elif (gate, name) == ("shadow", "n_days"):
-        yield f"{math.ceil(gap):,} more forward days are missing."
-    elif name == "p" and math.isfinite(found.get("critical_99", math.nan)):
-        yield (
-            f"its statistic is {found.get('statistic', math.nan):.2f}; the best of "
-            f"{found.get('n_trials', math.nan):,.0f} trials without any edge exceeds "
-            f"{found['critical_99']:.2f} in one world of a hundred."
-        )
-    elif figure.limit != 0.0:
-        way = "higher" if figure.sense == ">=" else "lower"
-        far = f"{100.0 * gap:.3g} points" if name in _PERCENT else _with_unit(gate, name, gap, figure.unit)
-        yield f"{label(gate, name)} would have to be {far} {way}."
-
-
-def _at_pace(figure: Figure, found: Mapping[str, float]) -> str:
-    """Return how long the missing trades would take at the pace so far; empty when it is not known."""
-    years = found.get("years", math.nan)
-    if not math.isfinite(years):
-        years = found.get("n_days", math.nan) / 365.0
-    if figure.value <= 0.0:
-        return ": it never traded"
-    if not math.isfinite(years) or years <= 0.0:
-        return ""
-    pace = figure.value / years
-    wait = (figure.limit - figure.value) / pace
-    duration = f"{wait:.1f} years" if wait >= 1.0 else f"{math.ceil(12.0 * wait)} months"
-    return (
-        f" ({figure.value:,.0f} of {figure.limit:,.0f}); at {pace:.1f} a year, about {duration} more of data"
-    )
+    way = "higher" if figure.sense == ">=" else "lower"
+    far = f"{100.0 * gap:.3g} points" if name in _PERCENT else _with_unit(gate, name, gap, figure.unit)
+    return f"{label(gate, name)} would have to be {far} {way}."

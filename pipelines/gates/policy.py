@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipelines.gates.evidence import Evidence, Figure, Outcome, Verdict
+from pipelines.gates.remedies import remedy
 from research_lab.errors import GauntletError, PolicyError, UsageError
 from research_lab.strict_yaml import fit, load_file
 from research_lab.validation.family_wise import holdout_level
@@ -165,14 +166,16 @@ def judge(evidence: Evidence, policy: Policy) -> Verdict:
             if not evidence.insufficient:
                 lacking.append(f"{name} was not measured")
         elif not figure.met:
-            (lacking if limit.unmet == "INSUFFICIENT" else failed).append(_sentence(name, figure, limit))
+            told = _sentence(name, figure, limit, remedy(evidence, name, figure, policy.zones.holdout_share))
+            (lacking if limit.unmet == "INSUFFICIENT" else failed).append(told)
     for name, value in evidence.figures.items():
         figures.setdefault(name, Figure(value))
     outcome = Outcome.FAIL if failed else Outcome.INSUFFICIENT if lacking else Outcome.PASS
     return Verdict(evidence.gate, outcome, figures, (*failed, *lacking), evidence.hash, policy.hash)
 
 
-def _sentence(name: str, figure: Figure, limit: Limit) -> str:
+def _sentence(name: str, figure: Figure, limit: Limit, change: str) -> str:
     wanted = "at least" if figure.sense == ">=" else "at most"
     unit = f" {figure.unit}" if figure.unit else ""
-    return f"{name} is {figure.value:.4g}{unit}, wanted {wanted} {figure.limit:.4g}: {limit.why}"
+    told = f"{name} is {figure.value:.4g}{unit}, wanted {wanted} {figure.limit:.4g}: {limit.why}"
+    return f"{told}; {change}" if change else told

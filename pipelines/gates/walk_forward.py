@@ -13,6 +13,9 @@ import numpy as np
 from pipelines.gates.evidence import Evidence
 from pipelines.gates.world import World, thinned
 from research_lab.dsl.spec import Spec
+from research_lab.scoring.scorer import sharpe_of
+from research_lab.validation.robustness import COST_MULTIPLES
+from research_lab.validation.stitched_account import daily_costs
 from research_lab.validation.walk_forward import WalkForward
 
 
@@ -57,6 +60,19 @@ def measure(spec: Spec, world: World, done: WalkForward | None, insufficient: st
             for fold in done.folds
         ],
         "first_day": done.first_day,
+        "cost_curve": _cost_curve(done, world),
         "equity": thinned(np.multiply.accumulate(1.0 + done.daily)),
     }
     return Evidence("walk_forward", figures, world.bound_to(spec), series=series)
+
+
+def _cost_curve(done: WalkForward, world: World) -> list[dict[str, float | None]]:
+    """Return the Sharpe ratio at multiples of today's costs, to first order: the same fills at other prices."""
+    account = done.account
+    costs = daily_costs(account, world.research, world.terms)
+    costs = np.concatenate([np.zeros(done.daily.shape[0] - costs.shape[0]), costs])
+    sharpes = [sharpe_of(done.daily + (1.0 - multiple) * costs) for multiple in COST_MULTIPLES]
+    return [
+        {"multiple": multiple, "sharpe": sharpe if math.isfinite(sharpe) else None}
+        for multiple, sharpe in zip(COST_MULTIPLES, sharpes, strict=True)
+    ]

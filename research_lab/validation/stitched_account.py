@@ -191,3 +191,17 @@ def _told(stretches: Sequence[_Stretch], book: FloatArray, first: int, tape: Tap
     worth = dict(zip(metrics.NAMES, out.tolist(), strict=True))
     first_day, daily = daily_returns(tape.time, equity, first)
     return StitchedAccount(equity, position, owner, fills, trades_of(fills), worth, first_day, daily)
+
+
+def daily_costs(account: StitchedAccount, tape: Tape, terms: Terms) -> FloatArray:
+    """Return what fees and slippage took each day, over the equity before each fill, beside `account.daily`.
+
+    Takes, liquidations and ends do not slip. To first order the account without costs earns `daily` plus these.
+    """
+    fills = account.fills
+    slips = ~np.isin(fills["reason"], (reasons.TAKE, reasons.LIQUIDATION, reasons.ENDED))
+    notional = np.abs(fills["quantity"]) * fills["price"]
+    before = np.concatenate([[1.0], account.equity])[fills["bar"]]
+    paid = (fills["fee"] + notional * terms.slippage * slips) / np.maximum(before, 1e-12)
+    days = tape.time[fills["bar"]] // metrics.DAY_MS - account.first_day
+    return np.bincount(days, weights=paid, minlength=account.daily.shape[0]).astype(np.float64)

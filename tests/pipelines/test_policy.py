@@ -117,3 +117,37 @@ def test_a_broken_policy_is_refused_with_its_line(old: str, new: str, told: str,
     broken.write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(PolicyError, match=rf"policy.yaml:\d+.*{told}"):
         load_policy(broken)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("scheme: anchored", "scheme: sliding", "scheme"),
+        ("sampler: tpe", "sampler: bayes", "sampler"),
+        ("objectives: [sharpe]", "objectives: []", "objectives"),
+        ("objectives: [sharpe]", "objectives: [sharpe, sharpe]", "named twice"),
+        ("sampler: tpe, objectives: [sharpe]", "sampler: cmaes, objectives: [sharpe, turnover]", "nsga2"),
+    ],
+)
+def test_tuning_that_cannot_be_done_is_refused(old: str, new: str, told: str, tmp_path: Path) -> None:
+    text = DEFAULT.read_text(encoding="utf-8")
+    assert old in text
+    broken = tmp_path / "policy.yaml"
+    broken.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(PolicyError, match=rf"policy.yaml:\d+.*{told}"):
+        load_policy(broken)
+
+
+def test_a_policy_says_how_parameters_are_tuned_and_older_ones_need_not(tmp_path: Path) -> None:
+    text = DEFAULT.read_text(encoding="utf-8")
+    path = tmp_path / "policy.yaml"
+    path.write_text(
+        text.replace("scheme: anchored, sampler: tpe, objectives: [sharpe]",
+                     "scheme: rolling, sampler: nsga2, objectives: [sharpe, max_drawdown]"), encoding="utf-8"
+    )  # fmt: skip
+    found = load_policy(path).walk_forward
+    assert (found.scheme, found.sampler, found.objectives) == ("rolling", "nsga2", ("sharpe", "max_drawdown"))
+    path.write_text(
+        text.replace(",\n   scheme: anchored, sampler: tpe, objectives: [sharpe]", ""), encoding="utf-8"
+    )
+    assert load_policy(path).walk_forward == POLICY.walk_forward

@@ -282,7 +282,7 @@ def test_a_refusal_names_value_limit_and_reason(workspace: Workspace) -> None:
         ),
         ({"shadow": {"n_days": 20.0}}, "10 more forward days are missing"),
         ({"overfitting": {"p": 0.4}}, "exceeds 4.40 in one world of a hundred"),
-        ({"walk_forward": {"share_profitable": 0.4}}, "folds that earned would have to be 20 points higher"),
+        ({"walk_forward": {"share_profitable": 0.4}}, "1 more of 5 folds would have to end with a gain"),
         ({"backtest": {"n_trades": 0.0}}, "40 more trades are missing: it never traded"),
     ],
 )

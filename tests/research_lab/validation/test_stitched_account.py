@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from research_lab.bars import Bars
@@ -17,7 +17,7 @@ from research_lab.engine.backtest import backtest
 from research_lab.engine.terms import Terms
 from research_lab.market_data import worlds
 from research_lab.validation.recording import record
-from research_lab.validation.stitched_account import StitchedAccount, stitch
+from research_lab.validation.stitched_account import StitchedAccount, daily_costs, stitch
 from tests.oracles.slow_broker import Signal, SlowBroker, SlowPlan, SlowTerms
 
 N = 24 * 90
@@ -95,7 +95,7 @@ def _signals(bars: Bars, spec: Spec) -> list[list[Signal]]:
     return found
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, phases=(Phase.explicit, Phase.generate))  # shrinking takes minutes
 @given(
     begins=st.lists(st.integers(100, N - 100), min_size=2, max_size=6, unique=True).map(sorted),
     draws=st.lists(st.tuples(st.integers(2, 60), st.integers(3, 200)), min_size=6, max_size=6),
@@ -142,6 +142,17 @@ def test_money_never_jumps_where_the_parameters_change(bars: Bars, template: Spe
     assert money + fast.position[-1] * bars.close[-1] == pytest.approx(fast.equity[-1], rel=1e-12)
 
 
+def test_an_entry_ordered_before_the_border_is_the_old_parameters(bars: Bars, template: Spec) -> None:
+    specs = [template.bind({"n": 50, "hold": 150}), template.bind({"n": 3, "hold": 5})]
+    fills = backtest(compile_spec(specs[0]), bars, TERMS, start=200).fills
+    border = int(fills["bar"][(fills["reason"] == reasons.ENTRY) & (fills["bar"] > 400)][0])
+    fast = _stitch(bars, specs, [200, border])
+    slow, owners = _slow(bars, specs, [200, border])
+    assert fast.owner[border] == 0 and fast.position[border] != 0.0
+    assert fast.owner.tolist() == owners
+    np.testing.assert_allclose(fast.equity, slow.result.equity, rtol=1e-9)
+
+
 def test_parameters_whose_turn_passes_while_the_old_ones_hold_decide_nothing(bars: Bars) -> None:
     text = (
         TEXT[: TEXT.index("enter_long")]
@@ -153,3 +164,19 @@ def test_parameters_whose_turn_passes_while_the_old_ones_hold_decide_nothing(bar
     assert fast.fills.shape[0] == 1
     for before, after in itertools.pairwise(fast.position[200:]):
         assert before == after
+
+
+def test_costs_put_back_make_the_account_without_costs(bars: Bars) -> None:
+    """To first order: sizes follow the equity, which costs lower. Without levels, which slip with the entry."""
+    plain = parse_spec(
+        "".join(line + "\n" for line in TEXT.splitlines() if line[:4] not in ("stop", "take", "trai"))
+    )
+    specs = [plain.bind({"n": 40, "hold": 60}), plain.bind({"n": 30, "hold": 90})]
+    begins, codes = [300, 1100], np.zeros(bars.n)
+    paid, free = (
+        stitch([compile_spec(spec) for spec in specs], begins, bars, terms, codes)
+        for terms in (TERMS, Terms(fee=0.0, slippage=0.0, perpetual=True, leverage=2.0))
+    )
+    put_back = paid.daily + daily_costs(paid, bars, TERMS)
+    assert paid.daily.sum() < free.daily.sum() - 0.02
+    assert put_back.sum() == pytest.approx(free.daily.sum(), abs=0.05 * (free.daily.sum() - paid.daily.sum()))
