@@ -205,7 +205,10 @@ def _stitched(series: Mapping[str, Any]) -> Picture | None:
         [Curve("outside", days, drawn)], x, charts.growth_axis(drawn), zones=zones, small=True,
     )  # fmt: skip
     legend = (("outside", f"out-of-sample days ×{equity[-1]:.2f}"),)
-    note = "Only days that the parameters in use had not been tuned on, one fold after the other."
+    note = (
+        "One account on days that its parameters were not tuned on. At each border new ones take over, once "
+        "nothing is open that the old ones entered."
+    )
     return Picture("The out-of-sample days in one line", drawing, legend, note)
 
 

@@ -59,7 +59,8 @@ def measure(spec: Spec, world: World, done: WalkForward | None, insufficient: st
             }
             for fold in done.folds
         ],
-        "first_day": done.first_day,
+        "first_day": done.first_day - done.folds[0].outside[0],
+        "ranges": {name: [param.low, param.high] for name, param in done.template.params.items()},
         "cost_curve": _cost_curve(done, world),
         "equity": thinned(np.multiply.accumulate(1.0 + done.daily)),
     }

@@ -40,6 +40,7 @@ class Fold:
     inside, outside : in-sample days, and those of the exam, counted from the first day of all.
     border : the planned border between them; days from `inside` to it are purged, from it on embargoed.
     rank_correlation : Spearman's, of the Sharpe ratios inside and outside over all parameter sets considered.
+    n_considered : parameter sets to choose from, those of the folds before included.
     """
 
     inside: Days
@@ -50,6 +51,7 @@ class Fold:
     outside_sharpe: float
     outside_return: float
     rank_correlation: float = math.nan
+    n_considered: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,4 +229,5 @@ def _fold(tuned: _Tuned, daily: FloatArray, outside: Days) -> Fold:
         sharpe_of(daily) if daily.any() else 0.0,
         float(np.prod(1.0 + daily) - 1.0),
         fold_stability.rank_correlation(inner, outer),
+        len(tuned.considered),
     )

@@ -73,7 +73,9 @@ def evidence(found: Spec) -> dict[str, Evidence]:
         "backtest": {
             **metrics, "return_optimistic": metrics["return"] + 0.03,
             "sharpe_at_double_costs": 0.98, "fill_interval": 0.07, "plateau": 0.88,
-            "vectorbt_difference": 4.4e-16, "regime_p": 1.0,
+            "vectorbt_difference": 4.4e-16, "regime_p": 1.0, "sharpe_at_triple_costs": 0.61,
+            "sharpe_one_bar_late": 0.83, "sharpe_without_best_trades": -0.21, "sharpe_bars_dropped": 1.29,
+            "sharpe_start_shifted": 1.11, "sharpe_low": 0.42, "sharpe_high": 2.31, "capacity": 351_000.0,
         },
         "walk_forward": {
             "sharpe": 1.12, "efficiency": 0.71, "share_profitable": 0.8, "n_folds": 5.0, "n_days": 783.0,
@@ -120,7 +122,7 @@ def series(found: Spec) -> dict[str, dict[str, Any]]:
                 {
                     "inside_days": [0, 520 + 157 * k],
                     "outside_days": [526 + 157 * k, 683 + 157 * k],
-                    "values": found.values,
+                    "values": {**found.values, "fast": 18.0 + 6.0 * (k % 3)},
                     "inside_sharpe": 1.6 - 0.05 * k,
                     "outside_sharpe": [1.9, 0.7, -0.4, 2.2, 1.1][k],
                     "outside_return": [0.3, 0.1, -0.05, 0.4, 0.2][k],
@@ -128,6 +130,7 @@ def series(found: Spec) -> dict[str, dict[str, Any]]:
                 for k in range(5)
             ],
             "first_day": BEGIN // DAY,
+            "ranges": {name: [param.low, param.high] for name, param in found.params.items()},
             "equity": curve(3, 783, 0.001),
         },
         "holdout": {"time": [BEGIN + (1200 + k) * DAY for k in range(800)], "equity": curve(4, 800, 0.001)},

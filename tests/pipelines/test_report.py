@@ -318,8 +318,8 @@ def test_a_changed_strategy_gets_no_report(workspace: Workspace) -> None:
 
 def test_every_drawing_has_words_and_every_table_has_heads(workspace: Workspace) -> None:
     text, page = written(workspace)
-    assert page.tags.count("svg") == 5
-    assert len([alt for alt in page.values("aria-label") if len(alt) > 20]) == 5
+    assert page.tags.count("svg") == 7
+    assert len([alt for alt in page.values("aria-label") if len(alt) > 20]) == 7
     for table in re.findall(r"<table.*?</table>", text, flags=re.DOTALL):
         assert 'scope="col"' in table
         assert 'scope="row"' in table

@@ -172,6 +172,24 @@ def test_the_exam_does_not_move_when_later_folds_do(bars: Bars, template: Spec, 
     assert [f.values for f in done.folds[:2]] == [f.values for f in again.folds[:2]]
 
 
+def test_no_fold_is_tuned_on_a_day_behind_its_in_sample_days(
+    bars: Bars, template: Spec, tmp_path: Path
+) -> None:
+    """Poison everything behind the second fold's in-sample days: it is tuned to the same parameters."""
+    done = walk_forward(template, _scorer(bars, tmp_path / "a"), PROTOCOL)
+    origin = done.first_day - done.folds[0].outside[0]
+    cut = int(np.searchsorted(bars.time, (origin + done.folds[1].inside[1]) * 86_400_000))
+    inputs = bars.inputs.copy()
+    inputs[:4, cut:] *= 1.0 + 0.5 * np.sin(np.arange(bars.n - cut) / 60.0)
+    changed = Bars(bars.market, bars.step_ms, bars.time, inputs, bars.funding_due)
+    again = walk_forward(template, _scorer(changed, tmp_path / "b"), PROTOCOL)
+    assert [f.values for f in done.folds[:2]] == [f.values for f in again.folds[:2]]
+    asked = [[s.spec.hash for s in one.scores[: done.folds[1].n_considered]] for one in (done, again)]
+    assert asked[0] == asked[1]
+    assert [f.inside_sharpe for f in done.folds[:2]] == [f.inside_sharpe for f in again.folds[:2]]
+    assert done.folds[2].inside_sharpe != again.folds[2].inside_sharpe
+
+
 def test_the_ledger_holds_the_daily_returns_of_what_was_scored(
     bars: Bars, template: Spec, tmp_path: Path
 ) -> None:
