@@ -37,6 +37,7 @@ Days = tuple[int, int]
 
 UNSCORED: Final = -1e6  # merit of a parameter set that never moved: worse than any that did
 BEST_KEPT, LATEST_KEPT = 40, 80  # what the Parzen estimator is told: its time grows with all that it was told
+MAX_FITS: Final = 200  # of it a study; of more trials the others are neighbours of those asked for
 LEADERS: Final = 10
 
 
@@ -182,38 +183,43 @@ class _Search:
         self.places: dict[str, optuna.distributions.BaseDistribution] = {
             name: optuna.distributions.IntDistribution(0, len(v) - 1) for name, v in self.values.items()
         }
-        self.sampler = _sampler(protocol, seed)
+        self.sampler, self.rng = _sampler(protocol, seed), np.random.default_rng(seed)
         self.study = self._new_study()
         self.scores: dict[str, Score] = {}
         self._asked: list[optuna.Trial] = []
         self._finished: list[optuna.trial.FrozenTrial] = []
 
     def ask(self, n: int) -> list[Spec]:
-        """Return the next parameter sets; they may have been scored before."""
-        self._asked = [self.study.ask(self.places) for _ in range(n)]
-        return [
+        """Return at most n parameter sets, with each one asked for some of its neighbours; they may be known."""
+        n_neighbours = -(-self.protocol.n_trials // MAX_FITS) - 1 if self.protocol.sampler == "tpe" else 0
+        self._asked = [self.study.ask(self.places) for _ in range(-(-n // (1 + n_neighbours)))]
+        sets = [
             self.template.bind({name: self.values[name][trial.params[name]] for name in self.values})
             for trial in self._asked
         ]
+        around = [self._some_neighbours(spec, n_neighbours) for spec in sets]
+        return [*sets, *(spec for group in around for spec in group)][:n]
+
+    def _some_neighbours(self, spec: Spec, n: int) -> list[Spec]:
+        if n == 0:
+            return []
+        near = neighbours(spec)
+        return [near[k] for k in self.rng.permutation(len(near))[:n]]
 
     def told(self, scores: Sequence[Score]) -> None:
-        """Tell the study what the sets asked for, or known from before, are worth."""
+        """Tell the study what the sets asked for, their neighbours, or sets known from before are worth."""
         import optuna
 
         found = [merits(score, self.days, self.protocol, self.scorer) for score in scores]
-        if self._asked:
-            for trial, merit in zip(self._asked, found, strict=True):
-                self._finished.append(self.study.tell(trial, merit))
-        else:
-            self._finished += [
-                optuna.trial.create_trial(
-                    params={name: v.index(score.spec.values[name]) for name, v in self.values.items()},
-                    distributions=self.places,
-                    values=merit,
-                )
-                for score, merit in zip(scores, found, strict=True)
-            ]
-        if not self._asked or self._is_long:
+        n = len(self._asked)
+        for trial, merit in zip(self._asked, found[:n], strict=True):
+            self._finished.append(self.study.tell(trial, merit))
+        for score, merit in zip(scores[n:], found[n:], strict=True):
+            params = {name: v.index(score.spec.values[name]) for name, v in self.values.items()}
+            added = optuna.trial.create_trial(params=params, distributions=self.places, values=merit)
+            self.study.add_trial(added)
+            self._finished.append(added)
+        if self._is_long:
             self.study = self._new_study()
             self.study.add_trials(self._kept())
         self._asked = []
@@ -224,9 +230,7 @@ class _Search:
         return self.protocol.sampler == "tpe" and len(self._finished) > BEST_KEPT + LATEST_KEPT
 
     def _kept(self) -> list[optuna.trial.FrozenTrial]:
-        """Return all finished trials, or the best and the latest of many, in the order of asking."""
-        if not self._is_long:
-            return self._finished
+        """Return the best and the latest trials, in the order of asking."""
         order = ranking(np.array([trial.values for trial in self._finished]))
         n = len(self._finished)
         kept = {*order[:BEST_KEPT].tolist(), *range(n - LATEST_KEPT, n)}

@@ -142,6 +142,20 @@ def test_many_trials_keep_the_best_and_the_latest(
     assert kept[-20:] == told[-20:]
 
 
+def test_of_many_trials_some_are_neighbours_of_those_asked_for(
+    bars: Bars, template: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "MAX_FITS", 20)
+    search = tuning._Search(template, _scorer(bars, tmp_path), DAYS, Protocol(n_trials=60, batch=12), 1)
+    asked = search.ask(12)
+    assert len(asked) == 12 and len(search._asked) == 4
+    for k, spec in enumerate(asked[4:]):
+        apart = [abs(spec.values[n] - asked[k // 2].values[n]) / p.step for n, p in template.params.items()]
+        assert sorted(apart) == [0.0, 1.0]
+    search.told(search.scorer.score(asked))
+    assert len(search.study.trials) == 12
+
+
 def test_cmaes_takes_one_objective_only() -> None:
     with pytest.raises(UsageError, match="nsga2"):
         Protocol(sampler="cmaes", objectives=("sharpe", "turnover"))
