@@ -14,7 +14,7 @@ import numpy as np
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.errors import InsufficientError
 from research_lab.scoring.scorer import DAYS_A_YEAR
-from research_lab.validation.family_wise import default_block_length
+from research_lab.validation.block_bootstrap import default_block_length
 
 LEVEL: Final = 0.95
 N_DRAWS: Final = 1_000
