@@ -1,7 +1,8 @@
 """Candidates on disk: the strategy's text, what was measured, what was judged, where it stands.
 
 A candidate is one bound strategy on one market. Its folder is named by the first twelve digits of its
-hash and holds spec.yaml, candidate.json, verdicts.json, report.html and evidence/<gate>.json.
+hash and the market; it holds spec.yaml, candidate.json, verdicts.json, report.html and evidence/<gate>.json,
+and of a campaign template.yaml (as proposed) and ledger_heads.json (the ledger that it was judged among).
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Facts:
     snapshot : SHA-256 of the bars that it was measured on.
     campaign : the campaign that proposed it; empty for a file given by hand.
     regimes : where the strategy may enter.
+    generator, knowledge_cutoff : who proposed it, and the last day known to the proposer, "" when unknown.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Facts:
     snapshot: str
     campaign: str = ""
     regimes: tuple[str, ...] = ("any",)
+    generator: str = ""
+    knowledge_cutoff: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,14 @@ class Candidate:
         return self.folder / "report.html"
 
     @property
+    def template_path(self) -> Path:
+        return self.folder / "template.yaml"
+
+    @property
+    def heads_path(self) -> Path:
+        return self.folder / "ledger_heads.json"
+
+    @property
     def verdicts_path(self) -> Path:
         return self.folder / "verdicts.json"
 
@@ -122,7 +134,7 @@ def save(
 ) -> Candidate:
     """Give a candidate its folder. Saving the same one again changes nothing.
 
-    When the same strategy was measured before on another market or snapshot, its evidence, verdicts
+    When the same strategy was measured before on another snapshot of the market, its evidence, verdicts
     and report move to ``earlier/<n>``, so that they cannot be mistaken for those of the new data.
 
     Parameters
@@ -136,18 +148,20 @@ def save(
     WorkspaceError
         The text hashes to something else, or another candidate has the same twelve digits.
     """
-    folder = workspace.candidate_folder(digest)
+    folder = _folder(workspace, digest, facts.market)
     if parse is not None:
         _refuse_other_hash(parse, text, digest, str(folder / "spec.yaml"))
     known = _read(folder) if (folder / "candidate.json").exists() else None
-    if known is not None and known.hash != digest:
+    if known is not None and (known.hash, known.market) != (digest, facts.market):
         raise WorkspaceError(
-            f"the folder belongs to candidate {known.hash}, wanted {digest}", str(folder), "move it away"
+            f"the folder belongs to candidate {known.hash} on {known.market}, wanted {digest} on {facts.market}",
+            str(folder),
+            "move it away",
         )
     if known is not None and known.facts == facts and known.spec_path.exists():
         return known
     (folder / "evidence").mkdir(parents=True, exist_ok=True)
-    if known is not None and (known.market, known.facts.snapshot) != (facts.market, facts.snapshot):
+    if known is not None and known.facts.snapshot != facts.snapshot:
         _set_aside(known)
     atomic_write(folder / "spec.yaml", text)
     candidate = Candidate(folder, digest, facts, known.history if known else ())
@@ -156,27 +170,41 @@ def save(
     return candidate
 
 
-def load(workspace: Workspace, digest: str) -> Candidate:
-    """Return the candidate of a full hash.
+def load(workspace: Workspace, digest: str, market: str = "") -> Candidate:
+    """Return the candidate of a full hash on a market; without a market, the only one of that hash.
 
     Raises
     ------
     UsageError
-        There is none.
+        There is none, or the strategy was measured on several markets.
     WorkspaceError
         Its folder is damaged.
     """
-    folder = workspace.candidate_folder(digest)
-    candidate = _read(folder) if (folder / "candidate.json").exists() else None
-    if candidate is None or candidate.hash != digest:
-        raise UsageError(f"no candidate {digest[:12]}", str(workspace.candidates))
-    return candidate
+    found = stored(workspace, digest, market)
+    if len(found) > 1:
+        raise UsageError(
+            f"candidate {digest[:12]} was measured on {', '.join(c.market for c in found)}",
+            str(workspace.candidates),
+            "name the market too",
+        )
+    if not found:
+        on = f" on {market}" if market else ""
+        raise UsageError(f"no candidate {digest[:12]}{on}", str(workspace.candidates))
+    return found[0]
+
+
+def stored(workspace: Workspace, digest: str, market: str = "") -> list[Candidate]:
+    """Return the candidates of a full hash, one a market; of one market when given."""
+    plain = workspace.candidate_folder(digest)
+    folders = [plain, *sorted(workspace.candidates.glob(f"{plain.name}-*"))]
+    found = [_read(folder) for folder in folders if (folder / "candidate.json").exists()]
+    return [c for c in found if c.hash == digest and market in ("", c.market)]
 
 
 def every(workspace: Workspace) -> list[Candidate]:
     """Return all candidates, ordered by name and hash."""
     found = [_read(path.parent) for path in workspace.candidates.glob("*/candidate.json")]
-    return sorted(found, key=lambda candidate: (candidate.name, candidate.hash))
+    return sorted(found, key=lambda candidate: (candidate.name, candidate.hash, candidate.market))
 
 
 def resolve(workspace: Workspace, wanted: str) -> Candidate:
@@ -184,7 +212,8 @@ def resolve(workspace: Workspace, wanted: str) -> Candidate:
 
     Parameters
     ----------
-    wanted : the first digits of a hash (at least 4), or a strategy's name.
+    wanted : the first digits of a hash (at least 4), or a strategy's name; then, where it was measured on
+        several markets, @ and a part of the market's name, such as "ema_atr@BTC/USDT". Or a folder's name.
 
     Raises
     ------
@@ -192,18 +221,26 @@ def resolve(workspace: Workspace, wanted: str) -> Candidate:
         Nothing fits, or more than one does; the message lists what is near.
     """
     candidates = every(workspace)
-    is_prefix = len(wanted) >= MIN_PREFIX and set(wanted) <= _HEX
-    fitting = [c for c in candidates if c.name == wanted or (is_prefix and c.hash.startswith(wanted))]
+    who, _, market = wanted.partition("@")
+    fitting = [c for c in candidates if _is_meant(c, who) and market.lower() in c.market.lower()]
     if len(fitting) == 1:
         return fitting[0]
     where = str(workspace.candidates)
     if fitting:
-        raise UsageError(f"{wanted!r} fits {_listed(fitting)}", where, "give the first digits of its hash")
+        remedy = "give the first digits of its hash"
+        if len({c.hash for c in fitting}) == 1:
+            remedy = f"name the market too, such as {who}@{fitting[0].market.split()[1]}"
+        raise UsageError(f"{wanted!r} fits {_listed(fitting)}", where, remedy)
     if not candidates:
         raise UsageError(f"no candidate {wanted!r}: there are none yet", where, "run `pipeline run` first")
     near = difflib.get_close_matches(wanted, sorted({c.name for c in candidates}), n=3)
     known = f"near it: {', '.join(near)}" if near else f"known are {_listed(candidates)}"
     raise UsageError(f"no candidate {wanted[:80]!r}; {known}", where)
+
+
+def _is_meant(candidate: Candidate, wanted: str) -> bool:
+    is_prefix = len(wanted) >= MIN_PREFIX and set(wanted) <= _HEX and candidate.hash.startswith(wanted)
+    return is_prefix or wanted in (candidate.name, candidate.folder.name)
 
 
 def spec_text(candidate: Candidate, parse: Callable[[str], Hashed] | None = None) -> str:
@@ -303,6 +340,14 @@ def record_stage(candidate: Candidate, stage: str, at: datetime, why: str) -> Ca
     changed = replace(candidate, history=(*candidate.history, change))
     _write(changed)
     return changed
+
+
+def _folder(workspace: Workspace, digest: str, market: str) -> Path:
+    """Return where a candidate lies or belongs; one of before may lie in a folder without the market."""
+    plain = workspace.candidate_folder(digest)
+    if (plain / "candidate.json").exists() and _read(plain).market == market:
+        return plain
+    return workspace.candidate_folder(digest, market)
 
 
 def _refuse_other_hash(parse: Callable[[str], Hashed], text: str, digest: str, where: str) -> None:

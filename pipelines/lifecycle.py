@@ -113,7 +113,7 @@ def promote_candidate(
         changed = asked.put(workspace, candidate, dry_run=False)
     candidates.save_verdicts(candidate, asked.verdicts)
     told = _mirrored(workspace, tracker, changed) if changed.written else ()
-    write_report(candidates.load(workspace, candidate.hash), policy)
+    write_report(candidates.load(workspace, candidate.hash, candidate.market), policy)
     return Promoted(changed, decision.verdict, told)
 
 
@@ -260,7 +260,7 @@ def mirror(workspace: Workspace, tracker: Tracker, change: Promotion) -> tuple[s
         tracker.delete_alias(name, CHAMPION)
         told.append(f"{name}: alias {CHAMPION} removed")
     for slot in sorted(after.keys() - before.keys()):
-        run = _run_of(candidates.load(workspace, after[slot].candidate))
+        run = _run_of(candidates.load(workspace, after[slot].candidate, after[slot].market))
         name = model_name(f"{after[slot].market} {after[slot].name}")
         if not run:
             told.append(f"{name}: not registered, since no run of it is known; run the campaign again")
@@ -289,7 +289,7 @@ def _champions(workspace: Workspace, candidate: Candidate, entries: Sequence[Ent
         and entry.candidate != candidate.hash
         and entry.stage.holds_capital
     ]
-    return [_spec_of(candidates.load(workspace, digest)) for digest in rivals]
+    return [_spec_of(candidates.load(workspace, digest, candidate.market)) for digest in rivals]
 
 
 def _end_of_evidence(world: World) -> datetime:

@@ -198,11 +198,13 @@ def _record_stages(workspace: Workspace, old: EnableMap, new: EnableMap, request
     notes: list[str] = []
     for slot in sorted(before.keys() | after.keys()):
         stage = after.get(slot, "retired")
-        if before.get(slot) == stage or not (workspace.candidate_folder(slot[0]) / "candidate.json").exists():
+        if before.get(slot) == stage:
             continue
         try:
-            candidate = candidates.load(workspace, slot[0])
-            candidates.record_stage(candidate, stage, request.now, f"version {new.version}: {request.what}")
+            for candidate in candidates.stored(workspace, *slot):
+                candidates.record_stage(
+                    candidate, stage, request.now, f"version {new.version}: {request.what}"
+                )
         except (GauntletError, OSError) as fault:
             notes.append(f"the history of {slot[0][:12]} was not written: {fault}")
     return tuple(notes)

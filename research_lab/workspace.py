@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,8 +87,13 @@ class Workspace:
 
     @property
     def candidates(self) -> Path:
-        """One folder for each candidate."""
+        """One folder for each strategy and market."""
         return self.root / "candidates"
+
+    @property
+    def unfinished(self) -> Path:
+        """One folder for each campaign that was not finished: the examinations that were."""
+        return self.root / "unfinished"
 
     @property
     def mlflow_db(self) -> Path:
@@ -165,11 +171,15 @@ class Workspace:
         return own if own.exists() else Path(__file__).resolve().parents[1] / packaged
 
     def spec(self, candidate: str) -> Path:
-        """Return the path of a candidate's text by its full hash."""
-        return self.candidate_folder(candidate) / "spec.yaml"
+        """Return the path of a candidate's text by its full hash: the same text on whatever market."""
+        plain = self.candidate_folder(candidate)
+        stored = [plain, *sorted(self.candidates.glob(f"{plain.name}-*"))]
+        return next((f / "spec.yaml" for f in stored if (f / "spec.yaml").exists()), plain / "spec.yaml")
 
-    def candidate_folder(self, candidate: str) -> Path:
-        """Return the folder of a candidate by its full hash.
+    def candidate_folder(self, candidate: str, market: str = "") -> Path:
+        """Return the folder of a candidate by its full hash, and its market's name.
+
+        Without a market it is the folder of workspaces that had one for all markets of a strategy.
 
         Raises
         ------
@@ -178,4 +188,5 @@ class Workspace:
         """
         if len(candidate) != 64 or not set(candidate) <= set("0123456789abcdef"):
             raise UsageError(f"{candidate[:80]!r} is no SHA-256 of 64 hex digits")
-        return self.candidates / candidate[:12]
+        place = re.sub(r"[^A-Za-z0-9]+", "-", market).strip("-")
+        return self.candidates / (f"{candidate[:12]}-{place}" if place else candidate[:12])

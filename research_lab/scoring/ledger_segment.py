@@ -27,7 +27,7 @@ from research_lab.errors import LedgerError
 Kind = Literal["scored", "refused", "crashed"]
 Key = tuple[str, str, int, int]  # candidate, market, start, end
 
-FORMAT = 1
+FORMAT = 2  # 1 had no generator's version, parent, knowledge cutoff and reason; it is read as it stands
 CELL = 8  # bytes of a float64
 ROW = np.dtype("<f8")
 _NAME = re.compile(r"seg-[0-9a-f]{32}\.jsonl", re.ASCII)
@@ -41,7 +41,8 @@ class Trial:
     Parameters
     ----------
     kind : "scored", "refused" before it ran, or "crashed" while it ran.
-    candidate, template : SHA-256 of the bound and of the unbound form, 64 hex digits.
+    candidate, template : SHA-256 of the bound and of the unbound form, 64 hex digits; both that of the text
+        where it is no strategy.
     name : the strategy's name.
     market : the symbol that is charged, such as "BTC/USDT".
     start_ms, end_ms : the interval looked at, [start, end), ms UTC.
@@ -52,6 +53,10 @@ class Trial:
     sharpe : annualised, of returns per base bar; NaN when it was not measured.
     n_trades : closed trades.
     recorded_s : seconds since 1970, UTC; set by the ledger.
+    generator_version : of what proposed it, "" when it has none.
+    parent : SHA-256 of the candidate that it was made from, "" without one.
+    knowledge_cutoff : last day that the proposer can have known, such as "2025-06-30"; "" when unknown.
+    reason : why it was refused, "" otherwise.
     """
 
     kind: Kind
@@ -68,6 +73,10 @@ class Trial:
     sharpe: float = math.nan
     n_trades: int = 0
     recorded_s: float = math.nan
+    generator_version: str = ""
+    parent: str = ""
+    knowledge_cutoff: str = ""
+    reason: str = ""
 
     @property
     def key(self) -> Key:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from research_lab.engine.sweep import sweep
 from research_lab.engine.terms import Terms
 from research_lab.errors import InsufficientError
 from research_lab.scoring.ledger_segment import Trial
+from research_lab.scoring.origin import Origin, Refusal
 from research_lab.scoring.sweep_plan import SweepPlan, free_memory
 from research_lab.scoring.trial_ledger import TrialLedger
 
@@ -66,6 +68,8 @@ class Scorer:
     ----------
     ledger : where looks are counted. bars : research bars, ending at the seal.
     terms, regimes : costs and regimes of every run. campaign, origin : who asks, for the ledger.
+    progress : told how many strategies were scored, after they were counted.
+    origins : who proposed a strategy, by its template's hash; others are of the generator `origin`.
     """
 
     ledger: TrialLedger
@@ -75,6 +79,7 @@ class Scorer:
     campaign: str
     origin: str = "file"
     progress: Callable[[int], None] | None = None
+    origins: Mapping[str, Origin] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._known: dict[str, Score] = {}
@@ -130,23 +135,52 @@ class Scorer:
         if self.progress is not None:
             self.progress(len(scores))
 
+    def origin_of(self, spec: Spec) -> Origin:
+        """Return who proposed a strategy."""
+        return self.origins.get(spec.template_hash, Origin(self.origin))
+
+    def refuse(self, proposals: Sequence[Spec | Refusal], reason: str = "") -> None:
+        """Record proposals that are not run: texts that are no strategies, strategies that a gate refuses.
+
+        Nothing was seen of the market, so no look is counted; the ledger says that they were proposed, by
+        whom, and why they were refused.
+        """
+        self.ledger.append([self._refused(proposal, reason) for proposal in proposals])
+
+    def _refused(self, proposal: Spec | Refusal, reason: str) -> Trial:
+        if isinstance(proposal, Refusal):
+            digest, told = proposal.digest, proposal.reason
+            identity = {"candidate": digest, "template": digest, "name": proposal.name, "timeframe": ""}
+            return self._record(proposal.origin, kind="refused", reason=told, **identity)
+        return replace(self._trial(proposal), kind="refused", reason=reason)
+
     def _trial(self, spec: Spec, score: Score | None = None) -> Trial:
         """Return the ledger's record of a look; without a score it is one that came to nothing."""
-        start_ms, end_ms = self.bars.interval
-        return Trial(
+        return self._record(
+            self.origin_of(spec),
             kind="scored",
             candidate=spec.hash,
             template=spec.template_hash,
             name=spec.name,
+            timeframe=spec.timeframe,
+            sharpe=math.nan if score is None else score.metrics["sharpe"],
+            n_trades=0 if score is None else int(score.metrics["n_trades"]),
+        )
+
+    def _record(self, origin: Origin, **about: Any) -> Trial:
+        """Return a record on these bars of this campaign."""
+        start_ms, end_ms = self.bars.interval
+        return Trial(
             market=self.bars.market.charged_to,
             start_ms=start_ms,
             end_ms=end_ms,
-            timeframe=spec.timeframe,
             snapshot=self.bars.snapshot,
             campaign=self.campaign,
-            origin=self.origin,
-            sharpe=math.nan if score is None else score.metrics["sharpe"],
-            n_trades=0 if score is None else int(score.metrics["n_trades"]),
+            origin=origin.generator,
+            generator_version=origin.version,
+            parent=origin.parent,
+            knowledge_cutoff=origin.knowledge_cutoff,
+            **about,
         )
 
     def family(self) -> tuple[FloatArray, list[str]]:

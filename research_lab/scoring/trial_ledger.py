@@ -9,7 +9,8 @@ several machines merge by copying the files together, and readers take the union
 
 A line names place, length and SHA-256 of its row, so the chain covers the returns too. A batch costs one
 lock, one sync of its rows and then one of its lines: no line stands without its row. What a crash leaves
-behind the last whole line is cut off when the folder is next opened, and reported.
+behind the last whole line is cut off when the folder is next opened, and reported. How segments of other
+machines are taken in, with what checks, stands in `ledger_merge`.
 
 **What one trial is.** Records of one candidate, market and interval with the same returns are one trial, in
 whatever segment and however often. A crash or refusal is absorbed by any other record of its candidate,
@@ -112,7 +113,7 @@ class TrialLedger:
         """
         rows = _checked_rows(trials, daily, first_day)
         digests = ["" if row is None else hashlib.sha256(row.data).hexdigest() for row in rows]
-        with self._alone():
+        with self.alone():
             known, self._known = self._known_trials(), None  # built anew if the disk refuses
             new = _unknown(trials, digests, known)
             if new:
@@ -138,13 +139,16 @@ class TrialLedger:
         with self._threads:
             return (candidate, market, start_ms, end_ms) in self._known_trials()
 
-    def daily_returns(self, market: str, start_day: int, end_day: int) -> tuple[FloatArray, list[str]]:
+    def daily_returns(
+        self, market: str, start_day: int, end_day: int, only: Sequence[int] | None = None
+    ) -> tuple[FloatArray, list[str]]:
         """Return the daily returns of every scored trial of `market` that overlaps the days.
 
         Parameters
         ----------
         market : the symbol charged.
         start_day, end_day : [start, end), days since 1970-01-01 UTC.
+        only : numbers of the columns wanted, of those that there would be; the others are not read.
 
         Returns
         -------
@@ -163,6 +167,8 @@ class TrialLedger:
             raise UsageError(f"days {start_day} to {end_day}", remedy="end after the first day")
         found = self._overlapping(market, start_day * DAY_MS, end_day * DAY_MS)
         scored = [(segment, record) for segment, record in found if record.n_days]
+        if only is not None:
+            scored = [scored[i] for i in only]
         matrix = np.full((len(scored), end_day - start_day), np.nan)
         opened: dict[Path, FloatArray] = {}
         for out, (segment, record) in zip(matrix, scored, strict=True):
@@ -175,6 +181,11 @@ class TrialLedger:
                 days = row[first - record.first_day : last - record.first_day]
                 out[first - start_day : last - start_day] = days
         return matrix.T, [record.trial.candidate for _, record in scored]
+
+    def every(self) -> list[Trial]:
+        """Return every trial of every market and time, oldest first."""
+        with self._threads:
+            return [record.trial for _, record in self._all()]
 
     def heads(self) -> dict[str, str]:
         """Return each segment's last hash by file name: what to anchor elsewhere."""
@@ -198,8 +209,8 @@ class TrialLedger:
         LedgerError
             Naming file and line of the first break.
         """
-        with self._alone():
-            segments = {path.name: Segment(path) for path in self._paths()}
+        with self.alone():
+            segments = {path.name: self._opened(path) for path in self._paths()}
             for segment in segments.values():
                 segment.verify()
         for name, head in sorted((anchored or {}).items()):
@@ -212,9 +223,9 @@ class TrialLedger:
 
     def _cut_torn_ends(self) -> None:
         losses = []
-        with self._alone():
+        with self.alone():
             for path in self._paths():
-                segment = self._segments[path.name] = Segment(path)
+                segment = self._segments[path.name] = self._opened(path)
                 try:
                     loss = segment.cut_torn_end()
                 except LedgerError:
@@ -225,7 +236,7 @@ class TrialLedger:
         self.losses = tuple(losses)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         """Hold the folder's lock, among threads and processes."""
         with self._threads:
             lock = FileLock(self.folder / ".lock", timeout=self._lock_timeout_s)  # one of a parent is no lock
@@ -242,6 +253,9 @@ class TrialLedger:
             finally:
                 lock.release()
 
+    def _opened(self, path: Path) -> Segment:
+        return Segment(path)
+
     def _paths(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("seg-*.jsonl") if Segment.is_one(path))
 
@@ -253,7 +267,7 @@ class TrialLedger:
                 where = str(self.folder / gone[0])
                 raise LedgerError("a segment that was read before is gone", where, "restore it")
             for name, path in paths.items():
-                segment = self._segments.setdefault(name, Segment(path))
+                segment = self._segments.setdefault(name, self._opened(path))
                 if segment.refresh():
                     self._distinct = self._known = None
 
@@ -274,16 +288,20 @@ class TrialLedger:
             self._own = (os.getpid(), segment)
         return self._own[1]
 
+    def _all(self) -> list[tuple[Segment, Record]]:
+        """Return one record for each trial; the caller holds the threads' lock."""
+        self._refresh()
+        if self._distinct is None:
+            self._distinct = _distinct(self._segments.values())
+        return self._distinct
+
     def _overlapping(self, market: str, start_ms: int, end_ms: int) -> list[tuple[Segment, Record]]:
         if end_ms <= start_ms:
             raise UsageError(f"interval {start_ms} to {end_ms} ms", remedy="end after the start")
         with self._threads:
-            self._refresh()
-            if self._distinct is None:
-                self._distinct = _distinct(self._segments.values())
             return [
                 (segment, record)
-                for segment, record in self._distinct
+                for segment, record in self._all()
                 if record.trial.market == market
                 and record.trial.start_ms < end_ms
                 and start_ms < record.trial.end_ms
@@ -358,6 +376,8 @@ def _fault(trial: Trial) -> str:
     for name in ("candidate", "template", "snapshot"):
         if not _HASH.fullmatch(getattr(trial, name)):
             return f"{name} {getattr(trial, name)!r} is no SHA-256"
+    if trial.parent and not _HASH.fullmatch(trial.parent):
+        return f"parent {trial.parent!r} is no SHA-256"
     if not trial.market:
         return "no market is charged"
     if not 0 <= trial.start_ms < trial.end_ms:

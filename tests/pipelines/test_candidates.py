@@ -36,7 +36,7 @@ def workspace(tmp_path: Path) -> Workspace:
 def test_a_candidate_reads_back_as_it_was_saved(workspace: Workspace) -> None:
     text = "name: ema\nhypothesis: größer\n"
     made = save(workspace, text, Parsed(text).hash, facts("ema"), parse=Parsed)
-    assert made.folder.name == made.hash[:12]
+    assert made.folder.name == f"{made.hash[:12]}-synthetic-BTC-USDT"
     assert load(workspace, made.hash) == made
     assert candidates.spec_text(made, Parsed) == text
     before = (made.folder / "candidate.json").stat().st_mtime_ns
@@ -66,18 +66,44 @@ def test_two_hashes_with_the_same_twelve_digits_do_not_share_a_folder(workspace:
         load(workspace, twin)
 
 
-def test_evidence_of_other_data_is_set_aside(workspace: Workspace) -> None:
+def test_evidence_of_another_snapshot_is_set_aside(workspace: Workspace) -> None:
     made = candidate(workspace, "ema", ["static"])
     made.report_path.write_text("old")
-    changed = replace(made.facts, market="synthetic ETH/USDT")
+    changed = replace(made.facts, snapshot=digest("longer"))
     again = save(workspace, candidates.spec_text(made), made.hash, changed)
-    assert again.market == "synthetic ETH/USDT"
+    assert again.facts.snapshot == digest("longer")
     assert candidates.all_evidence(again) == {}
     assert not again.report_path.exists()
     assert (made.folder / "earlier" / "1" / "evidence" / "static.json").exists()
-    assert "BTC/USDT" in (made.folder / "earlier" / "1" / "facts.json").read_text()
+    assert digest("snapshot") in (made.folder / "earlier" / "1" / "facts.json").read_text()
     save(workspace, candidates.spec_text(made), made.hash, made.facts)
     assert (made.folder / "earlier" / "2").is_dir()
+
+
+def test_a_second_market_leaves_the_evidence_of_the_first_alone(workspace: Workspace) -> None:
+    first = candidate(workspace, "ema", ["static"])
+    second = candidate(workspace, "ema", ["data"], market="synthetic ETH/USDT")
+    assert first.folder != second.folder
+    assert [list(candidates.all_evidence(c)) for c in (first, second)] == [["static"], ["data"]]
+    assert load(workspace, first.hash, "synthetic ETH/USDT") == second
+    assert resolve(workspace, "ema@eth") == resolve(workspace, second.folder.name) == second
+    for wanted in ("ema", first.hash[:8]):
+        with pytest.raises(UsageError, match=r"name the market too, such as .*@BTC/USDT"):
+            resolve(workspace, wanted)
+    with pytest.raises(UsageError, match="was measured on synthetic BTC/USDT, synthetic ETH/USDT"):
+        load(workspace, first.hash)
+    assert workspace.spec(first.hash).read_text() == candidates.spec_text(second)
+
+
+def test_a_folder_of_before_that_has_no_market_in_its_name_is_still_used(workspace: Workspace) -> None:
+    made = candidate(workspace, "ema", ["static"])
+    old = made.folder.rename(workspace.candidate_folder(made.hash))
+    assert load(workspace, made.hash).folder == resolve(workspace, "ema").folder == old
+    text = candidates.spec_text(resolve(workspace, "ema"))
+    assert save(workspace, text, made.hash, made.facts).folder == old
+    other = candidate(workspace, "ema", [], market="synthetic ETH/USDT")
+    assert other.folder.name == f"{made.hash[:12]}-synthetic-ETH-USDT"
+    assert workspace.spec(made.hash) == old / "spec.yaml"
 
 
 def test_a_new_campaign_keeps_the_evidence(workspace: Workspace) -> None:
