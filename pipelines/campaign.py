@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from live_shadow.symbols import read_symbols
-from pipelines import candidates
-from pipelines.candidates import Candidate, Facts
+from pipelines.anchoring import Anchor
+from pipelines.campaign_store import save, track
+from pipelines.candidates import Candidate
 from pipelines.gates import (
     backtest,
     data,
@@ -30,15 +31,18 @@ from pipelines.gates.evidence import Evidence, Outcome, Verdict
 from pipelines.gates.policy import Policy, judge
 from pipelines.gates.world import World
 from pipelines.map_file import opened_map
+from pipelines.proposals import Proposals
+from pipelines.proposals import load_templates as load_templates
+from pipelines.resumption import Finished, Resumption
 from pipelines.tracking import Tracker
 from research_lab.bars import DAY_MS, Bars
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
-from research_lab.dsl.spec_reader import load_spec
 from research_lab.engine.terms import Terms
-from research_lab.errors import InsufficientError, TrackingError, UsageError
+from research_lab.errors import InsufficientError, TrackingError
 from research_lab.market_data.lake import Lake, divide
 from research_lab.market_data.quality import QualityReport, check
+from research_lab.scoring.origin import Origin, Refusal
 from research_lab.scoring.scorer import Scorer
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.validation.walk_forward import choose_on_plateau
@@ -48,6 +52,8 @@ from research_lab.workspace import Workspace
 GATES = (
     "static", "data", "lookahead", "backtest", "walk_forward", "overfitting", "holdout", "shadow",
 )  # fmt: skip
+
+KEPT = "taken from the interrupted campaign"
 
 Progress = Callable[[str, float], None]
 
@@ -77,6 +83,19 @@ class Examination:
     def passed(self, gates: Sequence[str]) -> bool:
         """Whether every one of these gates was passed."""
         return all(g in self.verdicts and self.verdicts[g].outcome is Outcome.PASS for g in gates)
+
+    @classmethod
+    def of(cls, template: Spec, done: Finished, policy: Policy) -> Examination:
+        """Return an examination that was finished before, judged by this policy."""
+        found = cls(template, done.spec, plateau=done.plateau)
+        for evidence in done.evidence:
+            found.judged(evidence, policy)
+        return found
+
+    @property
+    def finished(self) -> Finished:
+        """What was measured so far, to be kept."""
+        return Finished(self.spec, self.plateau, tuple(self.evidence.values()))
 
     @property
     def outcome(self) -> Outcome:
@@ -123,31 +142,6 @@ class CampaignResult:
         return Outcome.FAIL
 
 
-def load_templates(folder: Path) -> list[Spec]:
-    """Read every strategy of a folder, or one file; regimes.yaml and macro.yaml are no strategies.
-
-    Raises
-    ------
-    SpecError
-        One is broken: nothing is run, so that no look is spent on half a campaign.
-    UsageError
-        There is none, or two have one name.
-    """
-    if not folder.exists():
-        raise UsageError(
-            "there is no such file or folder", str(folder), "name a strategy or a folder of them"
-        )
-    files = [folder] if folder.is_file() else sorted(folder.glob("*.yaml"))
-    templates = [load_spec(file) for file in files if file.name not in ("regimes.yaml", "macro.yaml")]
-    if not templates:
-        raise UsageError("no strategies found", str(folder), "put strategies into it, one *.yaml each")
-    names = [template.name for template in templates]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UsageError(f"the name {twice[0]} stands in two files", str(folder), "give each its own name")
-    return templates
-
-
 def open_world(workspace: Workspace, bars: Bars, regimes: RegimeSet, policy: Policy, campaign: str) -> World:
     """Store and seal the bars in the workspace, and return them as a world to be examined on."""
     terms = read_symbols(workspace.symbols).research_terms(bars.market)
@@ -181,6 +175,26 @@ def sealed_world(
     return World(bars, research, lake, terms, regimes, policy, scorer)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What a campaign is asked for beside its strategies.
+
+    Parameters
+    ----------
+    open_for : for how many finalists, the best first, the holdout is opened; each one is an opening of its own.
+    refusals : proposals that are no strategies. origins : who proposed a strategy, by its template's hash.
+    """
+
+    open_for: int = 1
+    refusals: tuple[Refusal, ...] = ()
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, proposals: Proposals, open_for: int = 1) -> Wanted:
+        """Return what proposals ask for."""
+        return cls(open_for, proposals.refusals, proposals.origins)
+
+
 def run_campaign(
     workspace: Workspace,
     bars: Bars,
@@ -188,12 +202,15 @@ def run_campaign(
     regimes: RegimeSet,
     policy: Policy,
     progress: Progress,
+    wanted: Wanted | None = None,
 ) -> CampaignResult:
     """Examine strategies on one market, and keep all evidence in the workspace and in MLflow.
 
-    Interrupted, it leaves every look counted and no candidate half written; run again, it counts none twice.
+    Interrupted, it leaves every look counted and no candidate half written; run again, it counts none twice
+    and measures no strategy again that it had finished with. The ledger's heads are anchored on the way.
     """
     progress("opening the store", 0.0)
+    wanted = wanted or Wanted()
     name = campaign_name(bars, templates, policy)
     tracker = Tracker(workspace)
     facts = {
@@ -206,16 +223,41 @@ def run_campaign(
     run = tracker.start_campaign(name, facts)
     try:
         world = open_world(workspace, bars, regimes, policy, name)
-        examinations, best = examine(templates, world, progress)
-        saved = [_save(workspace, e, world, name) for e in examinations]
-        _track(tracker, run, examinations, saved, world)
-        n_looks = world.scorer.ledger.n_looks(bars.market.charged_to, *world.research.interval)
+        world.scorer.origins = wanted.origins
+        world.scorer.refuse(wanted.refusals)
+        anchor = Anchor(tracker, run, world.scorer.ledger)
+        world.scorer.progress = anchor.looked
+        unfinished = Resumption(workspace.unfinished / name)
+        examinations, best = examine(
+            templates, world, _anchored(progress, anchor), open_for=wanted.open_for, unfinished=unfinished
+        )
+        saved = [save(workspace, e, world, name) for e in examinations]
+        track(tracker, run, examinations, saved)
+        anchor.drop()
+        n_looks = n_counted(world)
     except BaseException as fault:
         with suppress(TrackingError):  # what went wrong is told, not that the store could not be told
             tracker.finish(run, "KILLED" if isinstance(fault, KeyboardInterrupt) else "FAILED")
         raise
     tracker.finish(run)
+    unfinished.forget()
     return CampaignResult(name, tuple(examinations), tuple(saved), best, run, n_looks)
+
+
+def n_counted(world: World) -> int:
+    """Return how many looks were charged to the world's market and research time; refusals are none."""
+    trials = world.scorer.ledger.trials(world.bars.market.charged_to, *world.research.interval)
+    return sum(trial.kind != "refused" for trial in trials)
+
+
+def _anchored(progress: Progress, anchor: Anchor) -> Progress:
+    """Return progress that anchors the ledger at each stage, before it is told."""
+
+    def told(stage: str, share: float) -> None:
+        anchor.drop()
+        progress(stage, share)
+
+    return told
 
 
 def campaign_name(bars: Bars, templates: Sequence[Spec], policy: Policy) -> str:
@@ -225,22 +267,34 @@ def campaign_name(bars: Bars, templates: Sequence[Spec], policy: Policy) -> str:
 
 
 def examine(
-    templates: Sequence[Spec], world: World, progress: Progress
+    templates: Sequence[Spec],
+    world: World,
+    progress: Progress,
+    *,
+    open_for: int = 1,
+    unfinished: Resumption | None = None,
 ) -> tuple[list[Examination], Examination | None]:
     """Take strategies through gates 1 to 6, and the best that passed them through 7 and 8.
 
     It writes to the world's ledger and lake, and nowhere else: no tracker, no workspace, no output.
 
+    Parameters
+    ----------
+    open_for : for how many finalists, the best first, the holdout is opened.
+    unfinished : where finished examinations are kept, and taken from.
+
     Returns
     -------
     examinations : one a strategy, in the order given.
-    best : the one for which the holdout was opened; None when none passed gates 1 to 6.
+    best : the first one for which the holdout was opened; None when none passed gates 1 to 6.
     """
-    examinations = _examine_all(templates, world, progress)
-    return examinations, _open_holdout(examinations, world, progress)
+    examinations = _examine_all(templates, world, progress, unfinished)
+    return examinations, _open_holdout(examinations, world, progress, open_for)
 
 
-def _examine_all(templates: Sequence[Spec], world: World, progress: Progress) -> list[Examination]:
+def _examine_all(
+    templates: Sequence[Spec], world: World, progress: Progress, unfinished: Resumption | None
+) -> list[Examination]:
     progress("data quality", 0.0)
     quality = check(world.research)
     examinations: list[Examination] = []
@@ -251,7 +305,15 @@ def _examine_all(templates: Sequence[Spec], world: World, progress: Progress) ->
             progress(f"{name}: {what}", 0.05 + share * (k + part))
 
         known = [other.spec.hash for other in examinations]
-        examinations.append(_examine(template, world, quality, known, told))
+        done = unfinished.find(template, world, known) if unfinished else None
+        if done is not None:
+            told(KEPT, 1.0)
+            examinations.append(Examination.of(template, done, world.policy))
+            continue
+        found = _examine(template, world, quality, known, told)
+        examinations.append(found)
+        if unfinished:
+            unfinished.keep(template, found.finished, world, known)
     for examination in examinations:
         if examination.passed(("static", "data", "lookahead")):
             progress(f"{examination.template.name}: overfitting", 0.9)
@@ -265,9 +327,12 @@ def _examine(
     """Take one strategy through gates 1 to 5, tuning it after gate 2."""
     policy, found = world.policy, Examination(template, template)
     progress("static and data", 0.0)
-    if not found.judged(static.measure(template, world, known), policy):
-        return found
-    if not found.judged(data.measure(template, world, quality), policy):
+    admitted = found.judged(static.measure(template, world, known), policy) and found.judged(
+        data.measure(template, world, quality), policy
+    )
+    if not admitted:
+        reasons = [reason for verdict in found.verdicts.values() for reason in verdict.reasons]
+        world.scorer.refuse([template], "; ".join(reasons))
         return found
     progress("tuning, walk-forward", 0.1)
     done, why = None, ""
@@ -296,65 +361,19 @@ def _examine(
 
 
 def _open_holdout(
-    examinations: Sequence[Examination], world: World, progress: Progress
+    examinations: Sequence[Examination], world: World, progress: Progress, n: int
 ) -> Examination | None:
-    """Open the holdout for the best of those that passed gates 1 to 6, and let it run as a shadow."""
-    finalists = [e for e in examinations if e.passed(GATES[:6])]
-    if not finalists:
-        return None
-    best = min(finalists, key=_by_evidence)
-    progress(f"{best.template.name}: holdout", 0.92)
-    best.judged(holdout.measure(best.spec, world, best.evidence["overfitting"]), world.policy)
-    if best.passed(("holdout",)):
-        progress(f"{best.template.name}: shadow", 0.95)
-        best.judged(shadow.measure(best.spec, world), world.policy)
-    return best
+    """Open the holdout for the best of those that passed gates 1 to 6, and let them run as shadows."""
+    finalists = sorted((e for e in examinations if e.passed(GATES[:6])), key=_by_evidence)
+    for chosen in finalists[:n]:
+        progress(f"{chosen.template.name}: holdout", 0.92)
+        luck = chosen.evidence["overfitting"]
+        if chosen.judged(holdout.measure(chosen.spec, world, luck), world.policy):
+            progress(f"{chosen.template.name}: shadow", 0.95)
+            chosen.judged(shadow.measure(chosen.spec, world), world.policy)
+    return finalists[0] if finalists else None
 
 
 def _by_evidence(examination: Examination) -> tuple[float, float]:
     figures = examination.evidence["overfitting"].figures
     return figures["p"], -figures["statistic"]
-
-
-def _save(workspace: Workspace, examination: Examination, world: World, campaign: str) -> Candidate:
-    spec = examination.spec
-    facts = Facts(
-        spec.name,
-        world.bars.market.name,
-        spec.timeframe,
-        world.bars.snapshot,
-        campaign,
-        spec.regimes or ("any",),
-    )
-    candidate = candidates.save(workspace, spec.canonical(), spec.hash, facts)
-    for evidence in examination.evidence.values():
-        candidates.save_evidence(candidate, evidence)
-    candidates.save_verdicts(candidate, examination.verdicts.values())
-    return candidate
-
-
-def _track(
-    tracker: Tracker,
-    run: str,
-    examinations: Sequence[Examination],
-    saved: Sequence[Candidate],
-    world: World,
-) -> None:
-    """Write every candidate as a child run, and anchor the ledger's head in the campaign's."""
-    for examination, candidate in zip(examinations, saved, strict=True):
-        metrics = {
-            f"{gate}/{name}": value
-            for gate, evidence in examination.evidence.items()
-            for name, value in evidence.figures.items()
-        }
-        tags: dict[str, object] = {
-            f"gate.{gate}": verdict.outcome.value for gate, verdict in examination.verdicts.items()
-        }
-        tags["outcome"] = examination.outcome.value
-        artifacts = {"verdicts.json": candidate.verdicts_path}
-        artifacts |= {f"evidence/{gate}.json": candidate.evidence_path(gate) for gate in examination.evidence}
-        child = tracker.log_candidate(
-            run, candidate.name, candidate.hash, examination.spec.canonical(), metrics, tags, artifacts
-        )
-        (candidate.folder / "mlflow_run").write_text(child + "\n", encoding="utf-8")
-    tracker.anchor_ledger(run, world.scorer.ledger.heads())

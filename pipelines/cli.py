@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines import strategy_commands
+from pipelines import strategy_commands, trials_commands
 from pipelines.calibration.command import calibrate
 from research_lab.errors import GauntletError
 
@@ -32,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(strategy_commands.app, name="strategy")
+app.add_typer(trials_commands.app, name="trials")
 app.command()(calibrate)
 
 WorkspaceOption = Annotated[

@@ -59,6 +59,7 @@ _MAX_LABELS = 90
 _MAX_VALUE = 5_000
 _LEDGER = "gauntlet.ledger"
 _HEADS = "ledger_heads.json"
+_SEGMENTS = "segments"
 _NOT_IN_KEYS = re.compile(r"[^\w.\- /]", re.ASCII)
 
 _Item = TypeVar("_Item")
@@ -215,17 +216,52 @@ class Tracker:
 
     def anchored_heads(self) -> dict[str, str]:
         """Return the heads that were anchored last for this workspace's ledger; none when none were."""
-        with self._calling() as client, tempfile.TemporaryDirectory() as folder:
+        with self._calling() as client:
             found = client.search_runs(
                 [self._experiment],
                 filter_string=f"tags.`{_LEDGER}` = '{self._ledger}'",
                 order_by=["attributes.start_time DESC"],
                 max_results=1,
             )
-            if not found:
-                return {}
-            path = client.download_artifacts(found[0].info.run_id, _HEADS, folder)
-            return {str(k): str(v) for k, v in json.loads(Path(path).read_text(encoding="utf-8")).items()}
+            return _heads_of(client, found[0].info.run_id) if found else {}
+
+    def anchors(self) -> list[dict[str, str]]:
+        """Return all heads that were ever anchored for this workspace's ledger, the oldest run's first."""
+        with self._calling() as client:
+            tagged = f"tags.`{_LEDGER}` = '{self._ledger}'"
+            return [_heads_of(client, run) for run in _runs(client, self._experiment, tagged)]
+
+    def push_segments(self, folder: Path, heads: Mapping[str, str]) -> str:
+        """Put segments of a ledger into a run of their own, and return its id.
+
+        Parameters
+        ----------
+        folder : holds their files, and nothing else. heads : each segment's last hash by file name.
+        """
+        with self._calling() as client:
+            tags = {"gauntlet.kind": _SEGMENTS}
+            run = str(client.create_run(self._experiment, tags=tags, run_name="trials").info.run_id)
+            client.log_artifacts(run, str(folder), _SEGMENTS)
+            client.log_dict(run, dict(heads), _HEADS)
+            client.set_terminated(run, "FINISHED")
+            return run
+
+    def pushed(self) -> list[tuple[str, dict[str, str]]]:
+        """Return the runs that segments were put into, by whatever workspace, with heads; the oldest first."""
+        with self._calling() as client:
+            tagged = f"tags.`gauntlet.kind` = '{_SEGMENTS}' and attributes.status = 'FINISHED'"
+            runs = _runs(client, self._experiment, tagged)
+            return [(run, _heads_of(client, run)) for run in runs]
+
+    def fetch_segments(self, run: str, names: Sequence[str], folder: Path) -> None:
+        """Download segments by their file names into a folder."""
+        with self._calling() as client, tempfile.TemporaryDirectory() as place:
+            for name in names:
+                rows = Path(name).with_suffix(".f64").name
+                for artifact in client.list_artifacts(run, _SEGMENTS):
+                    if Path(artifact.path).name in (name, rows):
+                        path = client.download_artifacts(run, artifact.path, place)
+                        shutil.copyfile(path, folder / Path(artifact.path).name)
 
     @property
     def _ledger(self) -> str:
@@ -398,6 +434,28 @@ def _experiment(client: MlflowClient, name: str, location: str | None) -> str:
     if location is not None and found.artifact_location != location and name == EXPERIMENT:
         return _experiment(client, f"{EXPERIMENT} at {location}", location)
     return str(found.experiment_id)
+
+
+def _runs(client: MlflowClient, experiment: str, tagged: str) -> list[str]:
+    """Return the ids of all runs with a tag, the oldest first."""
+    found: list[str] = []
+    page = None
+    while True:
+        runs = client.search_runs(
+            [experiment], tagged, order_by=["attributes.start_time ASC"], max_results=1_000, page_token=page
+        )
+        found += [str(run.info.run_id) for run in runs]
+        page = runs.token
+        if not page:
+            return found
+
+
+def _heads_of(client: MlflowClient, run: str) -> dict[str, str]:
+    """Return the heads that were noted in a run."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = client.download_artifacts(run, _HEADS, folder)
+        raw = json.loads(Path(path).read_text(encoding="utf-8"))
+    return {str(name): str(head) for name, head in raw.items()}
 
 
 def _log_batch(

@@ -165,7 +165,7 @@ class ChainedLog:
         lines: list[Line] = []
         previous = GENESIS
         for number, text in enumerate(self._whole_lines(), start=1):
-            line = self._checked(text, number, previous)
+            line = _next(text, number, previous) or self._checked(text, number, previous)
             lines.append(line)
             previous = line.hash
         return lines
@@ -243,6 +243,21 @@ class ChainedLog:
         if n is not None and (line.n != n or link != previous):
             raise LedgerError("the chain of hashes is broken", where, remedy)
         return line
+
+
+def _next(text: str, n: int, previous: str) -> Line | None:
+    """Return a line as `_texts` wrote it, hashed as it stands there; None when it must be looked at closely."""
+    head, tail = f'","n":{n},"payload":', f',"prev":"{previous}"}}'
+    begin = 9 + len(GENESIS)
+    if not (text.startswith(head, begin) and text.endswith(tail) and text.startswith('{"hash":"')):
+        return None
+    plain, digest = text[begin + len(head) : -len(tail)], text[9:begin]
+    if hashlib.sha256(f"{n}\n{previous}\n{plain}".encode()).hexdigest() != digest:
+        return None
+    try:
+        return Line(n, digest, json.loads(plain))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _canonical(payload: Mapping[str, Any]) -> str:

@@ -197,6 +197,13 @@ class TrialLedger:
         text = "".join(f"{name} {head}\n" for name, head in self.heads().items())
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def has(self, heads: Mapping[str, str]) -> bool:
+        """Whether every line is here at which these heads stood: nothing that they knew was taken away."""
+        self._refresh()
+        return all(
+            name in self._segments and head in self._segments[name].heads for name, head in heads.items()
+        )
+
     def verify(self, anchored: Mapping[str, str] | None = None) -> None:
         """Read everything from the disk and check every line and row.
 
@@ -213,7 +220,15 @@ class TrialLedger:
             segments = {path.name: self._opened(path) for path in self._paths()}
             for segment in segments.values():
                 segment.verify()
-        for name, head in sorted((anchored or {}).items()):
+        self._check_heads(anchored or {}, segments)
+
+    def verify_heads(self, anchored: Mapping[str, str]) -> None:
+        """Check that what `heads` once returned is part of what stands now; raises as `verify` does."""
+        self._refresh()
+        self._check_heads(anchored, self._segments)
+
+    def _check_heads(self, anchored: Mapping[str, str], segments: Mapping[str, Segment]) -> None:
+        for name, head in sorted(anchored.items()):
             if name not in segments:
                 raise LedgerError("an anchored segment is gone", str(self.folder / name), "restore it")
             if head not in segments[name].heads:

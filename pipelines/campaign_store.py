@@ -1,0 +1,74 @@
+"""Keeps what a campaign found: candidates in the workspace, child runs in MLflow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from pipelines import candidates
+from pipelines.candidates import Candidate, Facts
+from pipelines.gates.evidence import Evidence, Outcome, Verdict
+from pipelines.gates.world import World
+from pipelines.tracking import Tracker
+from research_lab.dsl.spec import Spec
+from research_lab.durable import atomic_write
+from research_lab.workspace import Workspace
+
+
+class Examined(Protocol):
+    """A strategy, what was measured of it, and what was judged."""
+
+    @property
+    def template(self) -> Spec: ...
+    @property
+    def spec(self) -> Spec: ...
+    @property
+    def evidence(self) -> Mapping[str, Evidence]: ...
+    @property
+    def verdicts(self) -> Mapping[str, Verdict]: ...
+    @property
+    def outcome(self) -> Outcome: ...
+
+
+def save(workspace: Workspace, examination: Examined, world: World, campaign: str) -> Candidate:
+    """Keep a candidate with its evidence, and what is needed to measure it again."""
+    spec, origin = examination.spec, world.scorer.origin_of(examination.template)
+    facts = Facts(
+        spec.name,
+        world.bars.market.name,
+        spec.timeframe,
+        world.bars.snapshot,
+        campaign,
+        spec.regimes or ("any",),
+        origin.generator,
+        origin.knowledge_cutoff,
+    )
+    candidate = candidates.save(workspace, spec.canonical(), spec.hash, facts)
+    atomic_write(candidate.template_path, examination.template.canonical())
+    heads = json.dumps(world.scorer.ledger.heads(), indent=1, sort_keys=True)
+    atomic_write(candidate.heads_path, heads + "\n")
+    for evidence in examination.evidence.values():
+        candidates.save_evidence(candidate, evidence)
+    candidates.save_verdicts(candidate, examination.verdicts.values())
+    return candidate
+
+
+def track(tracker: Tracker, run: str, examinations: Sequence[Examined], saved: Sequence[Candidate]) -> None:
+    """Write every candidate as a child run of the campaign's."""
+    for examination, candidate in zip(examinations, saved, strict=True):
+        metrics = {
+            f"{gate}/{name}": value
+            for gate, evidence in examination.evidence.items()
+            for name, value in evidence.figures.items()
+        }
+        tags: dict[str, object] = {
+            f"gate.{gate}": verdict.outcome.value for gate, verdict in examination.verdicts.items()
+        }
+        tags["outcome"] = examination.outcome.value
+        artifacts = {"verdicts.json": candidate.verdicts_path}
+        artifacts |= {f"evidence/{gate}.json": candidate.evidence_path(gate) for gate in examination.evidence}
+        child = tracker.log_candidate(
+            run, candidate.name, candidate.hash, examination.spec.canonical(), metrics, tags, artifacts
+        )
+        (candidate.folder / "mlflow_run").write_text(child + "\n", encoding="utf-8")
