@@ -310,7 +310,7 @@ def _examine_all(
             told(KEPT, 1.0)
             examinations.append(Examination.of(template, done, world.policy))
             continue
-        found = _examine(template, world, quality, known, told)
+        found = examine_one(template, world, quality, known, told)
         examinations.append(found)
         if unfinished:
             unfinished.keep(template, found.finished, world, known)
@@ -321,7 +321,7 @@ def _examine_all(
     return examinations
 
 
-def _examine(
+def examine_one(
     template: Spec, world: World, quality: QualityReport, known: Sequence[str], progress: Progress
 ) -> Examination:
     """Take one strategy through gates 1 to 5, tuning it after gate 2."""

@@ -223,6 +223,7 @@ def resolve(workspace: Workspace, wanted: str) -> Candidate:
     candidates = every(workspace)
     who, _, market = wanted.partition("@")
     fitting = [c for c in candidates if _is_meant(c, who) and market.lower() in c.market.lower()]
+    fitting = [c for c in fitting if c.market == market] or fitting
     if len(fitting) == 1:
         return fitting[0]
     where = str(workspace.candidates)

@@ -12,8 +12,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines import strategy_commands, trials_commands
+from pipelines import inspection_commands, strategy_commands, trials_commands
 from pipelines.calibration.command import calibrate
+from pipelines.command_options import (
+    CandidateArgument,
+    DryRunOption,
+    FundingOption,
+    MarketsOption,
+    PolicyOption,
+    SeriesOption,
+    SpotOption,
+    WhyOption,
+    WorkspaceOption,
+    leave,
+    limits_of,
+    place_of,
+    regimes_of,
+)
 from research_lab.errors import GauntletError
 
 if TYPE_CHECKING:
@@ -21,7 +36,7 @@ if TYPE_CHECKING:
     from pipelines.lifecycle import Promoted, Wish
     from research_lab.workspace import Workspace
 
-USAGE, REFUSED, INSUFFICIENT, INTERRUPTED = 2, 3, 4, 130
+USAGE, INTERRUPTED = 2, 130
 _DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
@@ -35,22 +50,13 @@ app.add_typer(strategy_commands.app, name="strategy")
 app.add_typer(trials_commands.app, name="trials")
 app.command()(calibrate)
 
-WorkspaceOption = Annotated[
-    str,
-    typer.Option(
-        "--workspace",
-        "-w",
-        help="Folder that everything is written to.",
-        show_default="GAUNTLET_WORKSPACE, else the current folder",
-    ),
-]
-PolicyOption = Annotated[
-    Path | None,
-    typer.Option("--policy", help="Limits to judge by.", show_default="the program's policy.yaml"),
-]
-CandidateArgument = Annotated[str, typer.Argument(help="Name, or the first digits of the hash.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the difference, write nothing.")]
-WhyOption = Annotated[str, typer.Option("--why", help="The reason, for the audit log.", show_default=False)]
+for command in (
+    inspection_commands.verify,
+    inspection_commands.compare,
+    inspection_commands.recheck,
+    inspection_commands.gate,
+):
+    app.command()(command)
 
 
 def main() -> None:
@@ -75,51 +81,49 @@ def main() -> None:
 def run(
     data: Annotated[Path, typer.Option("--data", help="Candles, Parquet: exchange_BASE-QUOTE_1h.parquet.")],
     strategies: Annotated[Path, typer.Option("--strategies", help="A strategy file, or a folder of them.")],
-    funding: Annotated[Path | None, typer.Option("--funding", help="Funding rates of a perpetual.")] = None,
-    spot: Annotated[Path | None, typer.Option("--spot", help="Spot candles, for the premium.")] = None,
-    series: Annotated[
-        list[str] | None,
-        typer.Option("--series", help="name=file of a series or calendar that strategies read; repeatable."),
-    ] = None,
-    market: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--market", help="BASE/QUOTE=candles of another market that strategies read; repeatable."
-        ),
-    ] = None,
+    funding: FundingOption = None,
+    spot: SpotOption = None,
+    series: SeriesOption = None,
+    market: MarketsOption = None,
     workspace: WorkspaceOption = "",
     policy: PolicyOption = None,
     promote_best: Annotated[bool, typer.Option("--promote", help="Promote what passes all gates.")] = False,
+    open_for: Annotated[
+        int, typer.Option("--open-for", min=1, help="Finalists to open the holdout for; each is an opening.")
+    ] = 1,
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Record what is no strategy as refused, and go on.")
+    ] = False,
 ) -> None:
     """Run every strategy through gates 1 to 8.
 
+    Interrupted, it goes on where it was when the same command is run again.
+
     Example: pipeline run --data binance_BTC-USDT_1h.parquet --strategies research_lab/strategies
     """
-    from pipelines.campaign import load_templates, run_campaign
+    from pipelines.campaign import Wanted, run_campaign
     from pipelines.console import CampaignProgress, show_campaign
-    from pipelines.gates.policy import DEFAULT, load_policy
+    from pipelines.inputs import read_bars
     from pipelines.lifecycle import Wish
-    from research_lab.bars import read_candles
-    from research_lab.dsl.sources import read_sources, with_sources
-    from research_lab.dsl.spec_reader import load_regimes
-    from research_lab.series import named_files
+    from pipelines.proposals import read_proposals
 
-    place = _workspace(workspace)
-    templates = load_templates(strategies)
-    limits = load_policy(policy or DEFAULT)
-    market_regimes = load_regimes(place.regimes, place.macro)
-    sources = read_sources(named_files(series or [], "--series"), named_files(market or [], "--market"))
-    candles = read_candles(data, funding=funding, spot=spot)
-    bars = with_sources(candles, [*templates, *market_regimes.readers], sources)
+    place = place_of(workspace)
+    proposals = read_proposals(strategies, skip_broken=skip_broken)
+    limits, regimes, templates = limits_of(policy), regimes_of(place), proposals.templates
+    bars = read_bars(data, templates, regimes, funding=funding, spot=spot, series=series, markets=market)
     count = f"{len(templates)} {'strategy' if len(templates) == 1 else 'strategies'}"
     typer.echo(f"{bars.market.name}: {bars.n:,} bars of {bars.timeframe}, {count}")
+    for refusal in proposals.refusals:
+        typer.echo(f"refused: {refusal.reason}", err=True)
+    wanted = Wanted.of(proposals, open_for)
     with CampaignProgress() as progress:
-        result = run_campaign(place.create(), bars, templates, market_regimes, limits, progress)
+        result = run_campaign(place.create(), bars, templates, regimes, limits, progress, wanted)
     show_campaign(place, result, limits)
     outcome = result.outcome
     if promote_best and result.passed:
-        outcome = _promote(place, result.passed[0].hash, policy, Wish())
-    _leave(outcome)
+        best = result.passed[0]
+        outcome = _promote(place, f"{best.hash}@{best.market}", policy, Wish())
+    leave(outcome)
 
 
 @app.command()
@@ -149,7 +153,7 @@ def promote(
     """
     from pipelines.lifecycle import Wish
 
-    _leave(_promote(_workspace(workspace), candidate, policy, Wish(share, why, dry_run)))
+    leave(_promote(place_of(workspace), candidate, policy, Wish(share, why, dry_run)))
 
 
 @app.command()
@@ -160,7 +164,7 @@ def status(workspace: WorkspaceOption = "") -> None:
     """
     from pipelines.console import show_status
 
-    show_status(_workspace(workspace))
+    show_status(place_of(workspace))
 
 
 @app.command()
@@ -178,7 +182,7 @@ def rollback(
     """
     from pipelines.lifecycle import roll_back
 
-    _show_promoted(roll_back(_workspace(workspace), to, dry_run=dry_run, why=why))
+    _show_promoted(roll_back(place_of(workspace), to, dry_run=dry_run, why=why))
 
 
 @app.command()
@@ -197,7 +201,7 @@ def retire(
     from pipelines.candidates import resolve
     from pipelines.lifecycle import take_out
 
-    place = _workspace(workspace)
+    place = place_of(workspace)
     _show_promoted(take_out(place, resolve(place, candidate), dry_run=dry_run, why=why))
 
 
@@ -214,7 +218,7 @@ def adopt(
     """
     from pipelines.lifecycle import take_over
 
-    _show_promoted(take_over(_workspace(workspace), why=why))
+    _show_promoted(take_over(place_of(workspace), why=why))
 
 
 @app.command()
@@ -231,7 +235,7 @@ def report(
     from pipelines.gates.policy import DEFAULT, load_policy
     from pipelines.report import write_report
 
-    typer.echo(write_report(resolve(_workspace(workspace), candidate), load_policy(policy or DEFAULT)))
+    typer.echo(write_report(resolve(place_of(workspace), candidate), load_policy(policy or DEFAULT)))
 
 
 @app.command()
@@ -247,7 +251,7 @@ def ui(
     """
     from pipelines.tracking import Tracker
 
-    tracker = Tracker(_workspace(workspace))
+    tracker = Tracker(place_of(workspace))
     typer.echo(f"{tracker.ui_address(port)}\nCtrl-C ends it")
     raise typer.Exit(tracker.serve_ui(port))
 
@@ -268,13 +272,7 @@ def demo(
     """
     from pipelines.demo import run_demo
 
-    raise typer.Exit(run_demo(_workspace(workspace).create(), seed))
-
-
-def _workspace(option: str) -> Workspace:
-    from research_lab.workspace import Workspace
-
-    return Workspace.find(option)
+    raise typer.Exit(run_demo(place_of(workspace).create(), seed))
 
 
 def _promote(workspace: Workspace, wanted: str, limits: Path | None, wish: Wish) -> Outcome:
@@ -306,11 +304,6 @@ def _show_promoted(done: Promoted) -> None:
         typer.echo(f"enable_map.yaml stays at version {change.old_map.version}")
     for line in done.registered:
         typer.echo(f"MLflow: {line}")
-
-
-def _leave(outcome: Outcome) -> None:
-    code = {"PASS": 0, "FAIL": REFUSED, "INSUFFICIENT": INSUFFICIENT}[outcome.value]
-    raise typer.Exit(code)
 
 
 if __name__ == "__main__":

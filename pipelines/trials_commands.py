@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.command_options import INSUFFICIENT, REFUSED, WorkspaceOption, place_of
 from research_lab.errors import LedgerError
 
 if TYPE_CHECKING:
     from pipelines.tracking import Tracker
     from research_lab.scoring.trial_ledger import TrialLedger
-
-REFUSED, INSUFFICIENT = 3, 4
 
 app = typer.Typer(
     help="Show who looked how often, and what the next look costs.\n\n"
@@ -23,16 +22,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     invoke_without_command=True,
 )
-
-WorkspaceOption = Annotated[
-    str,
-    typer.Option(
-        "--workspace",
-        "-w",
-        help="Folder that everything is written to.",
-        show_default="GAUNTLET_WORKSPACE, else the current folder",
-    ),
-]
 
 
 @app.callback()
@@ -50,9 +39,8 @@ def trials(
     from pipelines.trials import looks, next_looks
     from pipelines.trials_text import as_text, to_json
     from research_lab.market_data.lake import Lake
-    from research_lab.workspace import Workspace
 
-    place = Workspace.find(workspace)
+    place = place_of(workspace)
     ledger = _ledger(workspace)
     found = [trial for trial in ledger.every() if market in ("", trial.market)]
     tell = to_json if as_json else as_text
@@ -123,13 +111,11 @@ class _Refusing:
 
 def _ledger(option: str) -> TrialLedger:
     from research_lab.scoring.trial_ledger import TrialLedger
-    from research_lab.workspace import Workspace
 
-    return TrialLedger(Workspace.find(option).trials)
+    return TrialLedger(place_of(option).trials)
 
 
 def _tracker(option: str) -> Tracker:
     from pipelines.tracking import Tracker
-    from research_lab.workspace import Workspace
 
-    return Tracker(Workspace.find(option))
+    return Tracker(place_of(option))

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from pipelines.gates.evidence import Evidence
+from pipelines.gates.knowledge import before_and_after
 from pipelines.gates.world import World, thinned
 from research_lab.dsl.spec import Spec
 from research_lab.engine.backtest import Backtest
@@ -40,6 +41,7 @@ def measure(spec: Spec, world: World, plateau: float, tried: Sequence[Score] = (
         "fill_interval": orders.apart("sharpe"),
         "plateau": plateau,
         "vectorbt_difference": difference,
+        **before_and_after(spec, world, bars, result),
     }
     peak = np.maximum.accumulate(result.equity)
     series = {

@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from pipelines.gates.evidence import Evidence
+from pipelines.gates.knowledge import before_and_after
 from pipelines.gates.world import World, thinned
 from research_lab.dsl.spec import Spec
 from research_lab.engine.backtest import daily_returns
@@ -39,6 +40,7 @@ def measure(spec: Spec, world: World, luck: Evidence) -> Evidence:
     figures = {"opening": float(opened.k), "n_days": float(daily.shape[0]), **result.metrics}
     figures["return_optimistic"] = orders.returns[1]
     figures["p"] = figures["combined_p"] = math.nan
+    figures |= before_and_after(spec, world, opened.bars, result)
     insufficient = ""
     try:
         p = single_p(daily, n_draws=rules.n_draws, seed=rules.seed)

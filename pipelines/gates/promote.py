@@ -46,9 +46,9 @@ def measure(spec: Spec, world: World, champions: Sequence[Spec]) -> Evidence:
         rows.append(
             {
                 "champion": champion.hash,
-                "probability_better": _probability_better(mine - theirs, world.policy),
+                "probability_better": probability_better(mine - theirs, world.policy),
                 "drawdown_excess": own.metrics["max_drawdown"] - result.metrics["max_drawdown"],
-                "correlation": _correlation(mine, theirs),
+                "correlation": correlation(mine, theirs),
             }
         )
     figures = {"n_champions": float(len(rows))}
@@ -98,7 +98,7 @@ def _finite(value: object) -> float:
     return float(value) if isinstance(value, float) and math.isfinite(value) else -math.inf
 
 
-def _probability_better(difference: FloatArray, policy: Policy) -> float:
+def probability_better(difference: FloatArray, policy: Policy) -> float:
     """Return the share of resampled histories in which the mean daily difference is above zero."""
     n = difference.shape[0]
     length = max(5, math.ceil(math.cbrt(n)))
@@ -109,7 +109,8 @@ def _probability_better(difference: FloatArray, policy: Policy) -> float:
     return float((means > 0).mean())
 
 
-def _correlation(a: FloatArray, b: FloatArray) -> float:
+def correlation(a: FloatArray, b: FloatArray) -> float:
+    """Return the correlation of daily returns; 0 where one of them never moves."""
     if a.std() == 0.0 or b.std() == 0.0:
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])

@@ -41,7 +41,7 @@ def measure(spec: Spec, world: World) -> Evidence:
     live = shadow_run(spec, bars, world.terms, world.regimes, start)
     _, forward = daily_returns(bars.time, batch.equity, start)
     figures = {
-        "differing_bits": float(_differing(batch, live)),
+        "differing_bits": float(differing_bits(batch, live)),
         "n_bars": float(bars.n - start),
         "n_days": (bars.interval[1] - int(bars.time[start])) / DAY_MS,
         "n_trades": batch.metrics["n_trades"],
@@ -57,7 +57,7 @@ def measure(spec: Spec, world: World) -> Evidence:
     return Evidence("shadow", figures, bound, series=series)
 
 
-def _differing(batch: Backtest, live: ShadowRun) -> int:
+def differing_bits(batch: Backtest, live: ShadowRun) -> int:
     """Return how many bits differ in equity, position, decisions and fills."""
     pairs = [
         (batch.equity, live.equity),
