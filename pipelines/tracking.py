@@ -229,7 +229,7 @@ class Tracker:
         """Return all heads that were ever anchored for this workspace's ledger, the oldest run's first."""
         with self._calling() as client:
             tagged = f"tags.`{_LEDGER}` = '{self._ledger}'"
-            return [_heads_of(client, run) for run in _runs(client, self._experiment, tagged)]
+            return [_heads_of(client, run) for run in _runs(client, [self._experiment], tagged)]
 
     def push_segments(self, folder: Path, heads: Mapping[str, str]) -> str:
         """Put segments of a ledger into a run of their own, and return its id.
@@ -250,7 +250,8 @@ class Tracker:
         """Return the runs that segments were put into, by whatever workspace, with heads; the oldest first."""
         with self._calling() as client:
             tagged = f"tags.`gauntlet.kind` = '{_SEGMENTS}' and attributes.status = 'FINISHED'"
-            runs = _runs(client, self._experiment, tagged)
+            everywhere = [str(e.experiment_id) for e in client.search_experiments(max_results=1_000)]
+            runs = _runs(client, everywhere, tagged)
             return [(run, _heads_of(client, run)) for run in runs]
 
     def fetch_segments(self, run: str, names: Sequence[str], folder: Path) -> None:
@@ -436,13 +437,13 @@ def _experiment(client: MlflowClient, name: str, location: str | None) -> str:
     return str(found.experiment_id)
 
 
-def _runs(client: MlflowClient, experiment: str, tagged: str) -> list[str]:
+def _runs(client: MlflowClient, experiments: list[str], tagged: str) -> list[str]:
     """Return the ids of all runs with a tag, the oldest first."""
     found: list[str] = []
     page = None
     while True:
         runs = client.search_runs(
-            [experiment], tagged, order_by=["attributes.start_time ASC"], max_results=1_000, page_token=page
+            experiments, tagged, order_by=["attributes.start_time ASC"], max_results=1_000, page_token=page
         )
         found += [str(run.info.run_id) for run in runs]
         page = runs.token

@@ -190,7 +190,7 @@ def _compared(stored: Evidence, found: Evidence | None, changed: tuple[str, ...]
     told = first_difference(stored, found, bound=not changed)
     if told:
         return Compared(stored.gate, False, told)
-    return Compared(stored.gate, None if changed else True, "; the figures are the same" if changed else "")
+    return Compared(stored.gate, None if changed else True, "the figures are the same" if changed else "")
 
 
 def first_difference(stored: Evidence, found: Evidence, *, bound: bool = True) -> str:
