@@ -5,24 +5,36 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from pipelines import candidates, report_text
-from pipelines.campaign import CampaignResult
+from pipelines.campaign import KEPT, CampaignResult
 from pipelines.gates.evidence import Outcome, Verdict
 from pipelines.gates.policy import Policy
 from pipelines.map_history import status
 from research_lab.workspace import Workspace
 
 
+_FIRST = 0.05  # share at which the first strategy is begun
+_ENOUGH = 0.02  # share that must be done before the rest is estimated
+
+
 class CampaignProgress:
     """One line on the terminal that is written over; in a log, one line a stage. Goes to stderr.
 
-    The estimate of what remains assumes that the rest goes as fast as what is done.
+    The estimate of what remains assumes that the rest goes as fast as what was done since the first strategy
+    was begun. What was taken from the disk took no time, and so does not count.
+
+    Parameters
+    ----------
+    clock : seconds, never going back.
     """
 
-    def __init__(self) -> None:
-        self._begun = time.monotonic()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._begun = clock()
+        self._since: tuple[float, float] | None = None  # when measuring began, and the share done by then
         self._live = sys.stderr.isatty()
 
     def __enter__(self) -> CampaignProgress:
@@ -38,11 +50,35 @@ class CampaignProgress:
         sys.stderr.flush()
 
     def __call__(self, stage: str, share: float) -> None:
-        gone = time.monotonic() - self._begun
-        left = f", about {gone / share * (1.0 - share):.0f} s left" if share > 0.05 else ""
-        line = f"[{share:4.0%}] {stage} ({gone:.0f} s{left})"
+        now = self._clock()
+        line = f"[{share:4.0%}] {stage} ({now - self._begun:.0f} s{self._left(stage, share, now)})"
         sys.stderr.write(f"\r\033[K{line}" if self._live else f"{line}\n")
         sys.stderr.flush()
+
+    def _left(self, stage: str, share: float, now: float) -> str:
+        """Return what remains, in words; empty while nothing is known."""
+        if share < _FIRST or stage.endswith(KEPT):
+            self._since = (now, share) if stage.endswith(KEPT) else None
+            return ""
+        if self._since is None:
+            self._since = (now, share)
+        begun, done = self._since
+        if share - done < _ENOUGH:
+            return ""
+        return f", about {duration((now - begun) / (share - done) * (1.0 - share))} left"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words.
+
+    Examples
+    --------
+    >>> duration(42.4), duration(200), duration(7300)
+    ('42 s', '3 min', '2.0 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3_600:.1f} h"
 
 
 def show_campaign(workspace: Workspace, result: CampaignResult, policy: Policy) -> None:
@@ -54,6 +90,9 @@ def show_campaign(workspace: Workspace, result: CampaignResult, policy: Policy) 
         _print(f"\n{candidate}: {standing.word}. {standing.sentence}")
         for verdict in examination.verdicts.values():
             _show_verdict(verdict, policy)
+        share = policy.zones.holdout_share
+        for line in report_text.changes(examination.verdicts, examination.evidence, share):
+            _print(f"  to change the answer: {line}")
     for candidate in result.saved:
         write_report(candidate, policy)
     path = workspace.reports / f"{result.name}.html"
