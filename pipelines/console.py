@@ -15,7 +15,6 @@ from pipelines.gates.policy import Policy
 from pipelines.map_history import status
 from research_lab.workspace import Workspace
 
-
 _FIRST = 0.05  # share at which the first strategy is begun
 _ENOUGH = 0.02  # share that must be done before the rest is estimated
 

@@ -1,8 +1,9 @@
 """Champions judged again on bars that came after their promotion: keep, watch, or roll back.
 
 As at gate 8 the executor must decide bit for bit as the batch engine, and what was earned since must lie in
-the band of the candidate's own past; the deepest fall since must lie in that of its falls, which shows a drift
-that a good beginning still hides. The limits are those of gate 8 in the policy. The map is not changed here.
+the band of the candidate's own past, and the deepest fall since in that of its falls. The limits are those of
+gate 8 in the policy. A detector of drift, whose false alarms are rare however often one looks, says when the
+edge that was promised has gone (`research_lab.validation.drift`). The map is not changed here.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ from research_lab.errors import DataError, UsageError
 from research_lab.market_data.lake import Lake
 from research_lab.scoring.scorer import sharpe_of
 from research_lab.timeframe import utc
+from research_lab.validation.drift import ALARM, e_detector
 from research_lab.workspace import Workspace
 
-WATCHED = 10.0  # times the limit: a result this rare is watched before it is too rare to keep
+WATCHED = 10.0  # times a limit: what comes this near to it is watched
 _WORDS = {Outcome.PASS: "keep", Outcome.INSUFFICIENT: "watch", Outcome.FAIL: "roll back"}
 
 
@@ -135,6 +137,7 @@ def measure(champion: Champion, world: World) -> Evidence:
         "sharpe_before": sharpe_of(before),
         "band_probability": band,
         "drawdown_probability": fall,
+        "drift": _drift(now, before),
     }
     return Evidence("recheck", figures, bound)
 
@@ -163,6 +166,13 @@ def advise(evidence: Evidence, policy: Policy) -> tuple[Outcome, tuple[str, ...]
             doubts.append(
                 f"a {what} as bad has a chance of {value:.4f} in its own past, near the limit of {rare:g}"
             )
+    drift = found["drift"]
+    if math.isnan(drift):
+        doubts.append("its past promised nothing that a drift could be held against")
+    elif drift >= ALARM:
+        against.append(
+            f"the drift detector reached {drift:,.0f}; an alarm at {ALARM:,.0f} is false once in {ALARM:,.0f} days"
+        )
     if found["n_days"] < least_days:
         doubts.append(f"{found['n_days']:.0f} days since it may trade, {least_days:g} are wanted")
     if against:
@@ -209,6 +219,14 @@ def _refuse_revised(stored: Bars, new: Bars) -> None:
             new.market.name,
             "leave out the bars that are known, or run the campaign on the revised ones",
         )
+
+
+def _drift(now: FloatArray, before: FloatArray) -> float:
+    """Return the highest that the drift detector stood since; NaN when nothing was promised."""
+    try:
+        return float(e_detector(now, before).max(initial=0.0))
+    except UsageError:  # too short or no gain before: there is nothing to drift from, which is told as NaN
+        return math.nan
 
 
 def _places(before: FloatArray, now: FloatArray, policy: Policy) -> tuple[float, float]:

@@ -303,13 +303,22 @@ def test_too_few_new_bars_are_watched(workspace: Workspace, done: Done) -> None:
         ({"band_probability": 0.0051}, Outcome.INSUFFICIENT),
         ({"drawdown_probability": 0.0049}, Outcome.FAIL),
         ({"drawdown_probability": float("nan")}, Outcome.INSUFFICIENT),
+        ({"drift": 1000.0}, Outcome.FAIL),
+        ({"drift": 999.0}, Outcome.PASS),
+        ({"drift": float("nan")}, Outcome.INSUFFICIENT),
         ({"n_days": 29.0}, Outcome.INSUFFICIENT),
     ],
 )
 def test_the_advice_follows_the_limits_of_gate_8(
     figures: dict[str, float], advice: Outcome, done: Done
 ) -> None:
-    good = {"differing_bits": 0.0, "n_days": 30.0, "band_probability": 0.5, "drawdown_probability": 0.5}
+    good = {
+        "differing_bits": 0.0,
+        "n_days": 30.0,
+        "band_probability": 0.5,
+        "drawdown_probability": 0.5,
+        "drift": 3.0,
+    }
     assert advise(Evidence("recheck", {**good, **figures}, {}), done.policy)[0] is advice
 
 
