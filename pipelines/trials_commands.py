@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.command_options import INSUFFICIENT, REFUSED, WorkspaceOption, place_of
-from research_lab.errors import LedgerError
+from research_lab.errors import LedgerError, UsageError
 
 if TYPE_CHECKING:
     from pipelines.tracking import Tracker
@@ -110,9 +110,12 @@ class _Refusing:
 
 
 def _ledger(option: str) -> TrialLedger:
+    place = place_of(option)
+    if not place.trials.is_dir():
+        raise UsageError("no trials here", str(place.root), "name the workspace with --workspace")
     from research_lab.scoring.trial_ledger import TrialLedger
 
-    return TrialLedger(place_of(option).trials)
+    return TrialLedger(place.trials)
 
 
 def _tracker(option: str) -> Tracker:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from live_shadow import governance
 from pipelines import anchoring, campaign, candidates, cli, ledger_exchange
 from pipelines.campaign import KEPT, Wanted, load_templates, open_world, run_campaign
+from pipelines.console import CampaignProgress
 from pipelines.gates.policy import Policy
 from pipelines.gates.world import World
 from pipelines.proposals import read_proposals
@@ -561,3 +562,22 @@ def test_candidates_of_one_strategy_on_two_markets_stand_side_by_side(
         small.run(workspace, table, strategies, policy)
     assert {c.market for c in candidates.every(workspace)} == {"synthetic EDGE/USDT", "synthetic OTHER/USDT"}
     assert all(candidates.all_evidence(c) for c in candidates.every(workspace))
+
+
+def test_what_remains_is_estimated_from_what_was_measured_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = 0.0
+    progress = CampaignProgress(lambda: now)
+    told = []
+    for at, stage, share in (
+        (0, "opening the store", 0.0),
+        (30, f"a: {KEPT}", 0.45),  # taken from the disk: it says nothing of the pace
+        (30, "b: static and data", 0.45),
+        (40, "b: look-ahead", 0.55),
+        (50, "b: backtest", 0.65),
+    ):
+        now = float(at)
+        progress(stage, share)
+        told.append(capsys.readouterr().err.partition(" (")[2].strip())
+    assert told == ["0 s)", "30 s)", "30 s)", "40 s, about 45 s left)", "50 s, about 35 s left)"]

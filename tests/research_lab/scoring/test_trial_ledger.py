@@ -23,7 +23,9 @@ import research_lab
 from research_lab.bars import FloatArray
 from research_lab.durable import ChainedLog
 from research_lab.errors import LedgerError, LockedError, UsageError
+from research_lab.scoring.ledger_merge import copy_segments, merge
 from research_lab.scoring.ledger_segment import FORMAT, Segment
+from research_lab.scoring.past_ledger import PastLedger
 from research_lab.scoring.trial_ledger import Trial, TrialLedger
 from research_lab.timeframe import DAY_MS
 
@@ -531,3 +533,84 @@ def test_a_segment_knows_its_own_name(tmp_path: Path) -> None:
     segment = Segment.create(tmp_path)
     assert Segment.is_one(segment.path)
     assert not Segment.is_one(tmp_path / "seg-1.jsonl")
+
+
+# Older files, the past, and what others bring
+
+
+def test_a_ledger_of_the_first_format_is_read_and_goes_on(tmp_path: Path) -> None:
+    """Lines as the first format wrote them, with the fields that it had."""
+    path = tmp_path / f"seg-{'1' * 32}.jsonl"
+    row = returns(0)[0]
+    row.astype("<f8").tofile(path.with_suffix(".f64"))
+    first_fields = (
+        "kind", "candidate", "template", "name", "market", "start_ms", "end_ms", "timeframe", "snapshot",
+        "campaign", "origin", "sharpe", "n_trades",
+    )  # fmt: skip
+    plain = {name: getattr(trial("old"), name) for name in first_fields} | {"recorded_s": 1.0}
+    digest_of_row = hashlib.sha256(row.tobytes()).hexdigest()
+    ChainedLog(path).append({"format": 1, "segment": path.stem})
+    ChainedLog(path).append(
+        {"trial": plain, "row": {"offset": 0, "first_day": FIRST, "n_days": N_DAYS, "sha256": digest_of_row}}
+    )
+    ledger = TrialLedger(tmp_path)
+    assert ledger.append([trial("old"), trial("new")], np.stack([row, returns(1)[0]]), FIRST) == 1
+    ledger.verify()
+    told = {t.name: t.knowledge_cutoff for t in ledger.trials(BTC, START, END)}
+    assert told == {"old": "", "new": ""}
+
+
+def test_the_past_is_read_as_it_was_and_takes_nothing_new(tmp_path: Path) -> None:
+    ledger = TrialLedger(tmp_path)
+    ledger.append(*batch(1))
+    then, head, known = ledger.heads(), ledger.head(), ledger.daily_returns(BTC, FIRST, FIRST + N_DAYS)
+    ledger.append(*batch(2))
+    TrialLedger(tmp_path).append(*batch(3))
+    past = PastLedger(tmp_path, then)
+    matrix, names = past.daily_returns(BTC, FIRST, FIRST + N_DAYS)
+    assert (past.head(), past.heads()) == (head, then)
+    assert names == known[1] and matrix.tobytes() == known[0].tobytes()
+    assert past.append(*batch(1)) == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(LedgerError, match="was not counted when the evidence was measured"):
+        past.append(*batch(2))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    with pytest.raises(LedgerError, match="no line has the hash"):
+        PastLedger(tmp_path, dict.fromkeys(then, "c" * 64)).head()
+    with pytest.raises(LedgerError, match="a segment is gone"):
+        PastLedger(tmp_path, {f"seg-{'0' * 32}.jsonl": "c" * 64})
+
+
+def test_a_segment_that_grew_elsewhere_is_taken_in_and_a_shorter_one_changes_nothing(tmp_path: Path) -> None:
+    one, two, early = TrialLedger(tmp_path / "one"), TrialLedger(tmp_path / "two"), tmp_path / "early"
+    one.append(*batch(1))
+    shutil.copytree(one.folder, early)
+    assert merge(two, one.folder).n_trials == 3
+    assert merge(two, one.folder).n_trials == 0
+    one.append(*batch(2))
+    grown = merge(two, one.folder)
+    assert (grown.new, len(grown.longer), grown.n_trials) == ((), 1, 3)
+    assert merge(two, early).n_trials == 0
+    assert two.heads() == one.heads() and two.n_looks(BTC, START, END) == 6
+    two.verify(one.heads())
+    assert copy_segments(two, tmp_path) == two.heads()
+
+
+@pytest.mark.parametrize("what", ["line", "row"])
+def test_a_segment_that_was_changed_elsewhere_is_not_taken_in(tmp_path: Path, what: str) -> None:
+    one, two = TrialLedger(tmp_path / "one"), TrialLedger(tmp_path / "two")
+    one.append(*batch(1))
+    lines, rows = segment_files(one.folder)
+    flip(lines if what == "line" else rows, 300 if what == "line" else 30)
+    with pytest.raises(LedgerError):
+        merge(two, one.folder)
+    assert two.heads() == {} and not list(two.folder.glob("seg-*"))
+
+
+def test_the_columns_that_are_asked_for_are_those_of_the_whole(tmp_path: Path) -> None:
+    ledger = TrialLedger(tmp_path)
+    ledger.append(*batch(1, 7))
+    whole, names = ledger.daily_returns(BTC, FIRST, FIRST + N_DAYS)
+    some, chosen = ledger.daily_returns(BTC, FIRST, FIRST + N_DAYS, only=[1, 4])
+    assert chosen == [names[1], names[4]]
+    np.testing.assert_array_equal(some, whole[:, [1, 4]])
