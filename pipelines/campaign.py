@@ -334,7 +334,7 @@ def examine_one(
         reasons = [reason for verdict in found.verdicts.values() for reason in verdict.reasons]
         world.scorer.refuse([template], "; ".join(reasons))
         return found
-    progress("tuning, walk-forward", 0.1)
+    progress("tuning, walk-forward", 0.02)
     done, why = None, ""
     try:
         done = run_walk_forward(template, world.scorer, policy.walk_forward)
@@ -346,14 +346,14 @@ def examine_one(
     if not found.judged(static.measure(spec, world, known), policy):
         return found
     found.judged(data.measure(spec, world, quality), policy)
-    progress("look-ahead", 0.6)
+    progress("look-ahead", 0.65)
     seed = policy.bootstrap.seed
     seen = lookahead.measure(
         spec, world.research, world.terms, world.regimes, seed=seed, bound_to=world.bound_to(spec)
     )
     if not found.judged(seen, policy):
         return found
-    progress("backtest and its stresses", 0.8)
+    progress("backtest and its stresses", 0.75)
     tried = world.scorer.tried(template)
     found.judged(backtest.measure(spec, world, found.plateau, tried), policy)
     found.judged(walk_forward.measure(spec, world, done, why), policy)

@@ -16,7 +16,7 @@ from pipelines.map_history import status
 from research_lab.workspace import Workspace
 
 _FIRST = 0.05  # share at which the first strategy is begun
-_ENOUGH = 0.02  # share that must be done before the rest is estimated
+_ENOUGH = 0.05  # share that must be done before the rest is estimated
 
 
 class CampaignProgress:
