@@ -66,6 +66,7 @@ class Examination:
     ----------
     template : as the file says. spec : with tuned parameters, once tuned.
     plateau : flatness of the surroundings of the tuned parameters; NaN before.
+    heads : of the ledger that gate 6 was measured among; empty when it was not.
     """
 
     template: Spec
@@ -73,6 +74,7 @@ class Examination:
     evidence: dict[str, Evidence] = field(default_factory=dict)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     plateau: float = math.nan
+    heads: Mapping[str, str] = field(default_factory=dict)
 
     def judged(self, evidence: Evidence, policy: Policy) -> bool:
         """Keep evidence and its verdict, and return whether it passed."""
@@ -317,6 +319,7 @@ def _examine_all(
     for examination in examinations:
         if examination.passed(("static", "data", "lookahead")):
             progress(f"{examination.template.name}: overfitting", 0.9)
+            examination.heads = world.scorer.ledger.heads()
             examination.judged(overfitting.measure(examination.spec, world), world.policy)
     return examinations
 

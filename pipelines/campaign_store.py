@@ -28,6 +28,8 @@ class Examined(Protocol):
     @property
     def verdicts(self) -> Mapping[str, Verdict]: ...
     @property
+    def heads(self) -> Mapping[str, str]: ...
+    @property
     def outcome(self) -> Outcome: ...
 
 
@@ -46,8 +48,8 @@ def save(workspace: Workspace, examination: Examined, world: World, campaign: st
     )
     candidate = candidates.save(workspace, spec.canonical(), spec.hash, facts)
     atomic_write(candidate.template_path, examination.template.canonical())
-    heads = json.dumps(world.scorer.ledger.heads(), indent=1, sort_keys=True)
-    atomic_write(candidate.heads_path, heads + "\n")
+    heads = dict(examination.heads) or world.scorer.ledger.heads()
+    atomic_write(candidate.heads_path, json.dumps(heads, indent=1, sort_keys=True) + "\n")
     for evidence in examination.evidence.values():
         candidates.save_evidence(candidate, evidence)
     candidates.save_verdicts(candidate, examination.verdicts.values())

@@ -81,6 +81,9 @@ def verify(workspace: Workspace, candidate: Candidate, regimes: RegimeSet, polic
         raise InsufficientError("nothing was measured of it", str(candidate), "run the campaign again")
     template = _template(candidate)
     world = _world_then(workspace, candidate, template, regimes, policy)
+    if "overfitting" in stored:  # its context: the ledger's head, and the champions of that time
+        then = stored["overfitting"].bound_to.get("context", "").split()[1:]
+        world = replace(world, champions=tuple(then))
     spec = parse_spec(candidates.spec_text(candidate, parse_spec), str(candidate.spec_path))
     changed = _changed(next(iter(stored.values())), world, spec)
     found = _again(workspace, template, stored, world, same_code=not changed)

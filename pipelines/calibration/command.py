@@ -35,7 +35,7 @@ def calibrate(
         int | None, typer.Option("--workers", min=1, help="Processes.", show_default="one a core")
     ] = None,
 ) -> None:
-    """Measure the error rates of the whole gauntlet on worlds whose truth is known.
+    """Measure the error rates of the whole gauntlet.
 
     Complete campaigns run on worlds without an edge (false promotions) and with a planted one (power), beside
     naive pipelines, gates left out, and the bound. Interrupted, it goes on where it was.
