@@ -116,6 +116,7 @@ _LABELS = {
     "n_drawn": "kinds of trials that were drawn",
     "n_effective": "independent trials that would do as well",
     "block_days": "days a bootstrap block",
+    "sharpe_less_holding": "Sharpe ratio less what holding earned (a year)",
     "psr": "Probabilistic Sharpe ratio (probability)",
     "deflated_sharpe": "Deflated Sharpe ratio, every trial a stranger (probability)",
     "deflated_sharpe_effective": "Deflated Sharpe ratio, effective trials (probability)",

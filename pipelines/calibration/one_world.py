@@ -33,6 +33,7 @@ from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.validation import overfitting
 from research_lab.validation.drift import e_detector, first_alarm
 from research_lab.validation.family_wise import family_wise_p
+from research_lab.validation.market_exposure import less_holding, market_daily
 
 OURS: Final = "gauntlet"
 BOUND: Final = "bound"
@@ -194,6 +195,8 @@ def _bound(scores: Sequence[Score], world: World, folder: Path) -> bool:
     scorer = Scorer(TrialLedger(folder), bars, world.terms, world.regimes, "bound")
     daily = np.stack([score.daily for score in scorer.score([score.spec for score in scores])], axis=1)
     rules = world.policy.bootstrap
-    found = family_wise_p(daily, 0, n_draws=rules.n_draws, seed=rules.seed)
+    _, market = market_daily(bars)
+    timed = less_holding(daily, market)
+    found = family_wise_p(timed, 0, n_draws=rules.n_draws, seed=rules.seed)
     least = np.nanmin(found.p_values) if np.isfinite(found.p_values).any() else 1.0
     return bool(least <= BOUND_LEVEL)

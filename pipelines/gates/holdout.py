@@ -16,10 +16,11 @@ from research_lab.errors import InsufficientError
 from research_lab.market_data.lake import HoldoutKey
 from research_lab.market_data.quality import check
 from research_lab.validation.family_wise import single_p, stouffer
+from research_lab.validation.market_exposure import less_holding, market_daily
 
 
 def measure(spec: Spec, world: World, luck: Evidence) -> Evidence:
-    """Return the candidate's p on the holdout, combined with its p on the research bars.
+    """Return the p of the candidate's timing on the holdout, combined with that on the research bars.
 
     Parameters
     ----------
@@ -43,7 +44,8 @@ def measure(spec: Spec, world: World, luck: Evidence) -> Evidence:
     figures |= before_and_after(spec, world, opened.bars, result)
     insufficient = ""
     try:
-        p = single_p(daily, n_draws=rules.n_draws, seed=rules.seed)
+        _, market = market_daily(opened.bars, opened.start)
+        p = single_p(less_holding(daily, market), n_draws=rules.n_draws, seed=rules.seed)
         figures["p"] = p
         figures["combined_p"] = stouffer(luck.figures["p"], p, *lengths)
     except InsufficientError as fault:

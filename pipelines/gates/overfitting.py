@@ -1,6 +1,6 @@
 """Gate 6: how often luck alone does as well, over all trials charged to this market and time.
 
-The family-wise p decides. Everything else is reported beside it, and judged by nobody: what the Sharpe ratio is
+The family-wise p of what timing earned beyond holding decides. Everything else is reported beside it, and judged by nobody: what the Sharpe ratio is
 worth by itself and among its trials, how tuning does on other days, and whether the best of all trials beats
 holding, the champion and entering at random. `docs/statistics.md` says how to read each.
 """
@@ -24,7 +24,7 @@ from research_lab.validation import overfitting
 from research_lab.validation.cpcv import Division, cpcv
 from research_lab.validation.cscv import cscv_logits
 from research_lab.validation.family_wise import FamilyWise, family_wise_p
-from research_lab.validation.market_exposure import market_daily
+from research_lab.validation.market_exposure import less_holding, market_daily
 from research_lab.validation.random_twin import random_twins
 from research_lab.validation.reality_check import reality_check
 
@@ -46,7 +46,8 @@ def measure(spec: Spec, world: World) -> Evidence:
         return Evidence("overfitting", {}, bound, "the ledger of this market does not have the candidate")
     rules = world.policy.bootstrap
     try:
-        found = family_wise_p(family, columns, n_draws=rules.n_draws, seed=rules.seed)
+        timed = less_holding(family, _on_days(*market_daily(world.research), world, family.shape[0]))
+        found = family_wise_p(timed, columns, n_draws=rules.n_draws, seed=rules.seed)
     except InsufficientError as fault:
         return Evidence("overfitting", {}, bound, str(fault))
     figures = {
@@ -61,6 +62,7 @@ def measure(spec: Spec, world: World) -> Evidence:
         "block_days": float(found.block_length),
     }
     own = _fullest(family, columns)
+    figures["sharpe_less_holding"] = sharpe_of(timed[np.isfinite(timed[:, own]), own])
     figures |= _sharpe_ratio(family[:, own], family, found)
     series: dict[str, Any] = {}
     for more, shown in (
