@@ -1,8 +1,8 @@
 """Gate 6: how often luck alone does as well, over all trials charged to this market and time.
 
-The family-wise p of what timing earned beyond holding decides. Everything else is reported beside it, and judged by nobody: what the Sharpe ratio is
-worth by itself and among its trials, how tuning does on other days, and whether the best of all trials beats
-holding, the champion and entering at random. `docs/statistics.md` says how to read each.
+The family-wise p of what timing earned beyond holding decides. Everything else is reported beside it, and judged
+by nobody: what the Sharpe ratio is worth by itself and among its trials, how tuning does on other days, and whether
+the best of all trials beats holding, the champion and entering at random. `docs/statistics.md` says how to read each.
 """
 
 from __future__ import annotations
