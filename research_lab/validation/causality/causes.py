@@ -13,6 +13,7 @@ from research_lab.validation.causality.runs import Seen, Stretch
 from research_lab.validation.causality.workers import Workers
 
 N_EXPLAINED: Final = 5
+LEAST_OF_BUCKETS: Final = 8  # faults at one distance that may have to do with a higher timeframe
 _BUCKETS: Final = (
     *(k * MINUTE_MS for k in (2, 3, 5, 10, 15, 30)),
     *(k * HOUR_MS for k in (1, 2, 3, 4, 6, 8, 12)),
@@ -91,22 +92,26 @@ def explain(workers: Workers, worker: int, given: Given, faults: Sequence[Seen],
             reaches += _reach(workers, worker, given, seen)
     if not reaches:
         return Cause("it moves with values of later bars")
-    return Cause(words_of(reaches, given), _change(workers, worker, given, chosen[0], reaches[0], deadline))
+    return Cause(
+        words_of(reaches, given, len(faults)),
+        _change(workers, worker, given, chosen[0], reaches[0], deadline),
+    )
 
 
-def words_of(reaches: Sequence[_Reach], given: Given) -> str:
+def words_of(reaches: Sequence[_Reach], given: Given, n_faults: int) -> str:
     """Return what the reaches of some bars have in common, in words."""
     ahead = [(r.near - r.bar, r.far - r.bar) for r in reaches]
     if sum(r.far >= given.n - 2 and r.far - r.bar > 2 for r in reaches) * 2 > len(reaches):
         return WHOLE
-    bucket = _bucket(reaches, given)
+    alike = len(set(ahead)) == 1
+    bucket = 0 if alike and n_faults < LEAST_OF_BUCKETS else _bucket(reaches, given)
     if bucket:
         return (
             f"it moves until the bar of {timeframe_name(bucket)} that holds it is complete: a higher timeframe "
             f"is shown before its bar has closed (resample, label or merge by the bar's beginning)"
         )
     high = max(far for _, far in ahead)
-    if len(set(ahead)) > 1 and min(far for _, far in ahead) != high:
+    if not alike and min(far for _, far in ahead) != high:
         return VARYING.format(low=min(near for near, _ in ahead), high=high)
     if all(near == far for near, far in ahead):
         return f"only the bar {high} ahead has a say: shift(-{high}), or a label or fill of a later bar"

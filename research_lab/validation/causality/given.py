@@ -138,9 +138,12 @@ class Given:
         return self._frame(values, 0), {name: s.handed(s.frame.copy()) for name, s in self.series.items()}
 
     def _frame(self, values: FloatArray, begin: int) -> pd.DataFrame:
-        return pd.DataFrame(
-            values, self.index[begin : begin + values.shape[0]], list(self.columns), copy=False
-        )
+        index = self.index[begin : begin + values.shape[0]]
+        return pd.DataFrame(values, index, self._labels, copy=False)
+
+    @cached_property
+    def _labels(self) -> pd.Index[str]:
+        return pd.Index(list(self.columns))
 
     def _close(self, bar: int) -> int:
         return int(self.time[bar]) + self.step_ms

@@ -103,15 +103,15 @@ def constant(values: NDArray[Any]) -> bool:
 
 def discrete(values: NDArray[Any]) -> bool:
     """Whether a column holds decisions rather than quantities: text, or at most twelve numbers."""
-    return values.dtype == object or np.unique(values[~np.isnan(values)]).shape[0] <= 12
+    return values.dtype != np.float64 or np.unique(values[~np.isnan(values)]).shape[0] <= 12
 
 
 def _leaves(result: Any, name: str) -> Iterator[tuple[str, Any]]:
     if result is None:
         return
     if isinstance(result, pd.DataFrame):
-        for k, column in enumerate(result.columns):
-            yield _joined(name, column), result.iloc[:, k]
+        for column, values in result.items():
+            yield _joined(name, column), values
     elif isinstance(result, pd.Series):
         yield _joined(name, result.name if isinstance(result.name, str) and not name else ""), result
     elif isinstance(result, Mapping):
@@ -184,10 +184,12 @@ def _unpacked(values: pd.Series[Any]) -> NDArray[Any]:
 
 
 def _as_numbers(values: NDArray[Any], name: str) -> NDArray[Any]:
-    """Return a copy as float64 where nothing is lost by it, else as objects."""
+    """Return a copy as bool or float64 where nothing is lost by it, else as objects."""
     if values.dtype.kind in "mM":
         return _without_missing(values.view(np.int64).astype(object), np.isnat(values))
-    if values.dtype.kind in "biuf":
+    if values.dtype.kind == "b":
+        return values.copy()
+    if values.dtype.kind in "iuf":
         numbers = values.astype(np.float64)
         if values.dtype.kind in "iu" and values.itemsize == 8 and np.abs(numbers).max(initial=0.0) > 2.0**53:
             return values.astype(object)
@@ -197,6 +199,8 @@ def _as_numbers(values: NDArray[Any], name: str) -> NDArray[Any]:
     if values.dtype != object:
         raise UsageError(f"{name} holds values of type {values.dtype}", remedy=_REMEDY)
     kinds = set(map(type, values))
+    if kinds and all(issubclass(kind, (bool, np.bool_)) for kind in kinds):
+        return values.astype(np.bool_)
     if all(
         issubclass(kind, (bool, int, float, np.number, np.bool_, type(None), type(pd.NA))) for kind in kinds
     ):
@@ -224,6 +228,8 @@ def _column_difference(
         texts = [_text(there, int(at[0])), "no such column"]
         before, after = texts if b is None else texts[::-1]
         return Apart(name, int(at[0]), int(at[-1]), at.shape[0], before, after, tiny=False)
+    if a.dtype != b.dtype and object not in (a.dtype, b.dtype):
+        a, b = a.astype(np.float64), b.astype(np.float64)
     if a.dtype == b.dtype == np.float64 and np.array_equal(a.view(np.int64), b.view(np.int64)):
         return None
     apart = _unequal(a, b)
@@ -251,6 +257,8 @@ def _unequal(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:
     if a.dtype == b.dtype == np.float64:
         same = (a == b) & (np.signbit(a) == np.signbit(b))
         return np.asarray(~(same | (np.isnan(a) & np.isnan(b))))
+    if a.dtype == b.dtype == np.bool_:
+        return np.asarray(a != b)
     a, b = a.astype(object), b.astype(object)
     if np.array_equal(a, b):
         return np.zeros(a.shape[0], np.bool_)

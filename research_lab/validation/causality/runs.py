@@ -149,11 +149,12 @@ class Runs:
 
 def _settled(whole: Columns, later: Columns, tolerance: float) -> int:
     """Return the fewest bars of a later start after which decisions are the same and quantities near."""
-    needed = 0
+    needed: int = 0
     for name, values in whole.items():
         if name not in later:
-            return values.shape[0]
+            return int(values.shape[0])
         near = 0.0 if discrete(values) else max(SETTLED, tolerance)
         apart = difference({name: values}, {name: later[name]}, values.shape[0], near)
-        needed = max(needed, 0 if apart is None else apart.last + 1)
+        if apart is not None:
+            needed = max(needed, apart.last + 1)
     return needed

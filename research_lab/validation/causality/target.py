@@ -45,7 +45,7 @@ class Target:
         frame, series = handed
         try:
             return self.function(frame, series) if self.takes_series else self.function(frame)
-        except Exception as fault:  # noqa: BLE001 - it is not ours, and may raise anything
+        except Exception as fault:
             told = str(fault).strip().splitlines()
             raise Raised(f"{type(fault).__name__}: {told[0][:200] if told else ''}".rstrip(": ")) from fault
 
@@ -131,7 +131,7 @@ def _module_of_name(name: str) -> ModuleType:
 def _imported(work: Callable[[], Any], where: str) -> Any:
     try:
         return work()
-    except Exception as fault:  # noqa: BLE001 - code that is not ours runs when it is imported
+    except Exception as fault:
         raise UsageError(
             f"importing it raised {type(fault).__name__}: {str(fault)[:200]}", where, _WANTED
         ) from fault
