@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from research_lab.timeframe import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS, grid_origin_ms, timeframe_name
-from research_lab.validation.causality.given import CUT_OFF, POISONS, Given
+from research_lab.validation.causality.given import CUT_OFF, POISONS, TENTH, Given
 from research_lab.validation.causality.runs import Seen, Stretch
 from research_lab.validation.causality.workers import Workers
 
 N_EXPLAINED: Final = 5
+LEAST_OF_WHOLE: Final = 200  # bars ahead from which on a reach is taken for the whole sample
 LEAST_OF_BUCKETS: Final = 8  # faults at one distance that may have to do with a higher timeframe
 _BUCKETS: Final = (
     *(k * MINUTE_MS for k in (2, 3, 5, 10, 15, 30)),
@@ -40,6 +41,10 @@ ROUNDING = (
 WHOLE = (
     "bars up to the end of the data have a say: a statistic, a fit, a scaler or a filter over the whole sample, "
     "or one that runs backwards"
+)
+LAST_BAR = (
+    "only the last bar of the data has a say: iloc[-1], a value divided by the last one, or np.roll, which takes "
+    "it to the front"
 )
 VARYING = (
     "the reach differs from bar to bar ({low} to {high} bars ahead): filling or interpolating backwards, a pivot "
@@ -86,9 +91,9 @@ def explain(workers: Workers, worker: int, given: Given, faults: Sequence[Seen],
         return Cause(LAST_ROW if lonely else ROWS)
     if series and not candles:
         return Cause(f"it moves with values of the series {', '.join(series)} that were not yet published")
-    reaches = []
-    for seen in chosen:
-        if time.monotonic() < deadline:
+    reaches: list[_Reach] = []
+    for seen in _spread(faults, 4 * N_EXPLAINED):
+        if time.monotonic() < deadline and len(reaches) < N_EXPLAINED:
             reaches += _reach(workers, worker, given, seen)
     if not reaches:
         return Cause("it moves with values of later bars")
@@ -101,7 +106,12 @@ def explain(workers: Workers, worker: int, given: Given, faults: Sequence[Seen],
 def words_of(reaches: Sequence[_Reach], given: Given, n_faults: int) -> str:
     """Return what the reaches of some bars have in common, in words."""
     ahead = [(r.near - r.bar, r.far - r.bar) for r in reaches]
-    if sum(r.far >= given.n - 2 and r.far - r.bar > 2 for r in reaches) * 2 > len(reaches):
+    if all(r.near == r.far == given.n - 1 for r in reaches) and max(far for _, far in ahead) > 2:
+        return LAST_BAR
+    long = max(LEAST_OF_WHOLE, given.n // 8)
+    if sum(
+        far > long or (r.far >= given.n - 2 and far > 2) for r, (_, far) in zip(reaches, ahead, strict=True)
+    ) * 2 > len(reaches):
         return WHOLE
     alike = len(set(ahead)) == 1
     bucket = 0 if alike and n_faults < LEAST_OF_BUCKETS else _bucket(reaches, given)
@@ -118,10 +128,10 @@ def words_of(reaches: Sequence[_Reach], given: Given, n_faults: int) -> str:
     return f"bars up to {high} ahead have a say: a centred or forward window, or a rolling one over reversed rows"
 
 
-def _spread(faults: Sequence[Seen]) -> list[Seen]:
+def _spread(faults: Sequence[Seen], most: int = N_EXPLAINED) -> list[Seen]:
     """Return the first fault, and some that lie evenly among the others."""
     rest = sorted(faults[1:], key=lambda seen: seen.cut)
-    n = N_EXPLAINED - 1
+    n = min(most - 1, max(1, len(rest)))
     return [faults[0], *(rest[k * len(rest) // n] for k in range(min(n, len(rest))))]
 
 
@@ -147,7 +157,7 @@ def _movers(
     """Return whether other candles after the cut move the past, and which of the series do."""
     candles, series = False, set[str]()
     for seen in chosen:
-        for kind in POISONS:
+        for kind in (*POISONS, TENTH):
             late = time.monotonic() > deadline
             if not candles and not late:
                 candles = _is_moved(workers.ask(worker, "poison", seen.cut, kind, True, None))

@@ -25,7 +25,11 @@ NOISE: Final = "with noise after bar {cut}"
 MISSING: Final = "with missing values after bar {cut}"
 TENFOLD: Final = "with tenfold values after bar {cut}"
 REVERSED: Final = "with the bars after bar {cut} in reverse"
+TENTH: Final = "with a tenth of the values after bar {cut}"
 POISONS: Final = (NOISE, MISSING, TENFOLD, REVERSED)
+_FACTORS: Final = {TENFOLD: 10.0, TENTH: 0.1}
+STRETCHES: Final = ("noise", "higher", "lower", "other noise")
+_LEVELS: Final = {"higher": 1.5, "lower": 1.0 / 1.5}
 
 Handed = tuple[pd.DataFrame, dict[str, Any]]
 
@@ -126,11 +130,15 @@ class Given:
             )
         return self._frame(values, 0), handed
 
-    def altered(self, bars: slice, column: int | None, random: np.random.Generator) -> Handed:
-        """Return all bars with a stretch of them made anew, in every column or in one."""
+    def altered(self, bars: slice, column: int | None, how: str) -> Handed:
+        """Return all bars with a stretch of them made anew in a way of `STRETCHES`, in every column or in one."""
         values = self.values.copy()
         begin, end, _ = bars.indices(self.n)
-        fresh = self._noise(max(begin - 1, 0), end - begin, random)
+        if how in _LEVELS:
+            fresh = values[begin:end] * _LEVELS[how]
+        else:
+            random = np.random.default_rng([13, STRETCHES.index(how)])
+            fresh = self._noise(max(begin - 1, 0), end - begin, random)
         if column is None:
             values[bars] = fresh
         else:
@@ -159,7 +167,7 @@ class Given:
             return self._noise(cut, values.shape[0], random)
         if kind == MISSING:
             return np.full_like(values, np.nan)
-        return values * 10.0 if kind == TENFOLD else values[::-1].copy()
+        return values * _FACTORS[kind] if kind in _FACTORS else values[::-1].copy()
 
     def _noise(self, after: int, n: int, random: np.random.Generator) -> FloatArray:
         """Return n candles of a wild walk from a bar's close on, volumes and other columns of any value."""
@@ -202,8 +210,8 @@ def _spoilt(
             values[late] = random.normal(0.0, 3.0 * size, n)
         elif kind == MISSING:
             values[late] = np.nan
-        elif kind == TENFOLD:
-            values[late] *= 10.0
+        elif kind in _FACTORS:
+            values[late] *= _FACTORS[kind]
         else:
             values[late] = values[late][::-1]
         spoilt[name] = values

@@ -6,14 +6,11 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
 from research_lab.errors import UsageError
-from research_lab.validation.causality.given import CUT_OFF, Given, Handed
+from research_lab.validation.causality.given import CUT_OFF, STRETCHES, Given, Handed
 from research_lab.validation.causality.outputs import Apart, Columns, columns_of, difference, discrete
 from research_lab.validation.causality.target import Raised, Target
 
-N_VARIANTS = 4  # noises tried before a stretch of bars is taken to be without influence
 SETTLED = 1e-6  # share of a quantity that may be left of another beginning, as with the language's warm-up
 
 
@@ -81,11 +78,10 @@ class Runs:
         return self._seen(cut, kind, lambda: self.given.poisoned(cut, kind, candles=candles, series=series))
 
     def moves(self, column: str, bar: int, stretch: Stretch) -> bool:
-        """Whether one value moves with bars made anew; several noises are tried."""
+        """Whether one value moves with bars made anew; several ways are tried."""
         only = {column: self._whole[column]} if column in self._whole else self._whole
-        for variant in range(N_VARIANTS):
-            random = np.random.default_rng([13, variant])
-            handed = self.given.altered(slice(stretch.begin, stretch.end), stretch.column, random)
+        for how in STRETCHES:
+            handed = self.given.altered(slice(stretch.begin, stretch.end), stretch.column, how)
             try:
                 other = self._columns(handed)
             except Raised:
