@@ -195,9 +195,9 @@ class _Check:
         n = self.given.n
         part = 2 * n // 3
         try:
-            fresh, _, raised = self.workers.ask(0, "known", part)
             self.whole, _ = probe.ask(0, "whole")
             again, seconds = probe.ask(0, "whole")
+            fresh, _, raised = self.workers.ask(0, "known", part)
         except Raised as fault:
             raise UsageError(f"raised {fault.what}, given all {n} bars", self.target.name) from None
         if not self.whole:

@@ -28,8 +28,8 @@ REVERSED: Final = "with the bars after bar {cut} in reverse"
 TENTH: Final = "with a tenth of the values after bar {cut}"
 POISONS: Final = (NOISE, MISSING, TENFOLD, REVERSED)
 _FACTORS: Final = {TENFOLD: 10.0, TENTH: 0.1}
-STRETCHES: Final = ("noise", "higher", "lower", "other noise")
-_LEVELS: Final = {"higher": 1.5, "lower": 1.0 / 1.5}
+STRETCHES: Final = ("noise", "higher", "lower", "other noise", "missing")
+_LEVELS: Final = {"higher": 1.5, "lower": 1.0 / 1.5, "missing": np.nan}
 
 Handed = tuple[pd.DataFrame, dict[str, Any]]
 
