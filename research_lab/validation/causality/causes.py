@@ -14,7 +14,7 @@ from research_lab.validation.causality.workers import Workers
 
 N_EXPLAINED: Final = 5
 LEAST_OF_WHOLE: Final = 200  # bars ahead from which on a reach is taken for the whole sample
-LEAST_OF_BUCKETS: Final = 8  # faults at one distance that may have to do with a higher timeframe
+LEAST_OF_BUCKETS: Final = 0.1  # share of cuts with a fault, all at one distance, for a higher timeframe
 _BUCKETS: Final = (
     *(k * MINUTE_MS for k in (2, 3, 5, 10, 15, 30)),
     *(k * HOUR_MS for k in (1, 2, 3, 4, 6, 8, 12)),
@@ -69,12 +69,14 @@ class _Reach:
     far: int
 
 
-def explain(workers: Workers, worker: int, given: Given, faults: Sequence[Seen], deadline: float) -> Cause:
+def explain(
+    workers: Workers, worker: int, given: Given, faults: Sequence[Seen], n_tested: int, deadline: float
+) -> Cause:
     """Return the likely cause of faults, the smallest of them first.
 
     Parameters
     ----------
-    worker : a fresh one, which has made no call yet.
+    worker : a fresh one, which has made no call yet. n_tested : cuts tried.
     deadline : of the monotonic clock; what has been found by then is told.
     """
     first = faults[0]
@@ -98,13 +100,13 @@ def explain(workers: Workers, worker: int, given: Given, faults: Sequence[Seen],
     if not reaches:
         return Cause("it moves with values of later bars")
     return Cause(
-        words_of(reaches, given, len(faults)),
+        words_of(reaches, given, len(faults) / max(1, n_tested)),
         _change(workers, worker, given, chosen[0], reaches[0], deadline),
     )
 
 
-def words_of(reaches: Sequence[_Reach], given: Given, n_faults: int) -> str:
-    """Return what the reaches of some bars have in common, in words."""
+def words_of(reaches: Sequence[_Reach], given: Given, share: float) -> str:
+    """Return what the reaches of some bars have in common, in words; `share` of the cuts had a fault."""
     ahead = [(r.near - r.bar, r.far - r.bar) for r in reaches]
     if all(r.near == r.far == given.n - 1 for r in reaches) and max(far for _, far in ahead) > 2:
         return LAST_BAR
@@ -114,7 +116,7 @@ def words_of(reaches: Sequence[_Reach], given: Given, n_faults: int) -> str:
     ) * 2 > len(reaches):
         return WHOLE
     alike = len(set(ahead)) == 1
-    bucket = 0 if alike and n_faults < LEAST_OF_BUCKETS else _bucket(reaches, given)
+    bucket = 0 if alike and share < LEAST_OF_BUCKETS else _bucket(reaches, given)
     if bucket:
         return (
             f"it moves until the bar of {timeframe_name(bucket)} that holds it is complete: a higher timeframe "

@@ -262,7 +262,8 @@ class _Check:
         faults = sorted(found.faults, key=_size)
         with self._fresh() as other:
             other.ask(0, "hold", self.whole)
-            cause = causes.explain(other, 0, self.given, faults, time.monotonic() + 0.3 * self.budget_s)
+            deadline = time.monotonic() + 0.3 * self.budget_s
+            cause = causes.explain(other, 0, self.given, faults, len(found.tested), deadline)
         return self._of_seen(faults[0], cause)
 
     def _of_seen(self, seen: Seen, cause: causes.Cause) -> CounterExample:
