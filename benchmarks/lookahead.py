@@ -11,16 +11,18 @@ import pandas as pd
 from benchmarks.results import Figure, Result
 from research_lab.validation.causality.check import check_callable
 from research_lab.validation.causality.given import Given
-from tests.research_lab.validation.causality.controls import control
 from tests.research_lab.validation.causality.corpus import Corpus, candles, world
-from tests.research_lab.validation.causality.leaks import leak
-from tests.research_lab.validation.causality.unseen import hidden_control, hidden_leak
 
 CALL_S = 0.002
 
 
 def measure(n_bars: int, n_swept: int) -> Result:
     """Return recall, false positives and seconds a strategy, of both parts of the corpus."""
+    # Imported when used: the corpus brings scipy and scikit-learn along.
+    from tests.research_lab.validation.causality.controls import control
+    from tests.research_lab.validation.causality.leaks import leak
+    from tests.research_lab.validation.causality.unseen import hidden_control, hidden_leak
+
     figures: list[Figure] = []
     missed: list[str] = []
     for words, leaks, controls in (

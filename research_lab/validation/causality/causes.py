@@ -13,7 +13,7 @@ from research_lab.validation.causality.runs import Seen, Stretch
 from research_lab.validation.causality.workers import Workers
 
 N_EXPLAINED: Final = 5
-LEAST_OF_WHOLE: Final = 200  # bars ahead from which on a reach is taken for the whole sample
+LEAST_OF_WHOLE: Final = 200  # bars ahead from which on a changing reach is taken for the whole sample
 LEAST_OF_BUCKETS: Final = 0.1  # share of cuts with a fault, all at one distance, for a higher timeframe
 _BUCKETS: Final = (
     *(k * MINUTE_MS for k in (2, 3, 5, 10, 15, 30)),
@@ -41,6 +41,10 @@ ROUNDING = (
 WHOLE = (
     "bars up to the end of the data have a say: a statistic, a fit, a scaler or a filter over the whole sample, "
     "or one that runs backwards"
+)
+UNCLOSED = (
+    "it moves until the bar of {bucket} that holds it is complete: a higher timeframe is shown before its bar has "
+    "closed (resample, label or merge by the bar's beginning)"
 )
 LAST_BAR = (
     "only the last bar of the data has a say: iloc[-1], a value divided by the last one, or np.roll, which takes "
@@ -110,24 +114,27 @@ def words_of(reaches: Sequence[_Reach], given: Given, share: float) -> str:
     ahead = [(r.near - r.bar, r.far - r.bar) for r in reaches]
     if all(r.near == r.far == given.n - 1 for r in reaches) and max(far for _, far in ahead) > 2:
         return LAST_BAR
-    long = max(LEAST_OF_WHOLE, given.n // 8)
-    if sum(
-        far > long or (r.far >= given.n - 2 and far > 2) for r, (_, far) in zip(reaches, ahead, strict=True)
-    ) * 2 > len(reaches):
+    alike = len(set(ahead)) == 1 and len({r.bar for r in reaches}) > 1
+    if _whole_sample(reaches, given.n, alike=alike):
         return WHOLE
-    alike = len(set(ahead)) == 1
-    bucket = 0 if alike and share < LEAST_OF_BUCKETS else _bucket(reaches, given)
-    if bucket:
-        return (
-            f"it moves until the bar of {timeframe_name(bucket)} that holds it is complete: a higher timeframe "
-            f"is shown before its bar has closed (resample, label or merge by the bar's beginning)"
-        )
+    bucket = _bucket(reaches, given)
+    if bucket and not (len(set(ahead)) == 1 and share < LEAST_OF_BUCKETS):
+        return UNCLOSED.format(bucket=timeframe_name(bucket))
     high = max(far for _, far in ahead)
-    if not alike and min(far for _, far in ahead) != high:
+    if min(far for _, far in ahead) != high:
         return VARYING.format(low=min(near for near, _ in ahead), high=high)
+    words = f"bars up to {high} ahead have a say: a centred or forward window, or a rolling one over reversed rows"
     if all(near == far for near, far in ahead):
-        return f"only the bar {high} ahead has a say: shift(-{high}), or a label or fill of a later bar"
-    return f"bars up to {high} ahead have a say: a centred or forward window, or a rolling one over reversed rows"
+        words = f"only the bar {high} ahead has a say: shift(-{high}), or a label or fill of a later bar"
+    return f"{words}; or, {UNCLOSED.format(bucket=timeframe_name(bucket))}" if bucket else words
+
+
+def _whole_sample(reaches: Sequence[_Reach], n: int, *, alike: bool) -> bool:
+    """Whether most reaches end near the end of the data, or are as long as no window or group would be."""
+    long = max(24, min(LEAST_OF_WHOLE, n // 4))
+    at_end = n - 1 - max(2, n // 100)
+    found = [(r.far >= at_end and r.far - r.bar > 2) or (r.far - r.bar > long and not alike) for r in reaches]
+    return 2 * sum(found) > len(found)
 
 
 def _spread(faults: Sequence[Seen], most: int = N_EXPLAINED) -> list[Seen]:

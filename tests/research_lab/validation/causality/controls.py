@@ -134,10 +134,10 @@ def walk_forward_model(df: Frame) -> Any:
     x, horizon = features(df).to_numpy(), 5
     y = (df.close.shift(-horizon) > df.close).to_numpy()
     score = np.zeros(len(df))
-    for begin in range(400, len(df), 200):
+    for begin in range(200, len(df), 50):
         known = begin - horizon
         model = DecisionTreeClassifier(max_depth=3, random_state=0).fit(x[:known], y[:known])
-        score[begin : begin + 200] = model.predict_proba(x[begin : begin + 200])[:, -1]
+        score[begin : begin + 50] = model.predict_proba(x[begin : begin + 50])[:, -1]
     return score
 
 

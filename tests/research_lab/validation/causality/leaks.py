@@ -260,14 +260,14 @@ def fitted_on_all(df: Frame) -> Any:
     return LogisticRegression().fit(x[:-1], y[:-1]).predict_proba(x)[:, 1]
 
 
-@leak("a model fitted each 200 bars, whose last label overlaps with what it predicts", "")
+@leak("a model fitted each 50 bars, whose last label overlaps with what it predicts", "")
 def overlapping_labels(df: Frame) -> Any:
     x, horizon = features(df).to_numpy(), 5
     y = (df.close.shift(-horizon) > df.close).to_numpy()
     score = np.zeros(len(df))
-    for begin in range(400, len(df), 200):
+    for begin in range(200, len(df), 50):
         model = DecisionTreeClassifier(max_depth=3, random_state=0).fit(x[:begin], y[:begin])
-        score[begin : begin + 200] = model.predict_proba(x[begin : begin + 200])[:, -1]
+        score[begin : begin + 50] = model.predict_proba(x[begin : begin + 50])[:, -1]
     return score
 
 
@@ -401,7 +401,7 @@ def once_in_500(df: Frame) -> Any:
 
 @leak("one bar only, by its time", "")
 def at_one_bar(df: Frame) -> Any:
-    at = df.index == pd.Timestamp("2018-01-20T05:00Z")
+    at = df.index == pd.Timestamp("2018-01-09T05:00Z")
     level = df.close.where(~at, df.close.shift(-1).fillna(0.0))
     return level.rolling(3).mean()
 

@@ -10,7 +10,7 @@ from tests.research_lab.validation.causality.controls import control
 from tests.research_lab.validation.causality.corpus import Corpus, Planted, world
 from tests.research_lab.validation.causality.leaks import leak
 
-N_BARS = 2_500 if WHOLE else 500
+N_BARS = 2_500 if WHOLE else 300
 
 
 def checked(planted: Planted) -> CausalityReport:
