@@ -57,7 +57,7 @@ def lookahead(
         str, typer.Option("--workspace", "-w", help="Where regimes.yaml and macro.yaml are looked for.")
     ] = "",
 ) -> None:
-    """Say whether what a strategy computes at a bar depends on later bars.
+    """Say whether a strategy, or any function, looks ahead.
 
     A function takes a frame (open, high, low, close, volume; times in UTC), or a frame and a dictionary of
     series, and returns signals, indicators, sizes or stops on the frame's index. Exit codes: 0 the past did
