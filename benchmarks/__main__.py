@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import (
     comparisons,
     costs,
+    lookahead,
     many_strategies,
     markets,
     peer_runs,
@@ -38,6 +39,7 @@ def works(quick: bool) -> dict[str, Callable[[], Result]]:
         "strategies": lambda: many_strategies.measure(200 if quick else 10_000, 1_000 if quick else 8_760),
         "costs": lambda: costs.measure(n, repeats),
         "selection": lambda: selection.measure(*((100, 400, 1) if quick else (1_000, 1_460, repeats))),
+        "lookahead": lambda: lookahead.measure(600 if quick else 2_500, 1_000 if quick else 10_000),
         "peers": lambda: peer_runs.measure(n, repeats),
     }
 

@@ -29,6 +29,7 @@ from pipelines.command_options import (
     place_of,
     regimes_of,
 )
+from pipelines.lookahead_command import lookahead
 from research_lab.errors import GauntletError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ app = typer.Typer(
 app.add_typer(strategy_commands.app, name="strategy")
 app.add_typer(trials_commands.app, name="trials")
 app.command()(calibrate)
+app.command()(lookahead)
 
 for command in (
     inspection_commands.verify,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Final
 
 from pipelines.gates.evidence import Evidence
 from research_lab.bars import Bars
@@ -12,6 +13,8 @@ from research_lab.dsl.spec import Spec
 from research_lab.engine.terms import Terms
 from research_lab.validation.lookahead import LookaheadReport, check_lookahead
 from research_lab.validation.warmup import WarmupReport, check_warmup
+
+N_CUTS: Final = 12  # with other futures; every bar is tested besides, by a pass bar by bar
 
 
 def measure(
@@ -36,7 +39,7 @@ def measure(
     Evidence
         Faults are counted; NaN where nothing was tested. Warm-up in bars of the strategy's timeframe.
     """
-    ahead = check_lookahead(spec, bars, terms, regimes, seed=seed)
+    ahead = check_lookahead(spec, bars, terms, regimes, seed=seed, n_cuts=N_CUTS)
     warm = check_warmup(spec, bars, terms, regimes, seed=seed)
     lacking = []
     if ahead.outcome == "INSUFFICIENT":
@@ -64,6 +67,7 @@ def _lookahead_figures(report: LookaheadReport) -> dict[str, float]:
         "n_signals": float(report.n_signals),
         "n_fills": float(report.n_fills),
         "n_bars": float(report.n_bars),
+        "n_streamed": float(report.n_streamed),
     }
 
 

@@ -9,6 +9,9 @@ Replacing the future is blind to a bar that trades on its own close, since the c
 more tests look there. One keeps of the bar after the cut its open alone: orders that fill at that open may
 not move. The other moves a bar's close between its low and its high, and nothing else: no fill in that bar
 may move. A fill with the reason `ENDED` is left out of the last one: equity is gone when the close says so.
+
+Cuts are a sample. The engine's own runs are tested at every bar besides, by one pass bar by bar over all of
+the data: see `validation.streaming`.
 """
 
 from __future__ import annotations
@@ -23,12 +26,14 @@ from research_lab.bars import Bars, BoolArray, IntArray
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.engine import layout, reasons
-from research_lab.engine.backtest import makes_whole_bars
+from research_lab.engine.backtest import makes_whole_bars, regime_codes
 from research_lab.engine.slot import clocks_of
 from research_lab.engine.terms import Terms
+from research_lab.validation.culprit import nearest_bar
 from research_lab.validation.difference import Difference, Fault, fill_difference, first_difference
-from research_lab.validation.poison import BEYOND_OPEN, poisoned
+from research_lab.validation.poison import BEYOND_OPEN, NOISE, poisoned
 from research_lab.validation.recording import Recording, record
+from research_lab.validation.streaming import STREAMED, streamed_difference
 
 Runner = Callable[[Bars], Recording]
 
@@ -64,6 +69,8 @@ class LookaheadReport:
     n_faults : replacements of the future that moved the past. n_own_close_faults : moved closes that moved
         a fill of their bar, or anything before.
     first_fault : at the earliest cut. sentence : the outcome in words.
+    n_streamed : base bars that were handed over one at a time, all of them for the engine.
+    culprit : the nearest later bar that moves the past alone, in words; empty when no single one does.
     """
 
     outcome: str
@@ -76,6 +83,8 @@ class LookaheadReport:
     n_own_close_faults: int
     first_fault: Fault | None
     sentence: str
+    n_streamed: int = 0
+    culprit: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,6 +143,7 @@ def check_lookahead(
     random = np.random.default_rng(seed)
     if (fault := _again(tested)) is not None:
         return _report(tested, 0, 0, [fault], [])
+    streamed = _streamed(spec, bars, terms, regimes) if runner is None else None
     n_rerun = tested.whole.decided_at.shape[0]
     if n_rerun > N_AFFORDABLE:
         n_cuts = min(n_cuts, max(LEAST_CUTS, n_cuts * N_AFFORDABLE // n_rerun))
@@ -141,22 +151,52 @@ def check_lookahead(
     faults = [fault for cut in cuts for fault in _faults_of_cut(tested, int(cut), seed)]
     moved = _choose_own_closes(tested, n_cuts, random)
     own = [fault for bar in moved for fault in _faults_of_own_close(tested, int(bar), random)]
-    return _report(tested, len(cuts), len(moved), faults, own)
+    culprit = _culprit(tested, faults, seed)
+    faults += _present(streamed)
+    n_streamed = bars.n if runner is None else 0
+    return _report(tested, len(cuts), len(moved), faults, own, n_streamed, culprit)
 
 
 def _report(
-    tested: _Tested, n_cuts: int, n_own_closes: int, faults: list[Fault], own: list[Fault]
+    tested: _Tested,
+    n_cuts: int,
+    n_own_closes: int,
+    faults: list[Fault],
+    own: list[Fault],
+    n_streamed: int = 0,
+    culprit: str = "",
 ) -> LookaheadReport:
     n_bars = tested.tape.n - tested.first
     first = min(faults + own, key=lambda fault: fault.cut, default=None)
     seen = (
         f"{tested.n_signals} entry signals and {tested.n_fills} fills in {n_bars} bars, "
         f"{n_cuts} cuts, {n_own_closes} closes moved"
+        + (f", {n_streamed} bars one at a time" if n_streamed else "")
     )
-    sentence = f"the past did not move: {seen}" if first is None else f"{first.sentence}; {seen}"
+    told = "" if first is None else f"{first.sentence}; {culprit}" if culprit else first.sentence
+    sentence = f"{told}; {seen}" if told else f"the past did not move: {seen}"
     outcome = "PASS" if first is None else "FAIL"
     counts = (n_cuts, n_own_closes, tested.n_signals, tested.n_fills, n_bars, len(faults), len(own))
-    return LookaheadReport(outcome, *counts, first, sentence)
+    return LookaheadReport(outcome, *counts, first, sentence, n_streamed, culprit)
+
+
+def _streamed(spec: Spec, bars: Bars, terms: Terms, regimes: RegimeSet | None) -> Fault | None:
+    """Return where a pass bar by bar over all bars parts from the run in blocks."""
+    known = None if regimes is None else regimes.read_by(spec)
+    apart = streamed_difference(compile_spec(spec), bars, terms, known, regime_codes(known, bars), 0)
+    return None if apart is None else Fault.of(apart, STREAMED, apart.bar, bars, 0)
+
+
+def _culprit(tested: _Tested, faults: list[Fault], seed: int) -> str:
+    """Return which later bar alone moves the past, as words; of the earliest cut that noise showed."""
+    cuts = sorted(fault.cut for fault in faults if fault.kind == NOISE)
+    if not cuts:
+        return ""
+    found = nearest_bar(tested.run, tested.tape, tested.whole, cuts[0] - tested.offset, seed)
+    if found is None:
+        return ""
+    bar, moved = found
+    return f"bar {bar + tested.offset} alone moves {moved.what} at bar {moved.bar + tested.offset}"
 
 
 def _lacking(spec: Spec, bars: Bars, regimes: RegimeSet | None) -> str:

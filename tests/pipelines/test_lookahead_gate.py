@@ -49,8 +49,8 @@ def test_a_leak_fails_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
         inputs[3] = np.append(bars.close[1:], bars.close[-1])
         return record(compile_spec(spec), replace(bars, inputs=inputs), Terms())
 
-    def planted(*given: object, seed: int) -> LookaheadReport:
-        return check_lookahead(*given, seed=seed, runner=peek)  # type: ignore[arg-type]
+    def planted(*given: object, seed: int, n_cuts: int) -> LookaheadReport:
+        return check_lookahead(*given, seed=seed, n_cuts=n_cuts, runner=peek)  # type: ignore[arg-type]
 
     monkeypatch.setattr(lookahead, "check_lookahead", planted)
     evidence = measured(spec)

@@ -1,0 +1,121 @@
+"""Which cuts are tried, in what order, and what was found: every bar when there is time for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from research_lab.candle_table import IntArray
+from research_lab.validation.causality.given import CUT_OFF, NOISE, POISONS, REVERSED, TENFOLD
+from research_lab.validation.causality.runs import Seen
+from research_lab.validation.causality.workers import Workers
+
+FIRST_ROUND: Final = 128  # cuts all over the bars, which show most leaks at once
+ROUND: Final = 1_024
+ENOUGH: Final = 8  # cuts with a fault after which a round is the last one
+LEAST_POISONED, MOST_POISONED = 32, 128  # cuts with other futures, every fiftieth bar between these
+N_EARLY: Final = 16  # of them where it raises when cut off
+_GOLDEN: Final = 0.6180339887498949
+
+
+@dataclass
+class Findings:
+    """What all runs showed.
+
+    Parameters
+    ----------
+    possible : cuts that could be tried. tested : those that were. poisoned : runs with other futures.
+    faults : runs that moved the past, by cut. rounding : runs that moved it by the size of rounding alone.
+    raised : what was raised by the cut; refused : by the kind of another future.
+    """
+
+    possible: int
+    tested: set[int] = field(default_factory=set)
+    poisoned: int = 0
+    faults: list[Seen] = field(default_factory=list)
+    rounding: list[Seen] = field(default_factory=list)
+    raised: dict[int, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def first(self) -> int:
+        """The first bar from which on nothing was raised."""
+        return max(self.raised, default=-1) + 1
+
+    def take(self, seen: Seen) -> None:
+        if seen.kind == CUT_OFF:
+            self.tested.add(seen.cut)
+        else:
+            self.poisoned += 1
+        if seen.raised and seen.kind == CUT_OFF:
+            self.tested.discard(seen.cut)
+            self.raised[seen.cut] = seen.raised
+        elif seen.raised:
+            self.refused.setdefault(seen.kind, seen.raised)
+        elif seen.apart is not None:
+            (self.rounding if seen.apart.tiny else self.faults).append(seen)
+
+
+def in_order(n: int, preferred: IntArray) -> IntArray:
+    """Return cuts 0 to n - 1: three preferred ones for each other, both spread evenly over the bars.
+
+    The order is that of the multiples of the golden ratio: any first part of it lies evenly, whatever the
+    period of what is looked for.
+    """
+    rank = np.argsort(np.argsort(np.arange(1, n + 1) * _GOLDEN % 1.0))
+    wanted = np.zeros(n, np.bool_)
+    wanted[preferred[(preferred >= 0) & (preferred < n)]] = True
+    first, rest = rank[wanted[rank]], rank[~wanted[rank]]
+    place = np.concatenate([np.arange(first.shape[0]) * 4 // 3, np.arange(rest.shape[0]) * 4 + 3])
+    return np.asarray(np.concatenate([first, rest])[np.argsort(place, kind="stable")])
+
+
+def cut_off(
+    workers: Workers, found: Findings, order: IntArray, call_s: float, deadline: float, patience_s: float
+) -> None:
+    """Cut the future off at one bar after another until all are tried, the time is over or a leak is plain.
+
+    Parameters
+    ----------
+    call_s : seconds of a call, about.
+    """
+    for cuts in _rounds(order, workers.n, call_s, deadline):
+        shares = [(cuts[k :: workers.n].tolist(), deadline) for k in range(workers.n)]
+        for seen in sorted(workers.gather("cuts", shares, patience_s), key=lambda s: s.cut):
+            found.take(seen)
+        if len(found.faults) >= ENOUGH or time.monotonic() > deadline:
+            return
+
+
+def poison(workers: Workers, found: Findings, order: IntArray, deadline: float, patience_s: float) -> None:
+    """Give other futures at a share of the cuts, and where it raises when cut off."""
+    n = found.possible
+    cuts = order[: min(MOST_POISONED, max(LEAST_POISONED, n // 50))]
+    wanted = [(int(cut), POISONS[(i + j) % 4]) for j in range(4) for i, cut in enumerate(cuts)]
+    if found.first:
+        early = np.unique(np.linspace(0, found.first - 1, N_EARLY).round().astype(np.int64))
+        wanted = [(int(cut), kind) for kind in (NOISE, TENFOLD, REVERSED) for cut in early] + wanted
+    size = 64 * workers.n
+    for begin in range(0, len(wanted), size):
+        part = wanted[begin : begin + size]
+        shares = [(part[k :: workers.n], deadline) for k in range(workers.n)]
+        for seen in sorted(workers.gather("poisons", shares, patience_s), key=lambda s: (s.cut, s.kind)):
+            found.take(seen)
+        if len(found.faults) >= ENOUGH or time.monotonic() > deadline:
+            return
+
+
+def _rounds(order: IntArray, n_workers: int, call_s: float, deadline: float) -> Iterator[IntArray]:
+    """Give parts of an order, each ascending: as a callable would see bars come in."""
+    n = order.shape[0]
+    fits = time.monotonic() + 1.2 * call_s * n / n_workers < deadline
+    size = ROUND if fits else max(1, min(ROUND, int(2.0 / max(call_s, 1e-9)))) * n_workers
+    begin = min(FIRST_ROUND, size) if fits else size
+    yield np.sort(order[:begin])
+    while begin < n:
+        yield np.sort(order[begin : begin + size])
+        begin += size

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from research_lab.errors import UsageError
+from research_lab.validation.causality.check import check_callable
+from research_lab.validation.causality.given import POISONS, Given
+from research_lab.validation.causality.outputs import columns_of, difference
+from research_lab.validation.causality.search import in_order
+from research_lab.validation.causality.target import load_target, target_of
+from tests.research_lab.validation.causality.corpus import candles
+
+GIVEN = Given.of_frame(candles(300))
+Frame = pd.DataFrame
+
+
+def trend(df: Frame) -> Any:
+    return df.close > df.close.rolling(20).mean()
+
+
+def peek(df: Frame) -> Any:
+    return trend(df).where(np.arange(len(df)) != 137, df.close.shift(-1) > df.close * 10)
+
+
+def checked(function: Any, given: Given = GIVEN, **options: Any) -> Any:
+    return check_callable(function, given, **{"n_workers": 1, "starts": False, **options})
+
+
+def test_every_bar_is_cut_after_and_other_futures_are_tried() -> None:
+    report = checked(trend)
+    assert report.outcome == "PASS"
+    assert report.n_cuts == report.n_possible == 299
+    assert report.n_poisoned >= 32 * len(POISONS)
+    assert set(report.missed.values()) == {0.0}
+
+
+def test_a_leak_of_one_bar_is_told_with_its_place() -> None:
+    def leaky(df: Frame) -> Any:
+        return trend(df).where(np.arange(len(df)) != 137, df.close.shift(-2) > 0)
+
+    found = checked(leaky).counter_example
+    assert (found.bar, found.cut, found.before, found.after) == (137, 137, "True", "False")
+    assert "shift(-2)" in found.cause
+
+
+def test_any_number_of_workers_gives_the_same_report() -> None:
+    def centred(df: Frame) -> Any:
+        return df.close.rolling(7, center=True).mean()
+
+    for function in (trend, centred):
+        assert asdict(checked(function)) == asdict(checked(function, n_workers=3))
+
+
+def test_without_a_value_that_changes_nothing_is_known() -> None:
+    report = checked(lambda df: {"enter": pd.Series(False, df.index), "size": 0.5})
+    assert report.outcome == "INSUFFICIENT"
+    assert set(report.silent) == {"enter", "size"}
+
+
+def test_a_column_that_never_changes_is_named_beside_a_pass() -> None:
+    report = checked(lambda df: {"long": trend(df), "short": pd.Series(False, df.index)})
+    assert (report.outcome, report.silent) == ("PASS", ("short",))
+
+
+def test_a_small_budget_says_what_was_left_out() -> None:
+    def slow(df: Frame) -> Any:
+        time.sleep(0.03)
+        return trend(df)
+
+    report = checked(slow, budget_s=2.0)
+    assert report.outcome == "PASS"
+    assert 5 < report.n_cuts < 100
+    k, chance = next(iter(report.missed.items()))
+    assert k == 1
+    assert chance == pytest.approx(1.0 - report.n_cuts / 299)
+    assert list(report.missed.values()) == sorted(report.missed.values(), reverse=True)
+
+
+def test_signals_come_first_when_there_is_little_time() -> None:
+    order = in_order(1_000, np.array([10, 500, 900]))
+    assert {10, 500, 900} <= set(order[:4].tolist())
+    assert sorted(order.tolist()) == list(range(1_000))
+    gaps = np.diff(np.sort(in_order(10_000, np.empty(0, np.int64))[:100]))
+    assert gaps.max() < 4 * 100
+
+
+def test_rounding_within_a_tolerance_is_no_leak() -> None:
+    def hairy(df: Frame) -> Any:
+        return df.close * (1.0 + 1e-10 * np.sign(df.close.shift(-1) - df.close).fillna(0.0))
+
+    assert checked(hairy).outcome == "FAIL"
+    assert checked(hairy, tolerance=1e-9).outcome == "PASS"
+
+
+def test_what_raises_on_all_bars_is_told_with_the_exception() -> None:
+    with pytest.raises(UsageError, match="KeyError: 'nothing', given all 300 bars"):
+        checked(lambda df: df["nothing"])
+
+
+def test_what_raises_on_many_bars_is_told_with_the_cut() -> None:
+    def late(df: Frame) -> Any:
+        if len(df) < 250:
+            raise ValueError("too short")
+        return trend(df)
+
+    with pytest.raises(UsageError, match="ValueError: too short, given the bars up to bar 248"):
+        checked(late)
+
+
+def test_a_leak_where_short_frames_raise_is_found_by_other_futures() -> None:
+    def fitted_on_the_first(df: Frame) -> Any:
+        if len(df) < 100:
+            raise ValueError("too short")
+        return df.close > df.close.iloc[:100].mean()
+
+    report = checked(fitted_on_the_first)
+    assert report.outcome == "FAIL"
+    assert report.counter_example.cut < 99
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda df: trend(df).iloc[1:], "299 labels instead of 300"),
+        (lambda df: trend(df)[::-1], "same labels in another order"),
+        (lambda df: trend(df).shift(1, freq="1h"), "another index"),
+        (lambda df: np.zeros(7), "7 values for 300 bars"),
+        (lambda df: object(), "of type object"),
+        (lambda df: None, "returned nothing"),
+        (lambda df: os._exit(1), "ended its process"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(function: Any, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        checked(function)
+
+
+def test_few_bars_and_wrong_options_are_refused() -> None:
+    with pytest.raises(UsageError, match="wanted 10 at least"):
+        checked(trend, Given.of_frame(candles(9)))
+    with pytest.raises(UsageError, match="budget -1"):
+        checked(trend, budget_s=-1.0)
+
+
+def test_what_later_starts_need_is_compared_with_what_was_told() -> None:
+    report = checked(trend, starts=True, warmup_bars=20)
+    assert report.warmup.needed_bars == 20
+    assert report.warmup.passed
+    assert not checked(trend, starts=True, warmup_bars=19).warmup.passed
+
+
+def test_what_depends_on_the_first_bar_is_no_leak_but_said() -> None:
+    report = checked(lambda df: df.close / df.close.iloc[0], starts=True)
+    assert report.outcome == "PASS"
+    assert report.warmup.needed_bars is None
+    assert "where its data begins" in report.warmup.sentence
+
+
+@pytest.mark.parametrize("at_open", [False, True])
+@pytest.mark.parametrize("kind", POISONS)
+def test_other_futures_leave_what_was_known(kind: str, at_open: bool) -> None:
+    given, cut = Given.of_frame(candles(50), at_open=at_open), 20
+    frame, known = given.poisoned(cut, kind)[0].to_numpy(), given.known(cut)[0].to_numpy()
+    last = cut if at_open else cut + 1
+    assert frame[:last].tobytes() == known[:last].tobytes() == given.values[:last].tobytes()
+    assert frame[cut, 0] == known[cut, 0] == given.values[cut, 0]
+    assert (frame[cut + 1 :] != given.values[cut + 1 :]).any()
+    assert (known[cut] != given.values[cut]).any() == at_open
+
+
+def test_columns_are_compared_to_the_bit_whatever_pandas_keeps_them_in() -> None:
+    index = pd.date_range("2020", periods=3, freq="1h", tz="UTC")
+    result = {
+        "a": pd.Series([1, 2, 3], index, dtype="Int64"),
+        "b": pd.Series([True, None, False], index, dtype="boolean"),
+        "c": pd.Series(["x", None, "z"], index),
+        "d": pd.Series(["x", "y", "x"], index, dtype="category"),
+        "e": (np.zeros((3, 2)), 5),
+        "f": pd.Series(index, index),
+    }
+    one = columns_of(result, index)
+    assert list(one) == ["a", "b", "c", "d", "e.0.0", "e.0.1", "e.1", "f"]
+    assert difference(one, columns_of(result, index), 2) is None
+    for name, values in one.items():
+        moved = {**one, name: values.copy()}
+        moved[name][1] = "other" if values.dtype == object else np.nextafter(0.0, 1.0) + 7.0
+        apart = difference(one, moved, 2)
+        assert apart is not None
+        assert (apart.column, apart.first, apart.n) == (name, 1, 1)
+        assert difference(one, moved, 0) is None
+
+
+def test_a_column_that_comes_later_counts_as_zeros() -> None:
+    one = {"a": np.zeros(3), "b": np.array([0.0, 0.0, 1.0])}
+    assert difference(one, {"a": np.zeros(3)}, 1) is None
+    apart = difference(one, {"a": np.zeros(3)}, 2)
+    assert apart is not None
+    assert apart.after == "no such column"
+
+
+def test_a_target_is_asked_for_what_it_takes(tmp_path: Any) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("class A:\n    @staticmethod\n    def f(df, series): return series\nx = 3\n")
+    assert load_target(f"{file}:A.f").takes_series
+    assert not target_of(lambda df, n=20: df).takes_series
+    for text, words in (
+        (f"{file}:x", "of type int"),
+        (f"{file}:nothing", "there is no nothing"),
+        ("no_such_module:f", "ModuleNotFoundError"),
+        (f"{tmp_path}/none.py:f", "no such file"),
+        ("words", "names no function"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            load_target(text)
+    with pytest.raises(UsageError, match="asks for a, b, c"):
+        target_of(lambda a, b, c: a)
+    with pytest.raises(UsageError, match="takes a frame alone"):
+        target_of(lambda df: df, series=True)
