@@ -28,6 +28,7 @@ from pipelines.gates import (
     walk_forward,
 )
 from pipelines.gates.evidence import Evidence, Outcome, Verdict
+from pipelines.gates.model_lookahead import with_models
 from pipelines.gates.policy import Policy, judge
 from pipelines.gates.world import World
 from pipelines.map_file import opened_map
@@ -355,7 +356,7 @@ def examine_one(
     seen = lookahead.measure(
         spec, world.research, world.terms, world.regimes, seed=seed, bound_to=world.bound_to(spec)
     )
-    if not found.judged(seen, policy):
+    if not found.judged(with_models(seen, spec, world), policy):
         return found
     progress("backtest and its stresses", 0.75)
     tried = world.scorer.tried(template)

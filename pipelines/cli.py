@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines import inspection_commands, strategy_commands, trials_commands
+from pipelines import inspection_commands, model_commands, strategy_commands, trials_commands
 from pipelines.calibration.command import calibrate
 from pipelines.command_options import (
     CandidateArgument,
     DryRunOption,
     FundingOption,
     MarketsOption,
+    ModelsOption,
     PolicyOption,
     SeriesOption,
     SpotOption,
@@ -49,6 +50,7 @@ app = typer.Typer(
 )
 app.add_typer(strategy_commands.app, name="strategy")
 app.add_typer(trials_commands.app, name="trials")
+app.add_typer(model_commands.app, name="model")
 app.command()(calibrate)
 app.command()(lookahead)
 
@@ -87,6 +89,7 @@ def run(
     spot: SpotOption = None,
     series: SeriesOption = None,
     market: MarketsOption = None,
+    model: ModelsOption = None,
     workspace: WorkspaceOption = "",
     policy: PolicyOption = None,
     promote_best: Annotated[bool, typer.Option("--promote", help="Promote what passes all gates.")] = False,
@@ -112,7 +115,10 @@ def run(
     place = place_of(workspace)
     proposals = read_proposals(strategies, skip_broken=skip_broken)
     limits, regimes, templates = limits_of(policy), regimes_of(place), proposals.templates
-    bars = read_bars(data, templates, regimes, funding=funding, spot=spot, series=series, markets=market)
+    bars = read_bars(
+        data, templates, regimes, place, limits,
+        funding=funding, spot=spot, series=series, markets=market, models=model,
+    )  # fmt: skip
     count = f"{len(templates)} {'strategy' if len(templates) == 1 else 'strategies'}"
     typer.echo(f"{bars.market.name}: {bars.n:,} bars of {bars.timeframe}, {count}")
     for refusal in proposals.refusals:

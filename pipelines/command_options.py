@@ -43,6 +43,10 @@ MarketsOption = Annotated[
     list[str] | None,
     typer.Option("--market", help="BASE/QUOTE=candles of another market that strategies read; repeatable."),
 ]
+ModelsOption = Annotated[
+    list[Path] | None,
+    typer.Option("--model", help="Model file whose score strategies read; repeatable."),
+]
 
 
 def place_of(option: str) -> Workspace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
@@ -36,6 +37,7 @@ def run_gates(
     spot: Path | None = None,
     series: list[str] | None = None,
     markets: list[str] | None = None,
+    models: Sequence[Path] | None = None,
 ) -> CampaignResult:
     """Run a campaign of one strategy, and print its verdicts.
 
@@ -53,8 +55,9 @@ def run_gates(
     bars: Bars
     if data is not None:
         bars = read_bars(
-            data, proposals.templates, regimes, funding=funding, spot=spot, series=series, markets=markets
-        )
+            data, proposals.templates, regimes, workspace, policy,
+            funding=funding, spot=spot, series=series, markets=markets, models=models,
+        )  # fmt: skip
     elif snapshot:
         bars = Lake(workspace.root).load(snapshot)
     else:

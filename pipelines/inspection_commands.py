@@ -11,6 +11,7 @@ from pipelines.command_options import (
     CandidateArgument,
     FundingOption,
     MarketsOption,
+    ModelsOption,
     PolicyOption,
     SeriesOption,
     SpotOption,
@@ -106,11 +107,12 @@ def recheck(
 
     place = place_of(workspace)
     regimes, champions = regimes_of(place), champions_on(place, market_in(data))
+    limits = limits_of(policy)
     bars = read_bars(
-        data, [champion.spec for champion in champions], regimes,
+        data, [champion.spec for champion in champions], regimes, place, limits,
         funding=funding, spot=spot, series=series, markets=market,
     )  # fmt: skip
-    done = recheck_all(place, champions, bars, regimes, limits_of(policy))
+    done = recheck_all(place, champions, bars, regimes, limits)
     for found in done:
         _show_rechecked(found)
         if retire and found.advice is Outcome.FAIL:
@@ -130,6 +132,7 @@ def gate(
     spot: SpotOption = None,
     series: SeriesOption = None,
     market: MarketsOption = None,
+    model: ModelsOption = None,
     workspace: WorkspaceOption = "",
     policy: PolicyOption = None,
     junit: Annotated[
@@ -151,7 +154,7 @@ def gate(
     place, limits = place_of(workspace), limits_of(policy)
     done = run_gates(
         place, strategy, data, limits,
-        funding=funding, spot=spot, series=series, markets=market,
+        funding=funding, spot=spot, series=series, markets=market, models=model,
     )  # fmt: skip
     if junit is not None:
         write_junit(done, limits, junit)

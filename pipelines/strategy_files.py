@@ -13,8 +13,9 @@ import yaml
 
 import research_lab.strategies
 from research_lab.dsl.spec import Spec, warmup_bars
-from research_lab.dsl.spec_reader import load_regimes, load_spec, parse_macro, read_bytes
+from research_lab.dsl.spec_reader import load_regimes, load_spec, parse_macro
 from research_lab.dsl.spec_text import EnsembleForm
+from research_lab.dsl.text_reader import read_bytes
 from research_lab.durable import atomic_write
 from research_lab.errors import SpecError, UsageError
 from research_lab.strict_yaml import load_text, scalar

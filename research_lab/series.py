@@ -23,6 +23,7 @@ from research_lab.candle_table import (
     refuse_not_finite,
 )
 from research_lab.errors import DataError, UsageError
+from research_lab.score_note import ScoreNote, note_in
 from research_lab.timeframe import HOUR_MS, timeframe_name
 
 if TYPE_CHECKING:
@@ -39,14 +40,17 @@ class Series:
 
     Parameters
     ----------
-    value : (n,) all finite; None for a calendar. announced : (n,) when each event became known, long before
-        1970 where that is not told; None when the file has no such column.
+    value : (n,) all finite, or NaN where a model knew no score; None for a calendar.
+    announced : (n,) when each event became known, long before 1970 where that is not told; None when the file
+        has no such column.
+    note : which model's score it is; None for what is no model's.
     """
 
     where: str
     time: IntArray
     value: FloatArray | None = None
     announced: IntArray | None = None
+    note: ScoreNote | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,9 @@ class SeriesRule:
         """Return what is visible at each close; a condition is 0 or 1."""
         if series.value is None:
             raise DataError(f"{name} is a series and the file has no values", series.where, "add value")
+        if series.note is not None:
+            remedy = "declare it under models:, and read it as model(...)"
+            raise DataError(f"{name} is a series, and the file holds a model's score", series.where, remedy)
         if self.kind == "condition" and not np.isin(series.value, (0.0, 1.0)).all():
             raise DataError(f"{name} is a condition with values other than 0 and 1", series.where)
         return align(series.time + self.lag_ms, series.value, closes, self.max_age_ms)
@@ -115,6 +122,44 @@ class EventRule:
         return _hours_to(series.time, announced, closes)
 
 
+@dataclass(frozen=True)
+class ModelRule:
+    """How a strategy reads a model's score.
+
+    Parameters
+    ----------
+    hash : SHA-256 of the model whose score it is. max_age_ms : how long a score counts from its publication.
+    """
+
+    hash: str
+    max_age_ms: int
+
+    @property
+    def text(self) -> str:
+        return f'{{hash: "{self.hash}", max_age: {duration(self.max_age_ms)}}}'
+
+    def row(self, name: str, series: Series, closes: IntArray) -> FloatArray:
+        """Return the score visible at each close; unknown where the model knew none, and when it is old."""
+        note = series.note
+        if note is None or series.value is None:
+            remedy = "make the file with pipeline model fit"
+            raise DataError(f"{name} is a model's score, and the file holds none", series.where, remedy)
+        if note.model != self.hash:
+            raise DataError(
+                f"the score of model {note.name[:48]} {note.model[:12]}, and {name} is pinned to {self.hash[:12]}",
+                series.where,
+                "give the score of that model, or pin the other one's hash",
+            )
+        if self.max_age_ms > note.max_age_ms:
+            seen, most = duration(self.max_age_ms), duration(note.max_age_ms)
+            raise DataError(
+                f"{name} takes a score for {seen}, and its model lets one count for {most}",
+                series.where,
+                f"write max_age: {most} or less",
+            )
+        return align(series.time, series.value, closes, self.max_age_ms)
+
+
 def align(
     visible: IntArray, values: FloatArray, closes: IntArray, max_age_ms: int, since: IntArray | None = None
 ) -> FloatArray:
@@ -142,18 +187,20 @@ def read_series(path: str | Path) -> Series:
         The file is missing or damaged, lacks columns, or has a row that is out of order, twice or not finite.
     """
     table = _read(path)
+    note = note_in(table.schema.metadata, str(path))
     time = column_of_times(table, path, "time")
     refuse_disorder(time, path)
     value = announced = None
     if "value" in table.column_names:
         value = column_of_numbers(table, "value", path)
-        refuse_not_finite(value, "value", time, path)
+        known = value if note is None else np.where(np.isnan(value), 0.0, value)
+        refuse_not_finite(known, "value", time, path)
     if "announced" in table.column_names:
         told = np.array(table["announced"].is_valid().to_pylist(), np.bool_)
         announced = np.full(time.shape[0], _NOT_TOLD)
         if told.any():
             announced[told] = column_of_times(table.filter(table["announced"].is_valid()), path, "announced")
-    return Series(str(path), time, value, announced)
+    return Series(str(path), time, value, announced, note)
 
 
 def duration(ms: int) -> str:
@@ -198,7 +245,8 @@ def _read(path: str | Path) -> pa.Table:
         columns["value"] = table[values[0]]
     if table.column_names.count("announced") == 1:
         columns["announced"] = _as_times(table["announced"], path)
-    return pa.table(columns)
+    metadata = None if csv else pq.read_schema(path).metadata
+    return pa.table(columns).replace_schema_metadata(metadata)
 
 
 def _refuse_lookalikes(names: list[str], path: str | Path) -> None:

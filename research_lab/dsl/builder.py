@@ -58,7 +58,7 @@ from research_lab.dsl.spec import Param, Spec
 from research_lab.dsl.spec_reader import checked_param, parse_declarations, parse_spec
 from research_lab.dsl.spec_text import Name, ParamForm, SpecForm
 from research_lab.errors import SpecError
-from research_lab.series import EventRule, SeriesRule
+from research_lab.series import EventRule, ModelRule, SeriesRule
 from research_lab.strict_yaml import load_text, scalar
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
@@ -106,6 +106,17 @@ def event(name: str, *, known_ahead: bool = False) -> Calendar:
     return Calendar(name, _declared("events", name, {"known_ahead": known_ahead}))
 
 
+def model(name: str, *, hash: str, max_age: str) -> Expression:
+    """Return a model's score: the hash that pins the model, the age at which a score no longer counts.
+
+    Raises
+    ------
+    SpecError : for a name or a rule that a strategy file could not have either.
+    """
+    declared = _declared("models", name, {"hash": hash, "max_age": max_age})
+    return parsed(f'model("{name}")', {}, declared)
+
+
 def tf(timeframe: str, x: object) -> Expression:
     """tf("4h", x): x on bars of a longer timeframe, as of its last complete bar."""
     return clocked("tf", timeframe, x)
@@ -133,7 +144,7 @@ def strategy(**fields: object) -> Spec:
     ----------
     fields : each value as in the file, where an expression may stand instead of its text. `params` is a list
         of parameters and gives their order; it may be left out, and those that are not in it follow as they
-        are used. `series` and `events` are for what is read in text alone: those of expressions are declared
+        are used. `series`, `events` and `models` are for what is read in text alone: those of expressions are declared
         with them. A take may be a pair, (multiple of R, share); `trail` may be a distance alone. What a
         member of an ensemble uses is a strategy itself, and may be the whole member.
 
@@ -162,18 +173,17 @@ def strategy(**fields: object) -> Spec:
 
 
 def _declared(field: str, name: str, rule: Mapping[str, object]) -> dict[str, Declared]:
-    """Return one series or calendar as a strategy file would have it."""
+    """Return one series, calendar or model as a strategy file would have it."""
     try:
-        found_series, found_events = parse_declarations(f"{field}: {_plain({name: rule})}\n", field)
+        return dict(parse_declarations(f"{field}: {_plain({name: rule})}\n", field))
     except SpecError as fault:
         raise type(fault)(fault.what, f"{field} {name}", remedy=fault.remedy) from None
-    return {**found_series, **found_events}
 
 
 def _declare(given: dict[str, object], used: Mapping[str, Spec]) -> None:
-    """Put the series and calendars of expressions and members beside those that the fields declare."""
+    """Put the series, calendars and models of expressions and members beside those that the fields declare."""
     found = outside_of([*given.values(), *used.values()])
-    for field, kind in (("series", SeriesRule), ("events", EventRule)):
+    for field, kind in (("series", SeriesRule), ("events", EventRule), ("models", ModelRule)):
         own = given.get(field) or {}
         if not isinstance(own, Mapping):
             remedy = f"write {field}={{name: {{...}}}} as in the file, or leave it out"
@@ -284,7 +294,7 @@ def _plain(value: object) -> str:
 strategy.__signature__ = _strategy_signature()  # type: ignore[attr-defined]
 
 # `import *` leaves Python's own names alone; open, min and their like are asked for by name.
-_OURS = ("Calendar", "Expression", "event", "param", "series", "strategy", *CLOCKS, *EVENT_FUNCTIONS)
+_OURS = ("Calendar", "Expression", "event", "model", "param", "series", "strategy", *CLOCKS, *EVENT_FUNCTIONS)
 __all__ = list(_OURS)
 __all__ += [name for name in (*INPUTS, "spread", *FUNCTIONS) if not hasattr(builtins, name)]
 

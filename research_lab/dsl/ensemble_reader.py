@@ -12,7 +12,7 @@ from research_lab.dsl.spec import CONDITIONS, Spec
 from research_lab.dsl.spec_text import EnsembleForm, MemberForm, SpecForm
 from research_lab.dsl.tree import Node
 from research_lab.errors import SpecError
-from research_lab.series import EventRule, SeriesRule
+from research_lab.series import EventRule, ModelRule, SeriesRule
 from research_lab.strict_yaml import Place
 from research_lab.timeframe import timeframe_ms, timeframe_name
 
@@ -26,6 +26,7 @@ class Reader(Protocol):
     step_ms: int
     series: dict[str, SeriesRule]
     events: dict[str, EventRule]
+    models: dict[str, ModelRule]
 
     def fail(
         self, place: Place, what: str, remedy: str = "", error: type[SpecError] = SpecError
@@ -134,8 +135,10 @@ class EnsembleReader:
                 f"{timeframe_name(self.reader.step_ms)}",
                 "use it on its own timeframe, or write its conditions out",
             )
-        declared: dict[str, SeriesRule | EventRule] = {**self.reader.series, **self.reader.events}
-        read: dict[str, SeriesRule | EventRule] = {**used.series, **used.events}
+        reader = self.reader
+        declared: dict[str, SeriesRule | EventRule | ModelRule]
+        declared = {**reader.series, **reader.events, **reader.models}
+        read: dict[str, SeriesRule | EventRule | ModelRule] = {**used.series, **used.events, **used.models}
         for source, rule in read.items():
             if declared.get(source) != rule:
                 self.reader.fail(

@@ -26,7 +26,7 @@ from research_lab.dsl.dimensions import (
 )
 from research_lab.dsl.fixed import FixedNumbers
 from research_lab.dsl.function import FIXED_KINDS, Argument, Function
-from research_lab.dsl.registry import CLOCKS, EVENT_FUNCTIONS, FUNCTIONS, INPUTS
+from research_lab.dsl.registry import CLOCKS, EVENT_FUNCTIONS, FUNCTIONS, INPUTS, MODEL_FORM
 from research_lab.dsl.tree import Node, constant, folded
 from research_lab.dsl.vocabulary.costs import SPREAD
 from research_lab.errors import DimensionError, LimitError, SpecError, UsageError
@@ -63,7 +63,7 @@ class Scope:
     definitions : trees by the names of `define`.
     where, line, column : of the text's first character, for errors.
     step_ms : length of the bars; 0 when it is not known, and any longer timeframe may be asked for.
-    series : dimensions of the external series, by name. events : names of the calendars.
+    series : dimensions of the external series, by name. events, models : names of calendars and models.
     takes_markets : whether other markets may be asked.
     """
 
@@ -77,6 +77,7 @@ class Scope:
     series: Mapping[str, Dimension] = field(default_factory=dict)
     events: Collection[str] = ()
     takes_markets: bool = False
+    models: Collection[str] = ()
 
 
 def parse_expression(text: str, scope: Scope) -> Node:
@@ -187,7 +188,7 @@ class _Parser:
 
     def _number(self, item: ast.Constant) -> Node:
         if isinstance(item.value, bool) or not isinstance(item.value, (int, float)):
-            remedy = "write a number or a condition; text stands in tf() and on() only"
+            remedy = "write a number or a condition; text stands in tf(), on() and model() only"
             self._fail(f"{item.value!r} is not a number", item.col_offset, remedy)
         value = float(item.value) if abs(item.value) < limits.NUMBER else float("inf")
         if value == float("inf"):
@@ -215,6 +216,8 @@ class _Parser:
         if name in FUNCTIONS or name in CLOCKS:
             signature = CLOCKS[name] if name in CLOCKS else FUNCTIONS[name].signature
             self._fail(f"{name} is a function", item.col_offset, f"write {signature}")
+        if name == "model":
+            self._fail("model is a function", item.col_offset, f"write {MODEL_FORM}")
         known = [*self.scope.definitions, *self.scope.params, *self.scope.series, *INPUTS]
         self._fail(f"{name[:40]} is not known", item.col_offset, _did_you_mean(name, known))
 
@@ -299,9 +302,11 @@ class _Parser:
             return self._on(item, depth)
         if name in EVENT_FUNCTIONS:
             return self._event(item, name)
+        if name == "model":
+            return self._model(item)
         function = FUNCTIONS.get(name)
         if function is None:
-            known = [*FUNCTIONS, *CLOCKS, *EVENT_FUNCTIONS]
+            known = [*FUNCTIONS, *CLOCKS, *EVENT_FUNCTIONS, "model"]
             self._fail(f"{name[:40]}() is not known", item.col_offset, _did_you_mean(name, known))
         if item.keywords or any(isinstance(arg, ast.Starred) for arg in item.args):
             self._fail("arguments are given by place", item.col_offset, f"write {function.signature}")
@@ -357,6 +362,17 @@ class _Parser:
         if calendar not in self.scope.events:
             self._fail(f"{calendar[:40]} is no calendar", item.args[0].col_offset, remedy)
         return Node("input", (), RATIO, f"{name}({calendar})")
+
+    def _model(self, item: ast.Call) -> Node:
+        """Return a model's score: an input of the strategy, since it was made before the run."""
+        known = ", ".join(sorted(self.scope.models)) or "none is declared"
+        remedy = f"write {MODEL_FORM} of one that models: declares; known: {known}"
+        source = item.args[0] if len(item.args) == 1 and not item.keywords else None
+        if not isinstance(source, ast.Constant) or not isinstance(source.value, str):
+            self._fail("model() takes the name of a model, in quotes", item.col_offset, remedy)
+        if source.value not in self.scope.models:
+            self._fail(f"{source.value[:40]!r} is no model", source.col_offset, remedy)
+        return Node("input", (), RATIO, f'model("{source.value}")')
 
     def _on(self, item: ast.Call, depth: int) -> Node:
         """Return a value of another market: an input of the strategy, computed before the run."""

@@ -12,8 +12,9 @@ from typing import Any
 
 from research_lab.dsl import limits
 from research_lab.dsl.spec import CONDITIONS, REGIMES
-from research_lab.dsl.spec_reader import RESERVED, VOLATILITY_WINDOW
+from research_lab.dsl.spec_reader import VOLATILITY_WINDOW
 from research_lab.dsl.spec_text import SpecForm
+from research_lab.dsl.text_reader import RESERVED
 from research_lab.timeframe import TIMEFRAME_PATTERN
 
 Schema = dict[str, Any]
@@ -29,6 +30,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "params": "Parameters by name: what tuning may change.",
         "series": "External series by name: what it reads besides its market.",
         "events": "Calendars of events by name, for hours_since and hours_to.",
+        "models": "Fitted models by name, whose scores model() reads.",
         "define": "Expressions by name, for what is used more than once; each sees those above it.",
         "enter_long": "Condition that opens a long at the next open.",
         "exit_long": "Condition that closes a long at the next open.",
@@ -56,6 +58,10 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "EventForm": {
         "known_ahead": "Whether its dates are published long before, as those of meetings are.",
+    },
+    "ModelUseForm": {
+        "hash": "The model's hash, 64 digits, as `pipeline model check` prints it: no other model's score is taken.",
+        "max_age": "Time from its publication after which a score is unknown, such as 2h.",
     },
     "EnsembleForm": {
         "combine": "first, the first member that stands anywhere; vote, more than half; weighted, by weight.",
@@ -85,7 +91,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "window": f"Bars over which target_vol measures volatility; {VOLATILITY_WINDOW} when left out.",
     },
 }
-_NAMED = (("SpecForm", "params"), ("SpecForm", "series"), ("SpecForm", "events"), ("SpecForm", "define"))
+_NAMED = (("SpecForm", "params"), ("SpecForm", "series"), ("SpecForm", "events"), ("SpecForm", "models"),
+          ("SpecForm", "define"))  # fmt: skip
 _MULTIPLE_OF_R = r"\S[\s\S]*R\s*$"
 
 
@@ -147,7 +154,7 @@ def _tighten_strategy(fields: dict[str, Schema]) -> None:
     fields["timeframe"]["pattern"] = f"^{TIMEFRAME_PATTERN}$"
     fields["regimes"] |= {"items": {"enum": list(REGIMES)}, "uniqueItems": True}
     _demand(fields["time_stop"], "number", minimum=1, multipleOf=1)
-    for name in ("series", "events"):
+    for name in ("series", "events", "models"):
         fields[name]["maxProperties"] = limits.SERIES
 
 
@@ -164,6 +171,8 @@ def _tighten_outside(fields: dict[str, Schema]) -> None:
     _demand(fields["SeriesForm"]["lag"], "string", pattern=f"^(0|{TIMEFRAME_PATTERN})$")
     _demand(fields["SeriesForm"]["lag"], "integer", const=0)
     fields["SeriesForm"]["max_age"]["pattern"] = f"^{TIMEFRAME_PATTERN}$"
+    fields["ModelUseForm"]["hash"]["pattern"] = "^[0-9a-f]{64}$"
+    fields["ModelUseForm"]["max_age"]["pattern"] = f"^{TIMEFRAME_PATTERN}$"
     _demand(fields["EnsembleForm"]["min_confidence"], "number", exclusiveMinimum=0, maximum=1)
     _demand(fields["MemberForm"]["weight"], "number", exclusiveMinimum=0)
 

@@ -25,9 +25,9 @@ from research_lab.dsl.registry import CLOCKS, FUNCTIONS, INPUTS, SERIES_KINDS
 from research_lab.dsl.spec import Param, Spec
 from research_lab.dsl.tree import OPERATORS, Node, number_text
 from research_lab.errors import DimensionError, SpecError
-from research_lab.series import EventRule, SeriesRule
+from research_lab.series import EventRule, ModelRule, SeriesRule
 
-Declared = SeriesRule | EventRule
+Declared = SeriesRule | EventRule | ModelRule
 
 
 @dataclass(frozen=True)
@@ -183,15 +183,15 @@ def params_of(values: Sequence[object]) -> dict[str, Param]:
 
 
 def outside_of(values: Sequence[object]) -> dict[str, Declared]:
-    """Return the series and calendars of expressions and strategies, in the order of their first use."""
+    """Return the series, calendars and models of expressions and strategies, in the order of their first use."""
     found: dict[str, Declared] = {}
     read: list[Mapping[str, Declared]] = [part.outside for part in _expressions(values)]
-    read += [{**value.series, **value.events} for value in values if isinstance(value, Spec)]
+    read += [{**value.series, **value.events, **value.models} for value in values if isinstance(value, Spec)]
     for declared in read:
         for name, rule in declared.items():
             if found.setdefault(name, rule) != rule:
                 raise SpecError(
-                    f"two series or calendars are called {name}, read in different ways",
+                    f"two series, calendars or models are called {name}, read in different ways",
                     remedy="rename one of them",
                 )
     return found
@@ -219,8 +219,9 @@ def parsed(
         params,
         FixedNumbers({name: (p.low, p.high, p.step) for name, p in params.items()}),
         series=series,
-        events=declared.keys() - series.keys(),
+        events=[name for name, rule in declared.items() if isinstance(rule, EventRule)],
         takes_markets=True,
+        models=[name for name, rule in declared.items() if isinstance(rule, ModelRule)],
     )
     try:
         return Expression(parse_expression(text, scope), params, declared)

@@ -12,7 +12,7 @@ from research_lab.dsl.dimensions import BARS, CONDITION, LITERAL, PRICE, RATIO, 
 from research_lab.dsl.expressions import Scope, parse_expression
 from research_lab.dsl.function import MAX_EXPONENT, MAX_WINDOW, Argument, Function
 from research_lab.dsl.json_schema import FIELDS
-from research_lab.dsl.registry import CLOCKS, EVENT_FUNCTIONS, FAMILIES, INPUTS
+from research_lab.dsl.registry import CLOCKS, EVENT_FUNCTIONS, FAMILIES, INPUTS, MODEL_FORM, MODEL_MEANING
 from research_lab.dsl.spec import REGIMES
 from research_lab.dsl.vocabulary.blends import BASE_WEIGHTS
 from research_lab.timeframe import HOUR_MS, timeframe_ms
@@ -46,6 +46,7 @@ _MODELS = {
     "ParamForm": "`params`, each",
     "SeriesForm": "`series`, each",
     "EventForm": "`events`, each",
+    "ModelUseForm": "`models`, each",
     "EnsembleForm": "`ensemble`",
     "MemberForm": "`members`, each",
     "TakeForm": "`take`, each",
@@ -69,7 +70,7 @@ _LIMITS = {
     "DEFINITIONS": "definitions",
     "MEMBERS": "members of an ensemble",
     "USES": "strategies that use each other, one inside the other",
-    "SERIES": "series and calendars, and values read of them and of other markets",
+    "SERIES": "series, calendars and models, and values read of them and of other markets",
     "STATE_CELLS": "cells of memory",
     "INSTRUCTIONS": "instructions",
     "NUMBER": "size of a number",
@@ -119,7 +120,7 @@ def _elsewhere() -> Iterable[str]:
     yield _examples(reference_text.ELSEWHERE_EXAMPLES)
     clocks = ((_code(text), "that of x") for text in CLOCKS.values())
     told = ((_code(f"{name}(calendar)"), f"ratio: {says}") for name, says in EVENT_FUNCTIONS.items())
-    yield _table(("form", "gives"), (*clocks, *told))
+    yield _table(("form", "gives"), (*clocks, *told, (_code(MODEL_FORM), f"ratio: {MODEL_MEANING}")))
 
 
 def _file() -> Iterable[str]:

@@ -57,8 +57,8 @@ RULES: Final = """\
 - `ensemble` stands instead of the four conditions, for the sides that `side` says.
 - `take`, `size: {risk: ...}` and `trail: {after: ...}` need R, and so `stop`; `breakeven` needs `take`;
   `regime_exit` needs `regimes`.
-- A name of `params`, `series`, `events` or `define` is no input and none of `and`, `or`, `not`, `if`, `else`, `in`,
-  `is`, `lambda`, `r`; that of a function is free, since functions are told by their brackets.
+- A name of `params`, `series`, `events`, `models` or `define` is no input and none of `and`, `or`, `not`, `if`,
+  `else`, `in`, `is`, `lambda`, `r`; that of a function is free, since functions are told by their brackets.
 - What is traded is the strategy's identity, hashed: neither name, hypothesis, layout, order nor comments count,
   and definitions are written out.
 """
@@ -127,9 +127,11 @@ Where books and libraries differ, this is what counts here; TA-Lib gives the sam
 DECLARED: Final = """\
 series:
   dxy: {lag: 1d, max_age: 5d}
-  model: {lag: 0, max_age: 2h}
+  flow: {lag: 0, max_age: 2h}
 events:
   fomc: {known_ahead: true}
+models:
+  drift: {hash: 0c8b1ea2f2cb06d1d6a8d6f0f4e6e2d3b9a7c5f1e3d20b4a69788796a5b4c3d2, max_age: 2h}
 """
 ELSEWHERE_EXAMPLES: Final = (
     (
@@ -146,8 +148,14 @@ ELSEWHERE_EXAMPLES: Final = (
         "no decision within a day, none in the last four hours; the file gives the hour of each",
     ),
     (
-        "fused(rsi(14) / 100, model) > 0.6",
-        "an indicator and a model together; the indicator while it is stale",
+        "fused(rsi(14) / 100, flow) > 0.6",
+        "an indicator and a series together; the indicator while the series is stale",
+    ),
+    ('model("drift") > 0.5', "a model's score; nothing while it is missing or old"),
+    ('coalesce(model("drift"), 0) >= 0', "no objection by the model; none either while its score is missing"),
+    (
+        'fused(zscore(close, 100), model("drift")) > 1',
+        "an indicator and a model together; the indicator alone while the score is missing",
     ),
     ("confirmed(rsi(14)) > 55", "strength over 1h, 4h, 1d and 1w together"),
     ("spread < 0.002", "a spread below 0.2 %: the estimate, since no series `spread` is declared"),
@@ -172,6 +180,11 @@ complete one, unknown once that ended more than two bars ago. No parameter stand
 from when it was announced, or always with `known_ahead`; where no next one is known it is unknown. A date without an
 hour is its midnight UTC: a decision of the afternoon then comes up to a day after the event. An event that nobody
 knew ahead, such as a meeting called at short notice, needs its time in a column `announced`, or `hours_to` sees it early.
+
+**Models.** `model("drift")` is the score of a fitted model that `models` declares, pinned by its hash; a number without
+dimension, unknown where the model knew none, before its first one, and once it is older than `max_age`. In a campaign
+it is made from the candles, `--model drift.yaml`; a replay reads the file that `pipeline model fit` wrote,
+`--series drift=drift.parquet`. See [models.md](models.md).
 
 **Spread.** `spread` is the series of that name where one is declared, else an estimate from high, low and close,
 `spread_estimate(32)`; it is rough, and `explain` says which of them is read. `edge` counts it once, and fees of 0.2 %,

@@ -60,6 +60,9 @@ EVENT_FUNCTIONS: dict[str, str] = {
     "hours_since": "hours since the last event, 0 at it",
     "hours_to": "hours to the next event that is known of, 0 at it",
 }
+# What is read of a model that the strategy declares; its argument is text.
+MODEL_FORM = 'model("name")'
+MODEL_MEANING = "score of a model, made from what was known before; unknown where it is missing or old"
 SERIES_KINDS: dict[str, Dimension] = {
     "ratio": RATIO,
     "price": PRICE,

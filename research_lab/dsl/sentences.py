@@ -14,7 +14,7 @@ from research_lab.dsl.spec_text import EnsembleForm, MemberForm
 from research_lab.dsl.tree import CHAINS, OPERATORS, OUTSIDE, Node, number_text
 from research_lab.dsl.vocabulary.costs import SPREAD
 from research_lab.engine import layout
-from research_lab.series import EventRule, SeriesRule
+from research_lab.series import EventRule, ModelRule, SeriesRule
 from research_lab.timeframe import DAY_MS, HOUR_MS, MINUTE_MS
 
 _SAID_IN_FULL = 60  # operations of a condition; a larger one is told by its size, and shown as its tree
@@ -173,7 +173,8 @@ class _Words:
     def outside(self) -> list[str]:
         """Return what it reads besides its market, and how."""
         spec = self.spec
-        declared: list[tuple[str, SeriesRule | EventRule]] = [*spec.series.items(), *spec.events.items()]
+        declared: list[tuple[str, SeriesRule | EventRule | ModelRule]]
+        declared = [*spec.series.items(), *spec.events.items(), *spec.models.items()]
         said = [f"Reads {self._read_how(name, rule)}." for name, rule in declared]
         markets = sorted({str(node.value) for node in spec.markets.values()})
         own = f"on {spec.timeframe} bars of its own"
@@ -184,7 +185,12 @@ class _Words:
             )
         return said + [f"Reads the market {symbol} as of its last complete bar, {own}." for symbol in markets]
 
-    def _read_how(self, name: str, rule: SeriesRule | EventRule) -> str:
+    def _read_how(self, name: str, rule: SeriesRule | EventRule | ModelRule) -> str:
+        if isinstance(rule, ModelRule):
+            age = duration(rule.max_age_ms)
+            return (
+                f"the score of model {name} {rule.hash[:12]}, unknown once {age} old, or when it is missing"
+            )
         if isinstance(rule, EventRule):
             known = "all known ahead" if rule.known_ahead else "each known when it was announced"
             return f"the calendar {name}, its events {known}"
@@ -229,6 +235,8 @@ class _Words:
     def _input(self, node: Node) -> str:
         name = str(node.value)
         told, _, calendar = name.partition("(")
+        if told == "model":
+            return "the score of model " + calendar.strip('")')
         if calendar:
             return EVENT_PHRASES[told].format(name=calendar.rstrip(")"))
         return name if name in INPUTS else f"the series {name}"

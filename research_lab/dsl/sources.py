@@ -20,7 +20,7 @@ from research_lab.dsl.tree import Node
 from research_lab.engine.evaluation import evaluate
 from research_lab.engine.program import CLOSING_TIME
 from research_lab.errors import DataError, UsageError
-from research_lab.series import EventRule, Series, SeriesRule, align, read_series
+from research_lab.series import EventRule, ModelRule, Series, SeriesRule, align, read_series
 from research_lab.timeframe import is_made_of, timeframe_name
 
 MARKET_MAX_AGE_BARS = 2  # of the strategy's timeframe, since the other market's bar ended
@@ -37,13 +37,13 @@ class Reads(Protocol):
     def rows(self) -> dict[str, str]: ...
     @property
     def markets(self) -> Mapping[str, Node]: ...
-    def rule_of(self, name: str) -> SeriesRule | EventRule: ...
+    def rule_of(self, name: str) -> SeriesRule | EventRule | ModelRule: ...
     def source_of(self, name: str) -> str: ...
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Series and calendars by the name that strategies call them, markets by their symbol."""
+    """Series, calendars and models' scores by the name that strategies call them, markets by their symbol."""
 
     series: Mapping[str, Series] = field(default_factory=dict)
     markets: Mapping[str, Bars] = field(default_factory=dict)
@@ -80,15 +80,19 @@ def with_sources(bars: Bars, readers: Sequence[Reads], sources: Sources) -> Bars
         _refuse_missing(reader, sources)
         for name, row in reader.rows.items():
             if row not in rows:
-                rows[row] = _row(reader, name, sources, closes)
+                rows[row] = _row(reader, name, sources, bars, closes)
     return bars.with_series(rows) if rows else bars
 
 
-def _row(spec: Reads, name: str, sources: Sources, closes: IntArray) -> FloatArray:
+def _row(spec: Reads, name: str, sources: Sources, bars: Bars, closes: IntArray) -> FloatArray:
     source = spec.source_of(name)
     if name in spec.markets:
         return _said_of_market(spec.markets[name], spec.step_ms, sources.markets[source], closes)
-    return spec.rule_of(name).row(name, sources.series[source], closes)
+    series = sources.series[source]
+    if series.note is not None and series.note.market != bars.market.name:
+        what = f"the score of a model on {series.note.market[:60]}, wanted {bars.market.name}"
+        raise DataError(what, series.where, "fit the model on these candles")
+    return spec.rule_of(name).row(name, series, closes)
 
 
 def _said_of_market(node: Node, step_ms: int, market: Bars, closes: IntArray) -> FloatArray:
@@ -117,7 +121,8 @@ def _refuse_missing(spec: Reads, sources: Sources) -> None:
         if name in spec.markets and source not in sources.markets:
             options[source] = f"--market {source}=candles.parquet"
         elif name not in spec.markets and source not in sources.series:
-            options[source] = f"--series {source}={source}.csv"
+            kind = "parquet" if isinstance(spec.rule_of(name), ModelRule) else "csv"
+            options[source] = f"--series {source}={source}.{kind}"
     if options:
         wanted = ", ".join(sorted(options))
         given = " ".join(options[source] for source in sorted(options))

@@ -20,7 +20,7 @@ from research_lab.engine import layout
 from research_lab.engine.jit import FloatArray
 from research_lab.engine.slot import Compiled, CompiledUnion
 from research_lab.errors import SpecError, UsageError
-from research_lab.series import EventRule, SeriesRule
+from research_lab.series import EventRule, ModelRule, SeriesRule
 from research_lab.strict_yaml import scalar
 from research_lab.timeframe import timeframe_ms, timeframe_name
 
@@ -62,7 +62,7 @@ class Spec:
     size_kind, size : `layout.RISK` or `layout.FRACTION`, and the share of equity.
     takes : (multiple of R, share of what remains) each.
     time_stop : bars, or None. breakeven, regime_exit : flags. regimes : where it may enter; empty for all.
-    series, events : how external series and calendars are read, by name.
+    series, events, models : how external series, calendars and models' scores are read, by name.
     """
 
     name: str
@@ -83,6 +83,7 @@ class Spec:
     regime_exit: bool
     series: Mapping[str, SeriesRule] = field(default_factory=dict)
     events: Mapping[str, EventRule] = field(default_factory=dict)
+    models: Mapping[str, ModelRule] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.canonical()
@@ -130,15 +131,18 @@ class Spec:
         found = frozenset[Node]().union(*(root.markets for root in self.roots() if root is not None))
         return {node.text: node for node in found}
 
-    def rule_of(self, name: str) -> SeriesRule | EventRule:
-        """Return how a series or calendar is read that stands in the text by this name."""
-        return self.series[name] if name in self.series else self.events[self.source_of(name)]
+    def rule_of(self, name: str) -> SeriesRule | EventRule | ModelRule:
+        """Return how a series, calendar or model is read that stands in the text by this name."""
+        if name in self.series:
+            return self.series[name]
+        declared = self.models if name.startswith("model(") else self.events
+        return declared[self.source_of(name)]
 
     def source_of(self, name: str) -> str:
-        """Return the series or calendar behind an input, fomc of hours_to(fomc), or the market's symbol."""
+        """Return what is behind an input: fomc of hours_to(fomc), a model's name, or a market's symbol."""
         if name in self.markets:
             return str(self.markets[name].value)
-        return name.partition("(")[2].rstrip(")") or name
+        return name.partition("(")[2].rstrip(")").strip('"') or name
 
     def bind(self, values: Mapping[str, float]) -> Spec:
         """Return the strategy with other values of its parameters.
@@ -202,11 +206,12 @@ class Spec:
         lines += [f"{what} {name} {rule.text}" for what, name, rule in self._declared()]
         return "\n".join(lines)
 
-    def _declared(self) -> list[tuple[str, str, SeriesRule | EventRule]]:
-        """Return the declarations of series and calendars in the order of their names."""
-        found: list[tuple[str, str, SeriesRule | EventRule]] = []
+    def _declared(self) -> list[tuple[str, str, SeriesRule | EventRule | ModelRule]]:
+        """Return the declarations of series, calendars and models in the order of their names."""
+        found: list[tuple[str, str, SeriesRule | EventRule | ModelRule]] = []
         found += [("series", name, self.series[name]) for name in sorted(self.series)]
-        return [*found, *(("events", name, self.events[name]) for name in sorted(self.events))]
+        found += [("events", name, self.events[name]) for name in sorted(self.events)]
+        return [*found, *(("models", name, self.models[name]) for name in sorted(self.models))]
 
     @cached_property
     def hash(self) -> str:
@@ -250,7 +255,7 @@ class Spec:
         for name, p in self.params.items():
             low, high, step, now = (number_text(v) for v in (p.low, p.high, p.step, p.default))
             lines.append(f"  {name}: {{range: [{low}, {high}], step: {step}, default: {now}}}")
-        for field_name in ("series", "events"):
+        for field_name in ("series", "events", "models"):
             declared = [(name, rule) for what, name, rule in self._declared() if what == field_name]
             lines += [f"{field_name}:"] * bool(declared)
             lines += [f"  {name}: {rule.text}" for name, rule in declared]
@@ -356,7 +361,9 @@ def _templates(specs: Sequence[Spec]) -> list[Template]:
     """Return strategies by their trees and by what names in them mean: those bound from one file share both."""
     members: dict[tuple[object, ...], list[int]] = {}
     for place, spec in enumerate(specs):
-        shared = map(id, (spec.conditions, spec.stop, spec.trail, spec.size, spec.series, spec.events))
+        shared = map(
+            id, (spec.conditions, spec.stop, spec.trail, spec.size, spec.series, spec.events, spec.models)
+        )
         members.setdefault((*shared, *spec.params), []).append(place)
     found = []
     for places in members.values():

@@ -5,66 +5,38 @@ The text may come from anybody. Nothing in it is ever evaluated, imported or ope
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn, TypeVar, get_args
-
-from pydantic import BaseModel, ValidationError
 
 from research_lab.dsl import limits
 from research_lab.dsl.arguments import number_of
 from research_lab.dsl.compiler import check_programs
-from research_lab.dsl.dimensions import CONDITION, PRICE, RATIO, Dimension
+from research_lab.dsl.dimensions import CONDITION, PRICE, RATIO
 from research_lab.dsl.ensemble_reader import EnsembleReader, Resolver
-from research_lab.dsl.expressions import Scope, is_dimension, parse_expression
 from research_lab.dsl.fixed import FixedNumbers
 from research_lab.dsl.regimes import MACRO_STATES, MacroSet, RegimeSet
-from research_lab.dsl.registry import INPUTS, SERIES_KINDS
 from research_lab.dsl.spec import CONDITIONS, REGIMES, Param, Spec, check_compiles
 from research_lab.dsl.spec_text import (
     DeclarationForm,
-    EventForm,
     MacroForm,
     ParamForm,
     RegimeForm,
-    SeriesForm,
     SpecForm,
 )
+from research_lab.dsl.text_reader import RESERVED, Reader, document_of, form_of, read_bytes
 from research_lab.dsl.tree import Node, constant
 from research_lab.engine import layout
-from research_lab.errors import DimensionError, GauntletError, LimitError, SpecError
-from research_lab.series import EventRule, SeriesRule
-from research_lab.strict_yaml import Document, Place, load_text
-from research_lab.timeframe import timeframe_ms, timeframe_name
+from research_lab.errors import LimitError, SpecError
+from research_lab.series import EventRule, ModelRule, SeriesRule
+from research_lab.strict_yaml import Document, Place
+from research_lab.timeframe import timeframe_ms
 
 _MAX_COMBINATIONS = 10_000_000
 VOLATILITY_WINDOW = 64
 _YEAR_MS = 365 * 86_400_000
-# Functions are told by their brackets: a parameter may be called like one that joined the language later.
-RESERVED = frozenset({"and", "or", "not", "if", "else", "in", "is", "lambda", "r", *INPUTS})
-
 LIBRARY = Path(__file__).resolve().parents[1] / "strategies"
-
-_REMEDIES = {
-    "bool_type": "write true or false",
-    "list_type": "write a list: [...]",
-    "model_type": "write its fields: {field: value}",
-    "string_pattern_mismatch": "write a small letter, then small letters, digits and _, 48 at most",
-}
-
-Form = TypeVar("Form", bound=BaseModel)
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return a strategy file's bytes, one more than allowed at most."""
-    try:
-        with path.open("rb") as file:
-            return file.read(limits.BYTES + 1)
-    except OSError as fault:
-        raise SpecError(f"cannot be read: {fault.strerror}", str(path), remedy="give a YAML file") from None
 
 
 def load_spec(path: Path) -> Spec:
@@ -114,8 +86,8 @@ def parse_spec(text: str | bytes, where: str = "spec", resolve: Resolver | None 
 
 
 def _read(text: str | bytes, where: str, resolve: Resolver | None = None) -> Spec:
-    document = _document(text, where)
-    return _SpecReader(document, _fit(SpecForm, document, where), where, resolve).read()
+    document = document_of(text, where)
+    return _SpecReader(document, form_of(SpecForm, document, where), where, resolve).read()
 
 
 def _check_comes_back(spec: Spec, where: str) -> None:
@@ -140,9 +112,9 @@ def _check_compiles(spec: Spec, where: str) -> None:
 
 def parse_regimes(text: str | bytes, where: str = "regimes") -> RegimeSet:
     """Return the regimes that a YAML text describes, in order of precedence."""
-    document = _document(text, where)
-    form = _fit(RegimeForm, document, where)
-    reader = _Reader(document, where)
+    document = document_of(text, where)
+    form = form_of(RegimeForm, document, where)
+    reader = Reader(document, where)
     timeframe = reader.timeframe(form.timeframe)
     reader.define(form.define)
     regimes = RegimeSet(timeframe, reader.named("regimes", form.regimes, REGIMES, "regime"))
@@ -155,9 +127,9 @@ def parse_regimes(text: str | bytes, where: str = "regimes") -> RegimeSet:
 
 def parse_macro(text: str | bytes, where: str = "macro") -> MacroSet:
     """Return the macro states that a YAML text describes, in order of precedence."""
-    document = _document(text, where)
-    form = _fit(MacroForm, document, where)
-    reader = _Reader(document, where)
+    document = document_of(text, where)
+    form = form_of(MacroForm, document, where)
+    reader = Reader(document, where)
     timeframe = reader.timeframe(form.timeframe)
     reader.declare(form.series, form.events)
     reader.define(form.define)
@@ -173,69 +145,19 @@ def parse_macro(text: str | bytes, where: str = "macro") -> MacroSet:
 
 def parse_declarations(
     text: str | bytes, where: str = "series"
-) -> tuple[Mapping[str, SeriesRule], Mapping[str, EventRule]]:
-    """Return the series and calendars that a YAML text declares, read by anything or not."""
-    document = _document(text, where)
-    form = _fit(DeclarationForm, document, where)
-    reader = _Reader(document, where)
-    reader.declare(form.series, form.events)
-    return reader.series, reader.events
+) -> Mapping[str, SeriesRule | EventRule | ModelRule]:
+    """Return the series, calendars and models that a YAML text declares, read by anything or not."""
+    document = document_of(text, where)
+    form = form_of(DeclarationForm, document, where)
+    reader = Reader(document, where)
+    reader.declare(form.series, form.events, form.models)
+    return {**reader.series, **reader.events, **reader.models}
 
 
 def load_regimes(path: Path, macro: Path | None = None) -> RegimeSet:
     """Read a regimes file, and the macro states of another where one is given."""
     states = None if macro is None else parse_macro(read_bytes(macro), str(macro))
     return replace(parse_regimes(read_bytes(path), str(path)), macro=states)
-
-
-def _document(text: str | bytes, where: str) -> Document:
-    raw = text.encode("utf-8", errors="surrogatepass") if isinstance(text, str) else text
-    if len(raw) > limits.BYTES:
-        raise LimitError(
-            f"larger than {limits.BYTES} bytes", where, remedy="a strategy is a page, not a book"
-        )
-    try:
-        plain = raw.decode("utf-8")
-    except UnicodeDecodeError as fault:
-        raise SpecError(f"byte {fault.start} is not UTF-8", where, remedy="save it as UTF-8 text") from None
-    try:
-        return load_text(plain, where, SpecError, limits.VALUES)
-    except RecursionError:
-        raise LimitError("nested too deeply", where) from None
-
-
-def _fit(form: type[Form], document: Document, where: str) -> Form:
-    if not isinstance(document.data, dict):
-        raise SpecError("no fields found", where, 1, 1, "a strategy is a list of fields, such as name: ...")
-    try:
-        return form.model_validate_json(json.dumps(document.data, allow_nan=False))
-    except ValidationError as fault:
-        first = fault.errors(include_url=False, include_input=False)[0]
-    except ValueError:
-        raise SpecError("a number that is not finite", where, remedy="write a finite number") from None
-    place: Place = tuple(part for part in first["loc"] if part not in ("str", "int", "float"))
-    place = tuple(part for part in place if not str(part).startswith("constrained-"))
-    line, column = document.mark(place)
-    field = ".".join(str(part)[:40] for part in place)
-    message, remedy = str(first["msg"]), _REMEDIES.get(first["type"], "")
-    if first["type"] == "extra_forbidden":
-        message, remedy = "this field is not known", f"known: {', '.join(_form_at(form, place).model_fields)}"
-    if first["type"] == "missing":
-        message, remedy = "this field is missing", f"add {field}"
-    raise SpecError(f"{field}: {message}", where, line, column, remedy)
-
-
-def _form_at(form: type[BaseModel], place: Place) -> type[BaseModel]:
-    """Return the form whose fields stand at a place, such as that of an ensemble's members."""
-    for part in place:
-        field = form.model_fields.get(str(part))
-        inside = [] if field is None else [field.annotation]
-        while inside:
-            kind = inside.pop()
-            inside += get_args(kind)
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                form = kind
-    return form
 
 
 def checked_param(name: str, form: ParamForm) -> Param:
@@ -261,114 +183,7 @@ def checked_param(name: str, form: ParamForm) -> Param:
     return Param(low, high, float(form.step), float(form.default))
 
 
-class _Reader:
-    """What strategy and regimes files share: definitions, expressions, and errors with their place."""
-
-    def __init__(self, document: Document, where: str) -> None:
-        self.document = document
-        self.where = where
-        self.step_ms = 0
-        self.params: dict[str, Param] = {}
-        self.fixed = FixedNumbers({})
-        self.definitions: dict[str, Node] = {}
-        self.takes_markets = False
-        self.series: dict[str, SeriesRule] = {}
-        self.events: dict[str, EventRule] = {}
-
-    def fail(self, place: Place, what: str, remedy: str = "", error: type[SpecError] = SpecError) -> NoReturn:
-        line, column = self.document.mark(place)
-        raise error(what, self.where, line, column, remedy)
-
-    def timeframe(self, timeframe: str) -> str:
-        """Return the one name of a timeframe: 1d for 24h."""
-        try:
-            self.step_ms = timeframe_ms(timeframe)
-            return timeframe_name(self.step_ms)
-        except GauntletError as fault:
-            self.fail(("timeframe",), fault.what, fault.remedy)
-
-    def declare(self, series: Mapping[str, SeriesForm], events: Mapping[str, EventForm]) -> None:
-        """Take the declarations of external series and calendars."""
-        for field, names in (("series", series), ("events", events)):
-            for name in names:
-                if name in RESERVED.union(self.params) or (field == "events" and name in series):
-                    self.fail((field, name), f"{name} is taken", "choose another name")
-        self.series = {name: self._series_rule(name, form) for name, form in series.items()}
-        self.events = {name: EventRule(form.known_ahead) for name, form in events.items()}
-        if len(self.series) + len(self.events) > limits.SERIES:
-            place = "series" if self.series else "events"
-            self.fail((place,), f"more than {limits.SERIES} series and calendars", "use fewer", LimitError)
-
-    def _series_rule(self, name: str, form: SeriesForm) -> SeriesRule:
-        lag_ms = 0 if form.lag in (0, "0") else self._duration(("series", name, "lag"), form.lag)
-        return SeriesRule(lag_ms, self._duration(("series", name, "max_age"), form.max_age), form.kind)
-
-    def _duration(self, place: Place, text: str | int) -> int:
-        try:
-            return timeframe_ms(str(text))
-        except GauntletError:
-            self.fail(place, f"{str(text)[:40]} is no length of time", "write a number and m, h, d or w: 1d")
-
-    def refuse_unread(self, read: Spec | MacroSet) -> None:
-        """Refuse declarations that nothing reads, and more input rows than there is room for."""
-        for name in self.series:
-            if name not in read.rows:
-                self.fail(("series", name), f"nothing reads {name}", "leave it out")
-        for name in self.events:
-            if not any(row.endswith(f"({name})") for row in read.rows):
-                self.fail(("events", name), f"nothing reads {name}", "leave it out")
-        if len(read.rows) > limits.SERIES:
-            seen = f"{len(read.rows)} values from outside, more than {limits.SERIES}"
-            self.fail((), seen, "use fewer series, calendars and markets", LimitError)
-
-    def define(self, texts: Mapping[str, str | int | float]) -> None:
-        for name, text in texts.items():
-            if name in RESERVED.union(self.params, self.series, self.events):
-                self.fail(("define", name), f"{name} is taken", "choose another name")
-            self.definitions[name] = self.tree(("define", name), text)
-
-    def tree(self, place: Place, text: str | int | float) -> Node:
-        if isinstance(text, (int, float)):
-            if abs(text) >= limits.NUMBER:
-                self.fail(place, f"a number beyond {limits.NUMBER:g}", "write a smaller number", LimitError)
-            return constant(float(text))
-        line, column = self.document.mark(place)
-        series = {name: SERIES_KINDS[rule.kind] for name, rule in self.series.items()}
-        scope = Scope(
-            self.params,
-            self.fixed,
-            self.definitions,
-            self.where,
-            line,
-            column,
-            self.step_ms,
-            series,
-            self.events,
-            self.takes_markets,
-        )
-        return parse_expression(text, scope)
-
-    def expression(self, place: Place, text: str | int | float, wanted: Dimension) -> Node:
-        node = self.tree(place, text)
-        if not is_dimension(node, wanted) or (node.dimension.zero and wanted != RATIO):
-            field = place[-1] if place[0] == "ensemble" else place[0]
-            what = f"{field} must be a {wanted}, but {node.text[:60]} is a {node.dimension}"
-            self.fail(place, what, _example(wanted), DimensionError)
-        return node
-
-    def named(
-        self, field: str, texts: Mapping[str, str | int | float], known: Sequence[str], noun: str
-    ) -> tuple[tuple[str, Node], ...]:
-        """Return conditions of the names known, as they stand in a field."""
-        found = []
-        for name, text in texts.items():
-            if name not in known:
-                self.fail((field, name), f"{name[:40]} is no {noun}", f"known: {', '.join(known)}")
-            found.append((name, self.expression((field, name), text, CONDITION)))
-        return tuple(found)
-
-
-class _SpecReader(_Reader):
+class _SpecReader(Reader):
     def __init__(
         self, document: Document, form: SpecForm, where: str, resolve: Resolver | None = None
     ) -> None:
@@ -387,7 +202,7 @@ class _SpecReader(_Reader):
                 ("params",), f"more than {_MAX_COMBINATIONS} combinations", "use larger steps", LimitError
             )
         self.fixed = FixedNumbers({name: (p.low, p.high, p.step) for name, p in self.params.items()})
-        self.declare(form.series, form.events)
+        self.declare(form.series, form.events, form.models)
         self.define(form.define)
         conditions = self._conditions()
         stop = None if form.stop is None else self.expression(("stop",), form.stop, PRICE)
@@ -398,7 +213,7 @@ class _SpecReader(_Reader):
         spec = Spec(
             form.name, form.hypothesis, timeframe, form.side, self.params, conditions, stop, trail,
             self._trail_after(), size_kind, size, self._takes(), self._time_stop(), form.breakeven,
-            tuple(form.regimes), form.regime_exit, self.series, self.events,
+            tuple(form.regimes), form.regime_exit, self.series, self.events, self.models,
         )  # fmt: skip
         self._check_together(spec)
         return spec
@@ -546,9 +361,3 @@ class _SpecReader(_Reader):
             self.fail(("regimes",), "a regime stands twice", "name each once")
         if spec.regime_exit and not spec.regimes:
             self.fail(("regime_exit",), "regime_exit without regimes", "name the regimes it may trade in")
-
-
-def _example(wanted: Dimension) -> str:
-    if wanted == CONDITION:
-        return "write a comparison, e.g. close > sma(close, 20)"
-    return "write a distance in price, e.g. 2 * atr(14)" if wanted == PRICE else "write a number, e.g. 0.01"

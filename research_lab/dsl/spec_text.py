@@ -82,11 +82,19 @@ class EventForm(_Form):
     known_ahead: bool = False
 
 
+class ModelUseForm(_Form):
+    """A model whose score is read: the hash that pins it, and the age at which a score no longer counts."""
+
+    hash: str
+    max_age: str
+
+
 class DeclarationForm(_Form):
-    """Series and calendars alone, as they stand in strategy and macro files."""
+    """Series, calendars and models alone, as they stand in strategy and macro files."""
 
     series: dict[Name, SeriesForm] = {}
     events: dict[Name, EventForm] = {}
+    models: dict[Name, ModelUseForm] = {}
 
 
 class SpecForm(_Form):
@@ -100,6 +108,7 @@ class SpecForm(_Form):
     params: Annotated[dict[Name, ParamForm], Field(max_length=limits.PARAMS)] = {}
     series: dict[Name, SeriesForm] = {}
     events: dict[Name, EventForm] = {}
+    models: dict[Name, ModelUseForm] = {}
     define: Annotated[dict[Name, Expression], Field(max_length=limits.DEFINITIONS)] = {}
     enter_long: Expression | None = None
     exit_long: Expression | None = None

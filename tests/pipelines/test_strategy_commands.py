@@ -161,7 +161,7 @@ class TestCheck:
             (PLAIN.replace("sma(close", "sam(close"), "s.yaml:9:10: sam() is not known; did you mean sum or sma?"),
             (PLAIN.replace("size: {risk: 0.01}", ""), "s.yaml:1:1: size: this field is missing; add size"),
             (PLAIN.replace("name: plain", "name: [plain"), "s.yaml:3:11"),
-            ("", "s.yaml:1:1: no fields found; a strategy is a list of fields, such as name: ..."),
+            ("", "s.yaml:1:1: no fields found; a file is a list of fields, such as name: ..."),
             ("just words", "s.yaml:1:1: no fields found"),
             (b"\x89PNG\r\n\x1a\n\x00\x00", "s.yaml: byte 0 is not UTF-8; save it as UTF-8 text"),
             (b"PK\x03\x04\x00\x00", "s.yaml: no YAML text"),

@@ -359,7 +359,7 @@ class TestOutside:
             (lambda: b.on("BTC", b.close), "'BTC' is no market; write BASE/QUOTE"),
             (lambda: b.on("BTC/USDT", b.sma(b.close, N)), "n inside on(), which is computed before the run"),
             (lambda: b.hours_to(b.event("fomc")) < b.hours_to(TestOutside.FOMC),
-             "two series or calendars are called fomc, read in different ways; rename one of them"),
+             "two series, calendars or models are called fomc, read in different ways; rename one of them"),
             (lambda: strategy(**TestOutside.FIELDS, enter_long=TestOutside.DXY > 0,
                               series={"dxy": {"lag": "2d", "max_age": "5d"}}), "dxy is declared in two ways"),
             (lambda: strategy(**TestOutside.FIELDS, enter_long=b.close > b.open,

@@ -38,9 +38,11 @@ series:
   mood: {lag: 0, max_age: 2h}
 events:
   fomc: {known_ahead: true}
+models:
+  drift: {hash: 0c8b1ea2f2cb06d1d6a8d6f0f4e6e2d3b9a7c5f1e3d20b4a69788796a5b4c3d2, max_age: 2h}
 define:
   level: ema(close, n)
-enter_long: close > level and dxy > sma(dxy, n) and mood > 0 and hours_to(fomc) > 24
+enter_long: model("drift") > 0.5 and close > level and dxy > sma(dxy, n) and mood > 0 and hours_to(fomc) > 24
 exit_long: close < level
 enter_short: close < level
 exit_short: close > level

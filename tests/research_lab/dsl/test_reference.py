@@ -26,14 +26,15 @@ from research_lab.dsl.registry import FAMILIES, FUNCTIONS, INPUTS
 from research_lab.dsl.spec import REGIMES, Spec
 from research_lab.dsl.spec_reader import (
     LIBRARY,
-    RESERVED,
     load_spec,
     parse_declarations,
     parse_macro,
     parse_spec,
 )
 from research_lab.dsl.spec_text import SpecForm
+from research_lab.dsl.text_reader import RESERVED
 from research_lab.errors import SpecError
+from research_lab.series import EventRule, ModelRule, SeriesRule
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = language_page()
@@ -51,9 +52,12 @@ def test_every_example_is_a_condition(text: str) -> None:
 
 @pytest.mark.parametrize("text", [text for text, _ in ELSEWHERE_EXAMPLES])
 def test_every_example_of_other_clocks_and_sources_is_a_condition_of_a_strategy(text: str) -> None:
-    series, events = parse_declarations(DECLARED)
-    used = {field: {name: rule for name, rule in found.items() if re.search(rf"\b{name}\b", text)}
-            for field, found in (("series", series), ("events", events))}  # fmt: skip
+    kinds = {"series": SeriesRule, "events": EventRule, "models": ModelRule}
+    read = {
+        name: rule for name, rule in parse_declarations(DECLARED).items() if re.search(rf"\b{name}\b", text)
+    }
+    used = {field: {name: rule for name, rule in read.items() if isinstance(rule, kind)}
+            for field, kind in kinds.items()}  # fmt: skip
     lines = [f"{field}:\n" + "".join(f"  {name}: {rule.text}\n" for name, rule in found.items())
              for field, found in used.items() if found]  # fmt: skip
     head = STRATEGY.split("params:")[0]
@@ -182,7 +186,7 @@ def test_inputs_fields_limits_and_regimes_are_all_there() -> None:
 
 def test_the_names_that_are_taken_are_those_that_the_reader_refuses() -> None:
     rule = next(line for line in RULES.split("\n- ") if "is no input" in line)
-    told = set(re.findall(r"`(\w+)`", rule)) - {"params", "series", "events", "define"}
+    told = set(re.findall(r"`(\w+)`", rule)) - {"params", "series", "events", "models", "define"}
     assert told == RESERVED - set(INPUTS)
 
 

@@ -234,7 +234,7 @@ NINE = "".join(f"  s{k}: {{lag: 1d, max_age: 3d}}\n" for k in range(8))
         (changed("max_age: 3d", "max_age: 3d, kind: price").replace("prev(close)\nexit_long", "dxy / close\nexit_long"),
          DimensionError, "compares price with ratio"),
         (changed("  dxy: {", "  gold: {lag: 1d, max_age: 3d}\n  dxy: {"), SpecError, "nothing reads gold; leave it out"),
-        (changed("  dxy: {", f"{NINE}  dxy: {{"), LimitError, "more than 8 series and calendars"),
+        (changed("  dxy: {", f"{NINE}  dxy: {{"), LimitError, "more than 8 series, calendars and models"),
         (changed("  fomc: {", "  cpi: {}\n  fomc: {"), SpecError, "nothing reads cpi"),
         (changed("  fomc: {", "  dxy: {}\n  fomc: {"), SpecError, "dxy is taken"),
         (changed("  dxy: {", "  close: {"), SpecError, "close is taken"),

@@ -121,7 +121,7 @@ def defined(first: str, step: str, n: int, condition: str) -> str:
         (long_when('close > tf("4h", tf("1d", close))'), SpecError, "s.yaml:11:30: tf() stands inside tf()"),
         (long_when('close > tf("4h", rsi(14))'), DimensionError, "compares price with ratio"),
         (long_when('close > sma(close, tf("4h", 5))'), SpecError, "must be fixed before the run"),
-        (long_when('close > "4h"'), SpecError, "text stands in tf() and on() only"),
+        (long_when('close > "4h"'), SpecError, "text stands in tf(), on() and model() only"),
         (long_when('close > tf(f"4h", close)'), SpecError, "'f' is not part of the language"),
         (long_when("close > tf"), SpecError, "tf is a function; write tf("),
         (long_when("close"), DimensionError, "enter_long must be a condition, but close is a price"),

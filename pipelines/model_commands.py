@@ -1,0 +1,119 @@
+"""The commands `pipeline model ...`: check, explain and fit models.
+
+Exit codes: 0 done, 2 a file is wrong, 4 too little data to fit on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from research_lab.models.walk_forward_fit import Scores
+    from research_lab.scoring.model_look import ModelLook
+
+app = typer.Typer(
+    help="Check, explain and fit models, whose scores strategies read with model().\n\n"
+    "Example: pipeline model check drift.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+ModelArgument = Annotated[Path, typer.Argument(help="A model file.")]
+
+
+@app.command()
+def check(file: ModelArgument) -> None:
+    """Say whether a model file is right, and what a strategy writes to read its score.
+
+    Example: pipeline model check drift.yaml
+    """
+    from research_lab.models.model_reader import load_model
+
+    model = load_model(file)
+    n = len(model.features)
+    typer.echo(
+        f"{file}: ok, {model.name} {model.hash[:12]}, {n} feature{'s' * (n != 1)}, "
+        f"{model.compiled[1]} bars of {model.timeframe} to warm up\nmodels:\n  {model.declaration}"
+    )
+
+
+@app.command()
+def explain(file: ModelArgument) -> None:
+    """Say what a model is fitted on, when, and what its score is.
+
+    Example: pipeline model explain drift.yaml
+    """
+    from pipelines.model_text import explanation
+    from research_lab.models.model_reader import load_model
+
+    typer.echo(explanation(load_model(file)))
+
+
+@app.command()
+def fit(
+    file: ModelArgument,
+    data: Annotated[Path, typer.Option("--data", help="Candles, Parquet: exchange_BASE-QUOTE_1h.parquet.")],
+    out: Annotated[Path, typer.Option("--out", help="Where to write the score, Parquet.")],
+    funding: Annotated[Path | None, typer.Option("--funding", help="Funding rates of a perpetual.")] = None,
+    spot: Annotated[Path | None, typer.Option("--spot", help="Spot candles, for the premium.")] = None,
+    workspace: Annotated[
+        str,
+        typer.Option(
+            "--workspace",
+            "-w",
+            help="Folder of the trial ledger, where the look is counted.",
+            show_default="GAUNTLET_WORKSPACE, else the current folder",
+        ),
+    ] = "",
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            "--policy", help="Says where the holdout begins.", show_default="the program's policy.yaml"
+        ),
+    ] = None,
+) -> None:
+    """Fit a model walk-forward, write its score as a published series, and show what it told.
+
+    The file covers all bars; a replay reads it. What the score told is shown for research bars only, by year, and
+    is a look that the trial ledger counts: the holdout is sealed first, and stays unseen.
+
+    Example: pipeline model fit drift.yaml --data binance_BTC-USDT_1h.parquet --out drift.parquet
+    """
+    from pipelines.gates.policy import DEFAULT, load_policy
+    from pipelines.model_fitting import fit_and_look
+    from research_lab.bars import read_candles
+    from research_lab.models.model_reader import load_model
+    from research_lab.workspace import Workspace
+
+    model, limits = load_model(file), load_policy(policy or DEFAULT)
+    candles = read_candles(data, funding=funding, spot=spot)
+    place = Workspace.find(workspace).create()
+    done = fit_and_look(place, model, candles, limits, out)
+    _show_scores(done.scores, candles.market.name)
+    typer.echo(f"{out}: written; a replay reads it with --series {model.name}={out}, a strategy with")
+    typer.echo(f"models:\n  {model.declaration}")
+    _show_look(done.look, done.until, done.n_looks, candles.market.charged_to)
+
+
+def _show_scores(scores: Scores, market: str) -> None:
+    import numpy as np
+
+    n_fits = sum(refit.gave_model for refit in scores.refits)
+    n = int(np.isfinite(scores.score).sum())
+    model = scores.model
+    typer.echo(
+        f"{model.name} {model.hash[:12]} on {market}: {n_fits} fits, {n:,} scores of {model.timeframe}"
+    )
+
+
+def _show_look(look: ModelLook, until: str, n_looks: int, charged_to: str) -> None:
+    counted = "a look, counted" if look.new else "a look counted before"
+    typer.echo(f"\nbefore {until}, out of sample: {counted}; {n_looks} so far at {charged_to} in this time")
+    typer.echo(f"{'year':6}{'rank correlation':>18}{'bars':>10}{'without overlap':>18}")
+    for each in look.correlations:
+        typer.echo(f"{each.name:6}{each.value:>+18.3f}{each.n:>10,}{each.n_apart:>18,.0f}")
+    typer.echo(f"followed without costs: a Sharpe ratio of {look.sharpe:+.2f} a year")

@@ -1,0 +1,45 @@
+"""Fitting a model by hand: its score for all bars as a file, and a counted look at research bars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.gates.policy import Policy
+from pipelines.gates.world import code_hash
+from research_lab.bars import DAY_MS, Bars
+from research_lab.market_data.lake import Lake, divide
+from research_lab.models.model import Model
+from research_lab.models.publication import published, write_score
+from research_lab.models.walk_forward_fit import Learned, Scores, fit
+from research_lab.scoring.model_look import ModelLook, look
+from research_lab.scoring.trial_ledger import TrialLedger
+from research_lab.timeframe import utc
+from research_lab.workspace import Workspace
+
+
+@dataclass(frozen=True, eq=False)
+class Fitting:
+    """What was fitted on all bars, what it told before the seal (`until`), and the looks counted there so far."""
+
+    scores: Scores
+    look: ModelLook
+    until: str
+    n_looks: int
+
+
+def fit_and_look(workspace: Workspace, model: Model, candles: Bars, policy: Policy, out: Path) -> Fitting:
+    """Seal the market, count a look at the model on research bars, and write its score for all bars.
+
+    The look's scores are made from research bars alone, so that no label of theirs reaches into the holdout.
+    """
+    lake = Lake(workspace.root)
+    zones = divide(candles, policy.zones.holdout_share, policy.zones.forward_days * DAY_MS)
+    until = lake.seal(candles.market.charged_to, zones).research.end_ms
+    research, learned = lake.research(candles), Learned()
+    ledger = TrialLedger(workspace.trials)
+    seen = look(fit(model, research, learned=learned), research, ledger)
+    scores = fit(model, candles, learned=learned)
+    write_score(published(scores, candles, code_hash()), out)
+    n_looks = ledger.n_looks(candles.market.charged_to, *research.interval)
+    return Fitting(scores, seen, utc(until)[:10], n_looks)
