@@ -10,20 +10,19 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from pipelines.gates.models import fold_borders, keep_model, kept_model
 from pipelines.gates.policy import Policy
 from pipelines.gates.world import code_hash
 from research_lab.bars import DAY_MS, Bars
 from research_lab.dsl.sources import Reads
 from research_lab.dsl.spec import Spec
-from research_lab.durable import atomic_write
-from research_lab.errors import InsufficientError, UsageError
+from research_lab.errors import UsageError
 from research_lab.market_data.lake import Lake, Zones, divide
 from research_lab.models.model import Model
 from research_lab.models.model_reader import load_model
 from research_lab.models.publication import published
 from research_lab.models.walk_forward_fit import fit
 from research_lab.series import ModelRule, Series
-from research_lab.validation.walk_forward import Protocol, fold_days
 from research_lab.workspace import Workspace
 
 
@@ -63,7 +62,7 @@ def model_series(
     made = {}
     for name, model in models.items():
         made[name] = published(fit(model, candles, borders=borders), candles, code_hash())
-        _keep(workspace.create(), model)
+        keep_model(workspace.create().root, model)
     return made
 
 
@@ -78,27 +77,6 @@ def zones_of(root: Path, bars: Bars, policy: Policy) -> Zones:
         return Lake(root).zones(bars)
     except UsageError:
         return divide(bars, policy.zones.holdout_share, policy.zones.forward_days * DAY_MS)
-
-
-def fold_borders(protocol: Protocol, end_ms: int, bars: Bars) -> tuple[int, ...]:
-    """Return the times, ms UTC, at which the exams of a walk-forward over research bars begin.
-
-    Models are fitted there besides their own times. None where the days do not make folds: the walk-forward
-    then is insufficient, and says why. In the holdout a model is fitted at its own times only, as it would live.
-    """
-    first_day = int(bars.time[0]) // DAY_MS
-    try:
-        folds = fold_days(-(-end_ms // DAY_MS) - first_day, protocol)
-    except InsufficientError:
-        return ()
-    return tuple((first_day + border) * DAY_MS for _, border in folds)
-
-
-def kept_model(root: Path, digest: str) -> Model | None:
-    """Return a model that a campaign of the workspace kept, by its hash; None where there is none."""
-    path = _place(root, digest)
-    model = load_model(path) if path.exists() else None
-    return model if model is not None and model.hash == digest else None
 
 
 def _wanted(readers: Sequence[Reads]) -> dict[str, tuple[ModelRule, str]]:
@@ -128,14 +106,3 @@ def _found(workspace: Workspace, name: str, rule: ModelRule, given: Sequence[Pat
     if kept is None:
         raise UsageError(f"reads model {name}, and no file was given", reader, f"give --model {name}.yaml")
     return kept
-
-
-def _keep(workspace: Workspace, model: Model) -> None:
-    path = _place(workspace.root, model.hash)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        atomic_write(path, model.canonical())
-
-
-def _place(root: Path, digest: str) -> Path:
-    return root / "models" / f"{digest}.yaml"

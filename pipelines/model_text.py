@@ -28,7 +28,7 @@ def explanation(model: Model) -> str:
 
 def _sentences(model: Model) -> list[str]:
     bars = f"{model.horizon} bar{'s' * (model.horizon != 1)} of {model.timeframe}"
-    asked = f"Whether the close rises over {bars}" if model.classifies else f"The log return over {bars}"
+    asked = f"Whether the close rises over {bars}" if model.classifies else f"The return over {bars}"
     options = ", ".join(
         f"{name} {number_text(value)}" for name, value in sorted(model.estimator.options.items())
     )

@@ -6,8 +6,8 @@ import math
 from dataclasses import replace
 
 from pipelines.gates.evidence import Evidence
+from pipelines.gates.models import fold_borders, kept_model
 from pipelines.gates.world import World
-from pipelines.model_scores import fold_borders, kept_model
 from research_lab.bars import INPUTS
 from research_lab.dsl.spec import Spec
 from research_lab.validation.model_lookahead import ModelReport, check_model

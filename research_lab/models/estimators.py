@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -96,8 +97,7 @@ def _fitted(model: Model, rows: Rows) -> Predict | None:
     def predict(features: FloatArray) -> FloatArray:
         if not features.shape[0]:
             return np.empty(0)
-        with _one_thread():
-            return raw(standardised(features))
+        return raw(standardised(features))
 
     return predict
 
@@ -121,11 +121,12 @@ def _linear(made: Any) -> Predict:
 
 def _of_trees(made: Any, model: Model) -> Predict:
     def raw(features: FloatArray) -> FloatArray:
-        if not model.classifies:
-            return np.asarray(made.predict(features), np.float64)
-        if model.estimator.kind == "random_forest":
-            return np.asarray(2.0 * made.predict_proba(features)[:, 1] - 1.0)
-        return _twice_p_less_1(np.asarray(made.decision_function(features), np.float64))
+        with _one_thread():
+            if not model.classifies:
+                return np.asarray(made.predict(features), np.float64)
+            if model.estimator.kind == "random_forest":
+                return np.asarray(2.0 * made.predict_proba(features)[:, 1] - 1.0)
+            return _twice_p_less_1(np.asarray(made.decision_function(features), np.float64))
 
     return raw
 
@@ -186,9 +187,17 @@ _ESTIMATORS: dict[str, Callable[[Model], Any]] = {
 }
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    from threadpoolctl import threadpool_limits
+def _one_thread() -> AbstractContextManager[Any]:
+    """Return what keeps OpenMP and BLAS to one thread: sums of several would depend on how many there are."""
+    context: AbstractContextManager[Any] = _pools().limit(limits=1)
+    return context
 
-    with threadpool_limits(limits=1):
-        yield
+
+@cache
+def _pools() -> Any:
+    """Return the thread pools of this process, looked for once, when all that have some are loaded."""
+    import sklearn.ensemble
+    import sklearn.linear_model  # noqa: F401
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

@@ -42,7 +42,7 @@ class Model:
     ----------
     name, hypothesis : what it is called and why it should work; no part of its identity.
     timeframe : of its bars. features : trees by name, ratios, counts of bars or conditions.
-    target : `RETURN` or `SIGN` of the log return from a bar's close to that `horizon` bars later.
+    target : the return from a bar's close to that `horizon` bars later (`RETURN`), or its sign (`SIGN`).
     refit_ms : time from one fit to the next, counted from 1970.
     window_ms : age of the oldest label that a fit sees; None for all.
     at_least_ms : time that labels must cover before the first fit.

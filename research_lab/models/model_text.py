@@ -18,7 +18,7 @@ class _Form(BaseModel):
 
 
 class TargetForm(_Form):
-    """What is predicted: the log return over so many bars, or its sign; one of them."""
+    """What is predicted: the return over so many bars, or its sign; one of them."""
 
     return_over: Annotated[int, Field(ge=1, le=HORIZON)] | None = None
     sign_over: Annotated[int, Field(ge=1, le=HORIZON)] | None = None

@@ -25,7 +25,7 @@ class Samples:
     ----------
     visible : (n,) ms at which the bar was complete on the base grid, and its features known; no time twice.
     features : (n, k) in the model's order; NaN where unknown.
-    label : (n,) log return from the bar's close to that `horizon` bars later; NaN where there is none yet.
+    label : (n,) return, a fraction, from the bar's close to that `horizon` bars later; NaN where there is none yet.
     known : (n,) ms at which the label was complete; `NEVER` where it is not.
     close : (n,) of the bar, quote currency.
     """
@@ -72,7 +72,7 @@ def _labels(close: FloatArray, visible: IntArray, horizon: int) -> tuple[IntArra
     known, label = np.full(n, NEVER), np.full(n, np.nan)
     done = max(n - horizon, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        label[:done] = np.log(close[horizon:]) - np.log(close[:done])
+        label[:done] = close[horizon:] / close[:done] - 1.0
     known[:done] = visible[horizon:]
     return known, np.where(np.isfinite(label), label, np.nan)
 
