@@ -34,6 +34,7 @@ def _sentences(model: Model) -> list[str]:
     )
     window = "all" if model.window_ms is None else f"the last {duration(model.window_ms)}"
     share = f"{HELD_BACK:.0%}"
+    lag = f"{duration(model.lag_ms)} after" if model.lag_ms else "at"
     score = (
         "The score is 2 p - 1, from -1 to 1, p the probability of a rise."
         if model.classifies
@@ -45,5 +46,5 @@ def _sentences(model: Model) -> list[str]:
         f"Fitted every {duration(model.refit_ms)}, on {window} of the labels that were complete "
         f"{duration(model.embargo_ms)} before, once they cover {duration(model.at_least_ms)}.",
         score,
-        f"Published {duration(model.lag_ms)} after the close, it counts for {duration(model.max_age_ms)} at most.",
+        f"Published {lag} the close, it counts for {duration(model.max_age_ms)} at most.",
     ]

@@ -9,7 +9,8 @@ from research_lab.durable import atomic_write
 from research_lab.errors import InsufficientError
 from research_lab.models.model import Model
 from research_lab.models.model_reader import load_model
-from research_lab.validation.walk_forward import Protocol, fold_days
+from research_lab.validation.tuning import Protocol
+from research_lab.validation.walk_forward import fold_days
 
 
 def fold_borders(protocol: Protocol, end_ms: int, bars: Bars) -> tuple[int, ...]:
