@@ -30,6 +30,7 @@ from research_lab.scoring import scorer as scoring
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.workspace import Workspace
 from tests.pipelines import small_campaign as small
+from tests.research_lab.models import made_up
 
 ROOT = Path(cli.__file__).parents[1]
 BROKEN = small.EMA.replace("name: ema", "name: broken").replace("close, fast", "clos, fast")
@@ -175,6 +176,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, bars: Bars) -> Iterator[Path
     small.candle_file(folder, bars)
     small.strategy_folder(folder, small.EMA, small.QUICK)
     small.policy_file(folder)
+    (folder / "drift.yaml").write_text(made_up.TEXT, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(ADDRESS, raising=False)
         yield folder
@@ -183,10 +185,11 @@ def place(tmp_path_factory: pytest.TempPathFactory, bars: Bars) -> Iterator[Path
 def commands(place: Path) -> list[tuple[str, list[str]]]:
     """Every command that reads candles or candidates, in an order in which each has something to work on."""
     data, where = str(place / "synthetic_EDGE-USDT_1h.parquet"), ["-w", str(place / "ws")]
-    limits = ["--policy", str(place / "policy.yaml")]
+    limits, model = ["--policy", str(place / "policy.yaml")], str(place / "drift.yaml")
     return [
         ("run", ["--data", data, "--strategies", str(place / "strategies"), *where, *limits]),
         ("gate", ["ema", *where, *limits, "--junit", str(place / "junit.xml")]),
+        ("model fit", [model, "--data", data, "--out", str(place / "drift.parquet"), *where, *limits]),
         ("promote", ["ema", *where, *limits]),
         ("verify", ["ema", *where, *limits]),
         ("compare", ["ema", "quick", *where, *limits]),
@@ -216,6 +219,7 @@ def test_a_strategy_that_was_never_scored_is_noticed_when_it_is_run(
     assert len(watch.beyond) == 1
 
 
+_PASSING = ("run", "gate", "model fit", "promote", "verify", "compare", "trials verify")
 ELSEWHERE = {
     "ui": "serves MLflow's pages",
     "demo": "campaigns on synthetic worlds through the same code as run",
@@ -236,15 +240,14 @@ def test_no_command_scores_uncounted_or_looks_beyond_the_seal(
         done = CliRunner().invoke(cli.app, [*name.split(), *arguments])
         assert done.exception is None or isinstance(done.exception, (SystemExit, UsageError)), done.exception
         codes[name] = done.exit_code
-        assert watch.told - before == watch.swept - swept, name
+        looks_itself = name == "model fit"  # at the model, whose returns no sweep makes
+        assert watch.told - before == watch.swept - swept + looks_itself, name
         if name not in ("run", "gate", "verify"):
             assert watch.swept == swept, f"{name} scored something"
     assert watch.swept > 0 and watch.shown > 0
     assert watch.uncounted == []
     assert set(watch.beyond) <= {"run", "gate", "promote", "verify", "recheck"}
-    assert [codes[name] for name in ("run", "gate", "promote", "verify", "compare", "trials verify")] == [
-        0
-    ] * 6
+    assert [codes[name] for name in _PASSING] == [0] * len(_PASSING)
     trials = TrialLedger(place / "ws" / "trials").every()
     assert len(trials) == len({trial.candidate for trial in trials})
     openings = Lake(place / "ws").openings()
