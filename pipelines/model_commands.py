@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.command_options import (
+    FundingOption,
+    PolicyOption,
+    SpotOption,
+    WorkspaceOption,
+    limits_of,
+    place_of,
+)
+
 if TYPE_CHECKING:
     from research_lab.models.walk_forward_fit import Scores
     from research_lab.scoring.model_look import ModelLook
@@ -58,48 +67,37 @@ def fit(
     file: ModelArgument,
     data: Annotated[Path, typer.Option("--data", help="Candles, Parquet: exchange_BASE-QUOTE_1h.parquet.")],
     out: Annotated[Path, typer.Option("--out", help="Where to write the score, Parquet.")],
-    funding: Annotated[Path | None, typer.Option("--funding", help="Funding rates of a perpetual.")] = None,
-    spot: Annotated[Path | None, typer.Option("--spot", help="Spot candles, for the premium.")] = None,
-    workspace: Annotated[
-        str,
-        typer.Option(
-            "--workspace",
-            "-w",
-            help="Folder of the trial ledger, where the look is counted.",
-            show_default="GAUNTLET_WORKSPACE, else the current folder",
-        ),
-    ] = "",
-    policy: Annotated[
-        Path | None,
-        typer.Option(
-            "--policy", help="Says where the holdout begins.", show_default="the program's policy.yaml"
-        ),
-    ] = None,
+    funding: FundingOption = None,
+    spot: SpotOption = None,
+    workspace: WorkspaceOption = "",
+    blind: Annotated[
+        bool, typer.Option("--blind", help="Write the score alone: nothing is looked at, nothing counted.")
+    ] = False,
+    policy: PolicyOption = None,
 ) -> None:
     """Fit a model walk-forward, write its score as a published series, and show what it told.
 
     The file covers all bars; a replay reads it. What the score told is shown for research bars only, by year, and
-    is a look that the trial ledger counts: the holdout is sealed first, and stays unseen.
+    is a look that the trial ledger counts: the holdout is sealed first, and stays unseen. With --blind nothing is
+    shown: for the newest score of a model that is in use.
 
     Example: pipeline model fit drift.yaml --data binance_BTC-USDT_1h.parquet --out drift.parquet
     """
-    from pipelines.gates.policy import DEFAULT, load_policy
-    from pipelines.model_fitting import fit_and_look
+    from pipelines.model_fitting import fit_and_look, fit_blind
     from research_lab.bars import read_candles
     from research_lab.models.model_reader import load_model
-    from research_lab.workspace import Workspace
 
-    model, limits = load_model(file), load_policy(policy or DEFAULT)
+    model, limits = load_model(file), limits_of(policy)
     candles = read_candles(data, funding=funding, spot=spot)
-    place = Workspace.find(workspace).create()
-    done = fit_and_look(place, model, candles, limits, out)
-    _show_scores(done.scores, candles.market.name)
-    typer.echo(f"{out}: written; a replay reads it with --series {model.name}={out}, a strategy with")
-    typer.echo(f"models:\n  {model.declaration}")
+    if blind:
+        _show_scores(fit_blind(model, candles, out), candles.market.name, out)
+        return
+    done = fit_and_look(place_of(workspace).create(), model, candles, limits, out)
+    _show_scores(done.scores, candles.market.name, out)
     _show_look(done.look, done.until, done.n_looks, candles.market.charged_to)
 
 
-def _show_scores(scores: Scores, market: str) -> None:
+def _show_scores(scores: Scores, market: str, out: Path) -> None:
     import numpy as np
 
     n_fits = sum(refit.gave_model for refit in scores.refits)
@@ -108,6 +106,8 @@ def _show_scores(scores: Scores, market: str) -> None:
     typer.echo(
         f"{model.name} {model.hash[:12]} on {market}: {n_fits} fits, {n:,} scores of {model.timeframe}"
     )
+    typer.echo(f"{out}: written; a replay reads it with --series {model.name}={out}, a strategy with")
+    typer.echo(f"models:\n  {model.declaration}")
 
 
 def _show_look(look: ModelLook, until: str, n_looks: int, charged_to: str) -> None:

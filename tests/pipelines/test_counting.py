@@ -189,11 +189,11 @@ def commands(place: Path) -> list[tuple[str, list[str]]]:
     return [
         ("run", ["--data", data, "--strategies", str(place / "strategies"), *where, *limits]),
         ("gate", ["ema", *where, *limits, "--junit", str(place / "junit.xml")]),
-        ("model fit", [model, "--data", data, "--out", str(place / "drift.parquet"), *where, *limits]),
         ("promote", ["ema", *where, *limits]),
         ("verify", ["ema", *where, *limits]),
         ("compare", ["ema", "quick", *where, *limits]),
         ("recheck", ["--data", data, *where, *limits]),
+        ("model fit", [model, "--data", data, "--out", str(place / "drift.parquet"), *where, *limits]),
         ("report", ["ema", *where, *limits]),
         ("status", where),
         ("trials", [*where, "--json"]),

@@ -92,12 +92,16 @@ def test_from_candles_to_a_promotion_and_a_replay_from_the_published_score(
     kept = kept_model(place.workspace.root, PIN.hash)
     assert kept is not None and kept.hash == PIN.hash
 
+    place_options = ["--workspace", str(place.workspace.root), "--policy", str(place.policy)]
+    capsys.readouterr()
+    assert called(monkeypatch, "verify", "guarded", *place_options) == 0, capsys.readouterr()
+
     said: list[str] = []
     with pytest.raises(
         UsageError, match=r"guarded: reads drift, and no file was given; give --series drift=drift.parquet"
     ):
         replay(place.workspace, Feed(place.data), said.append)
-    assert called(monkeypatch, *place.fit()) == 0
+    assert called(monkeypatch, *place.fit("--blind")) == 0
     outcome = replay(place.workspace, Feed(place.data, series={"drift": place.score}), said.append)
     assert outcome.n_taken + outcome.n_warm == small.DAYS * 24
 
@@ -145,6 +149,18 @@ def test_fitting_by_hand_is_a_look_that_sees_research_bars_only(
         capsys.readouterr().out.replace("a look counted before", "a look, counted").split("\n\n")[1]
         == (told.split("\n\n")[1])
     )
+
+
+def test_what_is_fitted_blind_is_the_same_score_and_no_look(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path)
+    assert called(monkeypatch, *place.fit("--blind")) == 0
+    assert "correlation" not in capsys.readouterr().out
+    blind = place.score.read_bytes()
+    assert TrialLedger(place.workspace.trials).every() == []
+    assert called(monkeypatch, *place.fit()) == 0
+    assert place.score.read_bytes() == blind
 
 
 def test_too_few_candles_are_told_with_exit_code_4(

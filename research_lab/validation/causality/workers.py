@@ -143,7 +143,7 @@ def _be_quiet() -> None:
     os.dup2(nowhere, 2)
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - it stays open
     try:
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_limits
     except ImportError:
         return
     threadpool_limits(1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from research_lab.errors import DimensionError, LimitError, SpecError
 from research_lab.models.model_reader import parse_model
@@ -103,3 +105,24 @@ def test_more_features_than_there_is_room_for_are_refused() -> None:
     many = "".join(f"  f{k}: roc(close, {k + 1})\n" for k in range(33))
     with pytest.raises(SpecError, match="features"):
         parse_model(TEXT.replace("features:\n", f"features:\n{many}"))
+
+
+LINES = TEXT.splitlines(keepends=True)
+WILD = st.sampled_from([
+    "", "&a", "*a", "!!python/object:os.system", "null", "1e400", "-1", "[]", "{}", "'", '"', ": ", "\t", "\x00", "9" * 41,
+    "close", "model(model)", "prev(close, -1)", "roc(close, 24) > rsi(14)", "0d", "9999w", "10000d", "expanding", "ridge",
+])  # fmt: skip
+
+
+@given(
+    at=st.integers(0, len(TEXT)), length=st.integers(0, 30), text=WILD | st.text(max_size=12),
+    twice=st.none() | st.integers(0, len(LINES) - 1),
+)  # fmt: skip
+def test_a_wild_text_is_a_model_or_refused(at: int, length: int, text: str, twice: int | None) -> None:
+    whole = TEXT if twice is None else TEXT + LINES[twice]
+    try:
+        model = parse_model(whole[:at] + text + whole[at + length :])
+    except SpecError as fault:
+        assert str(fault)
+    else:
+        assert parse_model(model.canonical()).hash == model.hash
