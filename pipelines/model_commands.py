@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from research_lab.scoring.model_look import ModelLook
 
 app = typer.Typer(
-    help="Check, explain and fit models, whose scores strategies read with model().\n\n"
+    help="Check, explain and fit models for strategies.\n\n"
+    "A strategy reads a model's score with model().\n\n"
     "Example: pipeline model check drift.yaml",
     no_args_is_help=True,
     add_completion=False,

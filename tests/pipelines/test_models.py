@@ -14,10 +14,14 @@ from live_shadow import governance
 from live_shadow.enable_map import read_map
 from live_shadow.replay import Feed, replay
 from pipelines import cli
+from pipelines.campaign import open_world
+from pipelines.gates.evidence import Evidence, Outcome, Verdict
+from pipelines.gates.model_lookahead import with_models
 from pipelines.gates.models import fold_borders, kept_model
-from pipelines.gates.policy import load_policy
+from pipelines.gates.policy import judge, load_policy
+from pipelines.gates.world import World
 from pipelines.model_scores import model_series, research_end
-from research_lab.bars import read_candles, write_candles
+from research_lab.bars import FloatArray, read_candles, write_candles
 from research_lab.dsl.sources import Sources, with_sources
 from research_lab.dsl.spec import compile_spec
 from research_lab.dsl.spec_reader import parse_spec
@@ -30,6 +34,7 @@ from research_lab.models.walk_forward_fit import fit
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.series import read_series
 from research_lab.timeframe import DAY_MS
+from research_lab.validation.walk_forward import walk_forward as run_walk_forward
 from research_lab.workspace import Workspace
 from tests.pipelines import small_campaign as small
 from tests.research_lab.models import made_up
@@ -122,6 +127,68 @@ def test_the_score_of_a_replay_is_that_of_the_gates_in_holdout_and_forward_days(
     # A campaign has kept the model: it need not be given again.
     again = model_series(place.workspace, policy, candles, [spec], [])
     assert with_sources(candles, [spec], Sources(again)).row(7).tobytes() == in_gates.tobytes()
+
+
+class Exam:
+    """A world whose strategy reads a model, and what gate 3 says of it with another row for the score."""
+
+    def __init__(self, place: Place) -> None:
+        self.policy, self.workspace = load_policy(place.policy), place.workspace
+        self.candles, self.spec = read_candles(place.data), parse_spec(GUARDED)
+        made = model_series(place.workspace, self.policy, self.candles, [self.spec], [place.model])
+        self.bars = with_sources(self.candles, [self.spec], Sources(made))
+
+    def world(self, row: FloatArray | None = None) -> World:
+        (name,) = self.spec.rows.values()
+        bars = self.bars if row is None else self.candles.with_series({name: row})
+        return open_world(self.workspace, bars, small.regimes(self.workspace), self.policy, "exam")
+
+    def judged(self, world: World) -> Verdict:
+        figures = {"lookahead_faults": 0.0, "own_close_faults": 0.0, "warmup_shortfall_bars": 0.0}
+        seen = Evidence("lookahead", figures, world.bound_to(self.spec))
+        return judge(with_models(seen, self.spec, world), self.policy)
+
+
+def test_gate_3_passes_a_causal_score_and_refuses_one_that_knows_what_comes(tmp_path: Path) -> None:
+    exam = Exam(Place(tmp_path))
+    assert exam.judged(exam.world()).outcome is Outcome.PASS
+    row = exam.bars.row(7)
+    for early in (np.append(row[1:], np.nan), row * np.nanstd(row), np.nan_to_num(row)):
+        verdict = exam.judged(exam.world(early))
+        assert verdict.outcome is Outcome.FAIL and "fitted on these bars alone" in verdict.reasons[0]
+
+
+def test_gate_3_cannot_tell_without_the_model(tmp_path: Path) -> None:
+    exam = Exam(Place(tmp_path))
+    (tmp_path / "ws" / "models" / f"{PIN.hash}.yaml").write_text(MODEL.replace("alpha: 10", "alpha: 11"))
+    verdict = exam.judged(exam.world())
+    assert verdict.outcome is Outcome.INSUFFICIENT
+    assert "model drift is not kept in the workspace" in verdict.reasons[0]
+
+
+def test_no_score_before_the_seal_knows_what_is_behind_it(tmp_path: Path) -> None:
+    exam = Exam(Place(tmp_path))
+    n = exam.world().research.n
+    inputs = exam.candles.inputs.copy()
+    inputs[:4, n:] *= np.linspace(1.0, 3.0, exam.candles.n - n)
+    other = replace(exam.candles, inputs=inputs)
+    made = model_series(exam.workspace, exam.policy, other, [exam.spec], [])
+    row = with_sources(other, [exam.spec], Sources(made)).row(7)
+    assert row[:n].tobytes() == exam.bars.row(7)[:n].tobytes()
+    assert row[n:].tobytes() != exam.bars.row(7)[n:].tobytes()
+
+
+def test_each_exam_of_a_walk_forward_begins_with_a_fit_on_labels_before_it(tmp_path: Path) -> None:
+    exam = Exam(Place(tmp_path))
+    world = exam.world()
+    borders = fold_borders(exam.policy.walk_forward, world.research.interval[1], exam.bars)
+    folds = run_walk_forward(exam.spec, world.scorer, exam.policy.walk_forward).folds
+    first_day = world.research.time[0] // DAY_MS
+    embargo = exam.policy.walk_forward.embargo_days
+    assert [(border // DAY_MS - first_day) + embargo for border in borders] == [f.outside[0] for f in folds]
+    refits = {refit.time_ms: refit for refit in fit(PIN, exam.candles, borders=borders).refits}
+    for border in borders:
+        assert refits[border].gave_model and refits[border].last_known_ms <= border - PIN.embargo_ms
 
 
 def test_fitting_by_hand_is_a_look_that_sees_research_bars_only(
