@@ -5,6 +5,7 @@ Exit codes: 0 done, 2 a file is wrong, 4 too little data to fit on.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +21,7 @@ from pipelines.command_options import (
 )
 
 if TYPE_CHECKING:
-    from research_lab.models.walk_forward_fit import Scores
+    from research_lab.models.walk_forward_fit import Progress, Scores
     from research_lab.scoring.model_look import ModelLook
 
 app = typer.Typer(
@@ -91,11 +92,24 @@ def fit(
     model, limits = load_model(file), limits_of(policy)
     candles = read_candles(data, funding=funding, spot=spot)
     if blind:
-        _show_scores(fit_blind(model, candles, out), candles.market.name, out)
+        _show_scores(fit_blind(model, candles, out, _progress()), candles.market.name, out)
         return
-    done = fit_and_look(place_of(workspace).create(), model, candles, limits, out)
+    done = fit_and_look(place_of(workspace).create(), model, candles, limits, out, _progress())
     _show_scores(done.scores, candles.market.name, out)
     _show_look(done.look, done.until, done.n_looks, candles.market.charged_to)
+
+
+def _progress() -> Progress | None:
+    """Return what tells on a terminal how many of the fits are done; None in a log."""
+    if not sys.stderr.isatty():
+        return None
+
+    def told(share: float) -> None:
+        end = "\r\033[K" if share >= 1.0 else ""
+        sys.stderr.write(f"\r\033[K[{share:4.0%}] fitting{end}")
+        sys.stderr.flush()
+
+    return told
 
 
 def _show_scores(scores: Scores, market: str, out: Path) -> None:

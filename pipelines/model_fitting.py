@@ -11,7 +11,7 @@ from research_lab.bars import DAY_MS, Bars
 from research_lab.market_data.lake import Lake, divide
 from research_lab.models.model import Model
 from research_lab.models.publication import published, write_score
-from research_lab.models.walk_forward_fit import Learned, Scores, fit
+from research_lab.models.walk_forward_fit import Learned, Progress, Scores, fit
 from research_lab.scoring.model_look import ModelLook, look
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.timeframe import utc
@@ -28,14 +28,21 @@ class Fitting:
     n_looks: int
 
 
-def fit_blind(model: Model, candles: Bars, out: Path) -> Scores:
+def fit_blind(model: Model, candles: Bars, out: Path, progress: Progress | None = None) -> Scores:
     """Write a model's score for all bars; nothing is told of what it was worth, so nothing is counted."""
-    scores = fit(model, candles)
+    scores = fit(model, candles, progress=progress)
     write_score(published(scores, candles, code_hash()), out)
     return scores
 
 
-def fit_and_look(workspace: Workspace, model: Model, candles: Bars, policy: Policy, out: Path) -> Fitting:
+def fit_and_look(
+    workspace: Workspace,
+    model: Model,
+    candles: Bars,
+    policy: Policy,
+    out: Path,
+    progress: Progress | None = None,
+) -> Fitting:
     """Seal the market, count a look at the model on research bars, and write its score for all bars.
 
     The look's scores are made from research bars alone, so that no label of theirs reaches into the holdout.
@@ -45,8 +52,8 @@ def fit_and_look(workspace: Workspace, model: Model, candles: Bars, policy: Poli
     until = lake.seal(candles.market.charged_to, zones).research.end_ms
     research, learned = lake.research(candles), Learned()
     ledger = TrialLedger(workspace.trials)
-    seen = look(fit(model, research, learned=learned), research, ledger)
-    scores = fit(model, candles, learned=learned)
+    seen = look(fit(model, research, learned=learned, progress=progress), research, ledger)
+    scores = fit(model, candles, learned=learned, progress=progress)
     write_score(published(scores, candles, code_hash()), out)
     n_looks = ledger.n_looks(candles.market.charged_to, *research.interval)
     return Fitting(scores, seen, utc(until)[:10], n_looks)
