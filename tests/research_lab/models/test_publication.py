@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from research_lab.bars import Market
+from research_lab.dsl import builder
+from research_lab.dsl.explanation import explanation
 from research_lab.dsl.sources import Sources, with_sources
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
@@ -198,3 +200,23 @@ def test_the_hash_of_a_strategy_covers_that_of_its_model() -> None:
     assert spec.hash != other.hash and spec.template_hash != other.template_hash
     assert parse_spec(spec.canonical()).hash == spec.hash
     assert spec.rows == {'model("drift")': f'model("drift") {{hash: "{MODEL.hash}", max_age: 2h}}'}
+
+
+def test_a_strategy_made_in_python_is_the_one_of_the_file() -> None:
+    drift = builder.model("drift", hash=MODEL.hash, max_age="2h")
+    made = builder.strategy(
+        name="told", hypothesis="The model knows.", timeframe="1h", side="long",
+        enter_long=drift > 0.5, exit_long=drift < 0, size={"fraction": 0.5},
+    )  # fmt: skip
+    assert made.hash == strategy().hash and made.canonical() == strategy().canonical()
+    with pytest.raises(SpecError, match="is no hash of a model"):
+        builder.model("drift", hash="abc", max_age="2h")
+
+
+def test_a_strategy_says_in_words_which_model_it_reads() -> None:
+    told = explanation(strategy())
+    assert (
+        f"Reads the score of model drift {MODEL.hash[:12]}, unknown once 2 hours old, or when it is missing."
+        in told
+    )
+    assert "when the score of model drift is above 0.5" in told
