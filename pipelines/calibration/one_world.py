@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pipelines.calibration import rows
 from pipelines.calibration.rows import Made, Row
 from pipelines.campaign import GATES, Examination, examine, sealed_world
 from pipelines.gates import holdout
@@ -77,6 +78,7 @@ def run_world(row: Row, number: int, made: Made, terms: Terms, regimes: RegimeSe
     begun = time.perf_counter()
     with TemporaryDirectory() as folder:
         world = sealed_world(Path(folder), made.bars, terms, regimes, policy, "calibration")
+        world.scorer.score(rows.first_looks(made.proposals, number))
         examinations, best = examine(made.proposals, world, _silent)
         ours = best is not None and best.passed(JUDGED)
         promoted = {OURS: ours}

@@ -35,9 +35,10 @@ def draw(table: Sequence[Line], path: Path) -> Path:
         ax.axis("off")
     for ax, line in zip(axes.flat, edges, strict=False):
         _panel(ax, line, nulls)
-    axes.flat[0].legend(loc="lower right", fontsize=7, frameon=False)
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=3, fontsize=7, frameon=False)
     figure.suptitle("False promotions against power", fontsize=11)
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0.16 / rows, 1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     plt.close(figure)
@@ -45,13 +46,13 @@ def draw(table: Sequence[Line], path: Path) -> Path:
 
 
 def _panel(ax: Axes, line: Line, nulls: Sequence[Line]) -> None:
-    for name, label, colour, marker in _marks():
+    for place, (name, label, colour, marker) in enumerate(_marks()):
         false = Rate(sum(n.rates[name].k for n in nulls), sum(n.rates[name].n for n in nulls))
         if not false.n:
             continue
         power = line.rates[name]
         (low, high), (left, right) = power.interval, false.interval
-        x = max(false.share, _FLOOR)
+        x = max(false.share, _FLOOR * 1.12**place)  # those without any stand side by side
         ax.errorbar(
             x, power.share,
             xerr=[[max(0.0, x - max(left, _FLOOR))], [max(0.0, right - x)]],
@@ -59,6 +60,8 @@ def _panel(ax: Axes, line: Line, nulls: Sequence[Line]) -> None:
             fmt=marker, color=colour, label=label, ms=6, lw=0.8, alpha=0.9,
         )  # fmt: skip
     ax.set_xscale("log")
+    ax.axvspan(_FLOOR * 0.7, _FLOOR * 3.2, color="#f2f2f2", zorder=0)
+    ax.text(_FLOOR * 0.8, -0.01, "none seen", fontsize=6, color="#666666")
     ax.set_xlim(_FLOOR * 0.7, 1.2)
     ax.set_ylim(-0.03, 1.05)
     ax.set_title(line.row.words, fontsize=9)

@@ -26,7 +26,8 @@ from research_lab.market_data.planted import Plan, planted_by
 STRATEGIES: Final = Path(__file__).parent / "strategies"
 EDGES: Final = ("momentum", "reversion", "breakout", "loud_momentum", "crowding")
 TEMPTED: Final = {"drifting": ("uptrend",), "seasonal": ("season",)}  # who gains most by what is no edge
-N_PROPOSED: Final = 4  # strategies a campaign proposes: about 1,000 parameter sets with the default policy
+N_PROPOSED: Final = 4  # strategies a campaign proposes
+N_FIRST_LOOKS: Final = 110  # parameter sets of each looked at before it is tuned: about 1,000 a world in all
 HOURS_A_YEAR: Final = 8_760
 YEARS_AFTERWARDS: Final = 3  # after a promotion, until somebody notices that the edge is gone
 _FIRST_SEED: Final = 500_000  # no policy was tuned on these
@@ -123,6 +124,16 @@ class Made:
 def strategies() -> dict[str, Spec]:
     """Return the strategies that campaigns propose, and edges are planted with, by name."""
     return {spec.name: spec for spec in (load_spec(path) for path in sorted(STRATEGIES.glob("*.yaml")))}
+
+
+def first_looks(proposals: Sequence[Spec], number: int) -> list[Spec]:
+    """Return parameter sets drawn at random that somebody looks at before anything is tuned; all are counted."""
+    random = np.random.default_rng([_FIRST_SEED, number, N_FIRST_LOOKS])
+    return [
+        spec.bind({name: float(random.choice(param.values)) for name, param in spec.params.items()})
+        for spec in proposals
+        for _ in range(N_FIRST_LOOKS)
+    ]
 
 
 def row_named(name: str) -> Row | None:
