@@ -22,12 +22,21 @@ from pipelines.gates.policy import Policy, load_policy
 from pipelines.gates.world import code_hash
 from research_lab.bars import read_candles
 from research_lab.dsl.spec_reader import load_regimes
-from research_lab.errors import WorkspaceError
+from research_lab.errors import GauntletError, WorkspaceError
 from research_lab.market_data.planted import PERPETUAL
 
 REGIMES: Final = Path(research_lab.__file__).parent / "strategies" / "regimes.yaml"
 
 Progress = Callable[[int, int, Record], None]
+
+
+@dataclass(frozen=True)
+class Crash:
+    """A world whose campaign ended in an error; it has no record, and is run again the next time."""
+
+    row: str
+    number: int
+    error: str
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,11 @@ def run_rows(
     file : JSON lines, made when missing. wanted : worlds by row.
     n_workers : processes; one a core when None. Their number changes nothing but the time.
     progress : told after each world: how many are done, of how many, and its record.
+
+    Raises
+    ------
+    GauntletError
+        A world's campaign crashed; all others were run and recorded first.
     """
     from joblib import Parallel, delayed
 
@@ -79,15 +93,34 @@ def run_rows(
     n_all, n_done = sum(wanted.values()), sum((n, k) in known for n, w in wanted.items() for k in range(w))
     file.parent.mkdir(parents=True, exist_ok=True)
     _cut_torn_end(file)
+    crashes: list[Crash] = []
     workers = Parallel(n_jobs=n_workers or os.cpu_count() or 1, return_as="generator_unordered", batch_size=1)
     with file.open("a", encoding="utf-8") as out:
-        for record in workers(delayed(run_job)(job) for job in jobs):
+        for record in workers(delayed(_attempt)(job) for job in jobs):
+            if isinstance(record, Crash):
+                crashes.append(record)
+                continue
             out.write(json.dumps({"bound_to": bound, **record.to_json()}) + "\n")
             out.flush()
             known[record.row, record.number] = record
             n_done += 1
             progress(n_done, n_all, record)
+    if crashes:
+        first = crashes[0]
+        raise GauntletError(
+            f"{len(crashes)} of {n_all} worlds crashed; {first.error}",
+            f"{first.row} {first.number}",
+            "the others are recorded; the same command tries these again",
+        )
     return [known[name, k] for name, n in wanted.items() for k in range(n)]
+
+
+def _attempt(job: Job) -> Record | Crash:
+    """Run one world; whatever goes wrong in it is told at the end, not in the middle of hours of others."""
+    try:
+        return run_job(job)
+    except Exception as fault:
+        return Crash(job.row, job.number, f"{type(fault).__name__}: {fault}")
 
 
 def _cut_torn_end(file: Path) -> None:

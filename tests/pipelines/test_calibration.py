@@ -15,7 +15,7 @@ from pipelines.gates.policy import DEFAULT, load_policy
 from research_lab.dsl.spec import compile_spec
 from research_lab.dsl.spec_reader import load_regimes
 from research_lab.engine.backtest import backtest
-from research_lab.errors import InsufficientError, WorkspaceError
+from research_lab.errors import GauntletError, InsufficientError, WorkspaceError
 from research_lab.market_data.planted import PERPETUAL
 
 TERMS = read_symbols().research_terms(PERPETUAL)
@@ -127,6 +127,29 @@ def test_a_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ]
     assert told[-1] == (6, 6)
     assert len(run({"clustered": 4, "edge_3": 2})) == 6 and len(ran) == 6
+
+
+def test_one_crash_does_not_lose_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = {2}
+
+    def quick(job: runs.Job) -> Record:
+        if job.number in broken:
+            raise ZeroDivisionError("by chance")
+        return record(job.row, job.number)
+
+    monkeypatch.setattr(runs, "run_job", quick)
+    file = tmp_path / "worlds.jsonl"
+
+    def run() -> list[Record]:
+        return runs.run_rows(file, {"clustered": 5}, DEFAULT, None, 1, lambda done, n, r: None)
+
+    with pytest.raises(
+        GauntletError, match=r"clustered 2: 1 of 5 worlds crashed; ZeroDivisionError: by chance"
+    ):
+        run()
+    assert [r.number for r in runs.read_records(file)] == [0, 1, 3, 4]
+    broken.clear()
+    assert [r.number for r in run()] == [0, 1, 2, 3, 4]
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
