@@ -119,7 +119,7 @@ def _attempt(job: Job) -> Record | Crash:
     """Run one world; whatever goes wrong in it is told at the end, not in the middle of hours of others."""
     try:
         return run_job(job)
-    except Exception as fault:
+    except Exception as fault:  # noqa: BLE001 - it is told when all others are done
         return Crash(job.row, job.number, f"{type(fault).__name__}: {fault}")
 
 
