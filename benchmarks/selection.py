@@ -20,7 +20,7 @@ from research_lab.dsl.spec_reader import load_regimes, parse_spec
 from research_lab.engine.jit import FloatArray
 from research_lab.engine.terms import Terms
 from research_lab.market_data import worlds
-from research_lab.scoring.ledger_segment import Trial
+from research_lab.scoring.trial import Trial
 from research_lab.validation.cscv import cscv_logits
 from research_lab.validation.family_wise import family_wise_p
 from research_lab.validation.reality_check import reality_check

@@ -24,7 +24,7 @@ import numpy as np
 
 from research_lab.errors import InsufficientError
 from research_lab.market_data.lake import Lake
-from research_lab.scoring.ledger_segment import Trial
+from research_lab.scoring.trial import Trial
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.timeframe import DAY_MS
 from research_lab.validation.family_wise import family_wise_p, holdout_level

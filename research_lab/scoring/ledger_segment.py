@@ -14,103 +14,22 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from research_lab.bars import FloatArray
 from research_lab.durable import GENESIS, ChainedLog, Line, sync_folder
 from research_lab.errors import LedgerError
-
-Kind = Literal["scored", "refused", "crashed"]
-Key = tuple[str, str, int, int]  # candidate, market, start, end
+from research_lab.scoring.trial import CELL, Record, Trial, fault_of_record
 
 FORMAT = 2  # 1 had no generator's version, parent, knowledge cutoff and reason; it is read as it stands
-CELL = 8  # bytes of a float64
 ROW = np.dtype("<f8")
 _NAME = re.compile(r"seg-[0-9a-f]{32}\.jsonl", re.ASCII)
 _RESTORE = "restore the segment from a copy; a ledger that was changed proves nothing"
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One look at a market: what was tried, on which time, who proposed it, and what came out.
-
-    Parameters
-    ----------
-    kind : "scored", "refused" before it ran, or "crashed" while it ran.
-    candidate, template : SHA-256 of the bound and of the unbound form, 64 hex digits; both that of the text
-        where it is no strategy.
-    name : the strategy's name.
-    market : the symbol that is charged, such as "BTC/USDT".
-    start_ms, end_ms : the interval looked at, [start, end), ms UTC.
-    timeframe : of the strategy, such as "4h".
-    snapshot : SHA-256 of the bars.
-    campaign : the run that asked.
-    origin : what proposed the candidate: a generator's name, "tuning", "hand".
-    sharpe : annualised, of returns per base bar; NaN when it was not measured.
-    n_trades : closed trades.
-    recorded_s : seconds since 1970, UTC; set by the ledger.
-    generator_version : of what proposed it, "" when it has none.
-    parent : SHA-256 of the candidate that it was made from, "" without one.
-    knowledge_cutoff : last day that the proposer can have known, such as "2025-06-30"; "" when unknown.
-    reason : why it was refused, "" otherwise.
-    """
-
-    kind: Kind
-    candidate: str
-    template: str
-    name: str
-    market: str
-    start_ms: int
-    end_ms: int
-    timeframe: str
-    snapshot: str
-    campaign: str
-    origin: str
-    sharpe: float = math.nan
-    n_trades: int = 0
-    recorded_s: float = math.nan
-    generator_version: str = ""
-    parent: str = ""
-    knowledge_cutoff: str = ""
-    reason: str = ""
-
-    @property
-    def key(self) -> Key:
-        return self.candidate, self.market, self.start_ms, self.end_ms
-
-
 _TRIAL_FIELDS = tuple(field.name for field in fields(Trial))
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A trial as it stands in a segment.
-
-    Parameters
-    ----------
-    trial : what was recorded.
-    line, hash : number from 1 and hash of its line.
-    offset : bytes in the file of rows before its own, also when it has none.
-    first_day : of its returns, days since 1970-01-01 UTC.
-    n_days : length of its row, 0 without one.
-    sha256 : of the row's bytes, "" without one.
-    """
-
-    trial: Trial
-    line: int
-    hash: str
-    offset: int
-    first_day: int
-    n_days: int
-    sha256: str
-
-    @property
-    def end(self) -> int:
-        return self.offset + CELL * self.n_days
 
 
 class Segment:
@@ -197,7 +116,7 @@ class Segment:
         self._size = self.path.stat().st_size
 
     def row(self, record: Record, rows: FloatArray) -> FloatArray:
-        """Return a record's daily returns out of `open_rows`, after checking their hash."""
+        """Return a record's daily returns out of `open_rows`, after checking hash and values."""
         where = f"{self.path}:{record.line}"
         start = record.offset // CELL
         row = rows[start : start + record.n_days]
@@ -205,6 +124,8 @@ class Segment:
             raise LedgerError(f"its daily returns are missing in {self.rows_path.name}", where, _RESTORE)
         if hashlib.sha256(row.data).hexdigest() != record.sha256:
             raise LedgerError(f"its daily returns were changed in {self.rows_path.name}", where, _RESTORE)
+        if not np.isfinite(row).all():
+            raise LedgerError(f"its daily returns in {self.rows_path.name} are not finite", where, _RESTORE)
         return row
 
     def open_rows(self) -> FloatArray:
@@ -313,9 +234,12 @@ def _record(line: Line, where: str) -> Record:
         plain = dict(line.payload["trial"])
         if plain["sharpe"] is None:
             plain["sharpe"] = math.nan
-        return Record(Trial(**plain), line.n, line.hash, **line.payload["row"])
+        record = Record(Trial(**plain), line.n, line.hash, **line.payload["row"])
     except (KeyError, TypeError, ValueError):
         raise LedgerError("the line is no trial", where, _RESTORE) from None
+    if fault := fault_of_record(record):
+        raise LedgerError(f"the line is no trial: {fault}", where, _RESTORE)
+    return record
 
 
 def _check_header(payload: Mapping[str, Any], name: str, where: str) -> None:

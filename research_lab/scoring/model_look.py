@@ -14,8 +14,8 @@ import numpy as np
 from research_lab.bars import Bars, FloatArray, IntArray
 from research_lab.errors import InsufficientError
 from research_lab.models.walk_forward_fit import Scores
-from research_lab.scoring.ledger_segment import Trial
 from research_lab.scoring.scorer import sharpe_of
+from research_lab.scoring.trial import Trial
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.timeframe import DAY_MS
 

@@ -23,8 +23,8 @@ from research_lab.engine.jit import FloatArray
 from research_lab.engine.portfolio import Market, Portfolio, Slot, portfolio
 from research_lab.engine.terms import Terms
 from research_lab.errors import InsufficientError, UsageError
-from research_lab.scoring.ledger_segment import Trial
 from research_lab.scoring.scorer import check_timeframe
+from research_lab.scoring.trial import Trial
 from research_lab.scoring.trial_ledger import TrialLedger
 
 _FORM = 1  # of the text that a portfolio's hash is taken of

@@ -24,9 +24,9 @@ from research_lab.engine.slot import CompiledUnion
 from research_lab.engine.sweep import sweep
 from research_lab.engine.terms import Terms
 from research_lab.errors import InsufficientError, UsageError
-from research_lab.scoring.ledger_segment import Trial
 from research_lab.scoring.origin import Origin, Refusal
 from research_lab.scoring.sweep_plan import SweepPlan, free_memory
+from research_lab.scoring.trial import Trial
 from research_lab.scoring.trial_ledger import TrialLedger
 
 DAYS_A_YEAR = 365

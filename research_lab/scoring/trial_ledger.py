@@ -26,26 +26,24 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 from research_lab.bars import FloatArray
 from research_lab.errors import LedgerError, LockedError, UsageError
-from research_lab.scoring.ledger_segment import ROW, Key, Kind, Record, Segment, Trial
+from research_lab.scoring.ledger_segment import ROW, Segment
+from research_lab.scoring.trial import Key, Kind, Record, Trial, fault_of_trial, identity
 from research_lab.timeframe import DAY_MS
 
 __all__ = ["Kind", "Trial", "TrialLedger"]
 
-_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _log = logging.getLogger(__name__)
 
 
@@ -115,7 +113,7 @@ class TrialLedger:
         digests = ["" if row is None else hashlib.sha256(row.data).hexdigest() for row in rows]
         with self.alone():
             known, self._known = self._known_trials(), None  # built anew if the disk refuses
-            new = _unknown(trials, digests, known)
+            new = _unknown(trials, [identity(first_day, digest) for digest in digests], known)
             if new:
                 now = self._now()
                 stamped = [replace(trials[i], recorded_s=now) for i in new]
@@ -287,13 +285,13 @@ class TrialLedger:
                     self._distinct = self._known = None
 
     def _known_trials(self) -> dict[Key, set[str]]:
-        """Return the digests of returns that each candidate, market and interval has; "" for none."""
+        """Return the identities of returns that each candidate, market and interval has; "" for none."""
         self._refresh()
         if self._known is None:
             self._known = {}
             for segment in self._segments.values():
                 for record in segment.records:
-                    self._known.setdefault(record.trial.key, set()).add(record.sha256)
+                    self._known.setdefault(record.trial.key, set()).add(record.identity)
         return self._known
 
     def _own_segment(self) -> Segment:
@@ -330,10 +328,10 @@ def _distinct(segments: Iterable[Segment]) -> list[tuple[Segment, Record]]:
     ordered = [(segment, record) for segment in segments for record in segment.records]
     ordered.sort(key=lambda pair: (pair[1].trial.recorded_s, pair[0].path.name, pair[1].line))
     for segment, record in ordered:
-        found.setdefault((record.trial.key, record.sha256), (segment, record))
+        found.setdefault((record.trial.key, record.identity), (segment, record))
         if record.sha256:
             with_returns.add(record.trial.key)
-    return [pair for (key, sha256), pair in found.items() if sha256 or key not in with_returns]
+    return [pair for (key, own), pair in found.items() if own or key not in with_returns]
 
 
 def _unknown(trials: Sequence[Trial], digests: Sequence[str], known: dict[Key, set[str]]) -> list[int]:
@@ -353,7 +351,7 @@ def _checked_rows(
     """Return each trial's row, None where it was not scored, after checking both."""
     scored = [i for i, trial in enumerate(trials) if trial.kind == "scored"]
     for i, trial in enumerate(trials):
-        fault = _fault(trial)
+        fault = fault_of_trial(trial)
         if fault:
             raise UsageError(fault, f"trial {i} ({trial.name})", "its fields are described at Trial")
     rows: list[FloatArray | None] = [None] * len(trials)
@@ -382,19 +380,3 @@ def _checked_rows(
             )
         rows[i] = matrix[i]
     return rows
-
-
-def _fault(trial: Trial) -> str:
-    """Say what is wrong with a trial; empty when nothing is."""
-    if trial.kind not in get_args(Kind):
-        return f"kind {trial.kind!r}, wanted one of {', '.join(get_args(Kind))}"
-    for name in ("candidate", "template", "snapshot"):
-        if not _HASH.fullmatch(getattr(trial, name)):
-            return f"{name} {getattr(trial, name)!r} is no SHA-256"
-    if trial.parent and not _HASH.fullmatch(trial.parent):
-        return f"parent {trial.parent!r} is no SHA-256"
-    if not trial.market:
-        return "no market is charged"
-    if not 0 <= trial.start_ms < trial.end_ms:
-        return f"interval {trial.start_ms} to {trial.end_ms} ms is empty or before 1970"
-    return ""

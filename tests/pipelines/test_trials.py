@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pipelines.trials import MAX_COLUMNS, critical_after, looks, next_looks, p_after
 from pipelines.trials_text import as_text, to_json
 from research_lab.market_data.lake import Lake
-from research_lab.scoring.ledger_segment import Trial
+from research_lab.scoring.trial import Trial
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.timeframe import DAY_MS
 from research_lab.validation.family_wise import family_wise_p
