@@ -164,9 +164,10 @@ def _again(
 
 
 def _was_opened(spec: Spec, world: World) -> bool:
-    """Whether the holdout was opened for a strategy, so that showing it again spends nothing."""
+    """Whether the holdout was opened for a strategy with this key, so that showing it again spends nothing."""
+    key = holdout.key_of(spec, world)
     openings = world.lake.openings(world.bars.market.charged_to)
-    return any(opening["candidate"] == spec.hash for opening in openings)
+    return any((o["candidate"], o["protocol"]) == (key.candidate, key.protocol) for o in openings)
 
 
 def _rivals(workspace: Workspace, stored: Evidence, world: World) -> list[Spec] | None:

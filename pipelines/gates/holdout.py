@@ -19,6 +19,13 @@ from research_lab.validation.family_wise import single_p, stouffer
 from research_lab.validation.market_exposure import less_holding, market_daily
 
 
+def key_of(spec: Spec, world: World) -> HoldoutKey:
+    """Return the key under which a strategy opens the holdout: with the same one it is shown again, not opened."""
+    bound = world.bound_to(spec)
+    fixed = sorted((name, bound[name]) for name in ("spec", "data", "protocol", "code"))
+    return HoldoutKey(spec.hash, hashlib.sha256(repr(fixed).encode()).hexdigest())
+
+
 def measure(spec: Spec, world: World, luck: Evidence) -> Evidence:
     """Return the p of the candidate's timing on the holdout, combined with that on the research bars.
 
@@ -27,10 +34,8 @@ def measure(spec: Spec, world: World, luck: Evidence) -> Evidence:
     luck : the evidence of gate 6, whose p is combined with that of the holdout.
     """
     bound = world.bound_to(spec, context=luck.hash)
-    fixed = sorted((name, bound[name]) for name in ("spec", "data", "protocol", "code"))
-    protocol = hashlib.sha256(repr(fixed).encode()).hexdigest()
     try:
-        opened = world.lake.holdout(world.bars, HoldoutKey(spec.hash, protocol))
+        opened = world.lake.holdout(world.bars, key_of(spec, world))
     except InsufficientError as fault:
         return Evidence("holdout", {}, bound, str(fault))
     orders = world.both_orders(spec, opened.bars, opened.start)

@@ -164,6 +164,21 @@ def test_what_is_no_longer_there_is_said(workspace: Workspace, done: Done) -> No
         verify(workspace, candidate, regimes, done.policy)
 
 
+def test_a_holdout_opened_with_other_code_than_the_rest_is_not_opened_again(
+    workspace: Workspace, done: Done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a second campaign, with newer code, in which another strategy went to the holdout."""
+    candidate, before = named(workspace), counted(workspace)
+    monkeypatch.setattr("pipelines.gates.world.code_hash", lambda: "c" * 64)
+    for gate, evidence in candidates.all_evidence(candidate).items():
+        if gate not in ("holdout", "shadow"):
+            bound = {**evidence.bound_to, "code": "c" * 64}
+            candidates.save_evidence(candidate, replace(evidence, bound_to=bound))
+    found = verify(workspace, candidate, small.regimes(workspace), done.policy)
+    assert found.changed == () and counted(workspace) == before
+    assert {g.gate: g.same for g in found.gates}["holdout"] is None
+
+
 def test_other_code_is_said_and_spends_no_opening(
     workspace: Workspace, done: Done, monkeypatch: pytest.MonkeyPatch
 ) -> None:
