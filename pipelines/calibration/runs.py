@@ -55,6 +55,7 @@ def bound_to(policy: Policy, real: Path | None) -> str:
     parts += [
         Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("rows.py", "one_world.py")
     ]
+    parts += [repr(read_symbols().research_terms(PERPETUAL)), load_regimes(REGIMES).hash]
     parts.append("" if real is None else read_candles(real).snapshot)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from live_shadow.symbols import read_symbols
+from live_shadow.symbols import Symbols, read_symbols
 from pipelines.calibration import picture, rows, runs, table
 from pipelines.calibration.one_world import BOUND, LEFT_OUT, NAIVE, OURS, Record, run_world
 from pipelines.calibration.rows import ROWS, Row, Target
@@ -150,6 +151,15 @@ def test_one_crash_does_not_lose_the_others(tmp_path: Path, monkeypatch: pytest.
     assert [r.number for r in runs.read_records(file)] == [0, 1, 3, 4]
     broken.clear()
     assert [r.number for r in run()] == [0, 1, 2, 3, 4]
+
+
+def test_records_are_bound_to_costs_and_to_the_order_of_a_campaign(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, dearer = runs.bound_to(POLICY, None), replace(TERMS, fee=2.0 * TERMS.fee)
+    with monkeypatch.context() as patch:
+        patch.setattr(Symbols, "research_terms", lambda self, market: dearer)
+        assert runs.bound_to(POLICY, None) != before
+    monkeypatch.setattr("pipelines.gates.world._ORDERED_BY", "pipelines/inputs.py")
+    assert runs.bound_to(POLICY, None) != before
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
