@@ -67,7 +67,8 @@ def pull(ledger: TrialLedger, tracker: Tracker) -> Merged:
     longer: list[str] = []
     n_trials = 0
     for run, heads in tracker.pushed():
-        wanted = {n: h for n, h in heads.items() if Segment.is_one(Path(n)) and not ledger.has({n: h})}
+        names = [n for n in heads if Path(n).name == n and Segment.is_one(Path(n))]  # none leads elsewhere
+        wanted = {n: heads[n] for n in names if not ledger.has({n: heads[n]})}
         if not wanted:
             continue
         with tempfile.TemporaryDirectory() as place:
@@ -83,6 +84,8 @@ def pull(ledger: TrialLedger, tracker: Tracker) -> Merged:
 def _check_heads(folder: Path, wanted: dict[str, str]) -> None:
     for name, head in wanted.items():
         segment = Segment(folder / name)
+        if not segment.path.exists():
+            raise LedgerError("it was pushed, and the store does not have it", name, "push it again")
         segment.verify()
         if segment.head != head:
             raise LedgerError(

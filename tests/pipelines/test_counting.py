@@ -521,6 +521,22 @@ def test_pushed_segments_that_were_changed_on_the_way_are_refused(machines: list
     assert small.contents(two.trials) == before
 
 
+def test_a_push_that_lost_a_file_is_refused_and_names_that_lead_elsewhere_are_left_alone(
+    machines: list[Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = machines
+    exchange(one, "push")
+    before = small.contents(two.trials)
+    (lines,) = one.mlartifacts.rglob("segments/*.jsonl")
+    lines.rename(lines.with_suffix(".away"))
+    with pytest.raises(LedgerError, match="the store does not have it"):
+        exchange(two, "pull")
+    elsewhere = f"../{one.root.name}/trials/{lines.name}"
+    monkeypatch.setattr(Tracker, "pushed", lambda self: [("run", {elsewhere: "a" * 64})])
+    assert exchange(two, "pull").n_trials == 0
+    assert small.contents(two.trials) == before
+
+
 @pytest.mark.parametrize("broken", ["line", "row", "end"])
 def test_a_broken_ledger_ends_verify_with_3_naming_file_and_line(
     broken: str, tmp_path: Path, bars: Bars, policy: Policy

@@ -37,6 +37,10 @@ LEAST_BARS: Final = 10
 RARITIES: Final = (0, 1_000, 500, 100)  # a leak shows at one bar, or at one bar in so many
 AGAIN: Final = "in a second call over the same bars"
 AFTERWARDS: Final = "when called after other calls"
+BLIND: Final = (
+    "nothing moved when all that comes after bar {bar} was replaced: it reads times alone, or a file or values "
+    "of its own, which cannot be cut off; hand them over with --series, or nothing is known of them"
+)
 
 
 @dataclass(frozen=True)
@@ -173,6 +177,8 @@ class _Check:
             self.notes.append(f"{kind.format(cut='the cut')} it raises {what}")
         silent = tuple(name for name, values in self.whole.items() if constant(values[first:]))
         tested = len(found.tested) > 0 and len(silent) < len(self.whole)
+        if example is None and tested and not self.workers.ask(0, "reads", first):
+            self.notes.append(BLIND.format(bar=first))
         outcome = "FAIL" if example is not None else "PASS" if tested else "INSUFFICIENT"
         later = None
         if starts and example is None:

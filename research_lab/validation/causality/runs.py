@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from research_lab.errors import UsageError
-from research_lab.validation.causality.given import CUT_OFF, STRETCHES, Given, Handed
+from research_lab.validation.causality.given import CUT_OFF, POISONS, STRETCHES, Given, Handed
 from research_lab.validation.causality.outputs import Apart, Columns, columns_of, difference, discrete
 from research_lab.validation.causality.target import Raised, Target
 
@@ -62,6 +62,17 @@ class Runs:
     def hold(self, whole: Columns) -> None:
         """Take the columns over all bars, to compare others with."""
         self._whole = whole
+
+    def reads(self, cut: int) -> bool:
+        """Whether any value, of whatever bar, moves when all candles and series after a bar are others."""
+        for kind in POISONS:
+            try:
+                other = self._columns(self.given.poisoned(cut, kind))
+            except Raised:
+                return True
+            if difference(self._whole, other, self.given.n - 1) is not None:
+                return True
+        return False
 
     def cuts(self, share: tuple[list[int], float]) -> list[Seen]:
         """Return what each cut shows, in order, until the deadline (of the monotonic clock)."""

@@ -50,6 +50,25 @@ def test_a_leak_of_one_bar_is_told_with_its_place() -> None:
     assert "shift(-2)" in found.cause
 
 
+def test_what_was_made_beforehand_cannot_be_cut_off_and_is_told() -> None:
+    beforehand = candles(300).close.shift(-1) > candles(300).close
+
+    def from_a_file(df: Frame) -> Any:
+        return beforehand.reindex(df.index)
+
+    def by_the_clock(df: Frame) -> Any:
+        return pd.Series(df.index.hour == 9, df.index)
+
+    def rarely(df: Frame) -> Any:
+        return df.close > 1.2 * df.close.shift(1)
+
+    for function in (from_a_file, by_the_clock):
+        report = checked(function)
+        assert report.outcome == "PASS" and "a file or values of its own" in report.notes[-1]
+    for function in (trend, rarely):
+        assert not any("of its own" in note for note in checked(function).notes)
+
+
 def test_any_number_of_workers_gives_the_same_report() -> None:
     def centred(df: Frame) -> Any:
         return df.close.rolling(7, center=True).mean()
