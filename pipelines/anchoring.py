@@ -1,13 +1,35 @@
-"""Anchors the ledger's heads in MLflow while a campaign runs, so that its looks cannot be deleted unseen."""
+"""Anchors the heads of ledger and openings in MLflow while a campaign runs: neither can be deleted unseen."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipelines.tracking import Tracker
+from research_lab.market_data.lake import Lake
 from research_lab.scoring.trial_ledger import TrialLedger
 
 EVERY = 2_000  # looks
+OPENINGS = "openings.jsonl"  # beside the names of segments
+
+
+def heads_of(ledger: TrialLedger, lake: Lake) -> dict[str, str]:
+    """Return what to anchor: each segment's last hash by file name, and that of the openings once there is one."""
+    opened = lake.openings_head()
+    return {**ledger.heads(), **({OPENINGS: opened} if opened else {})}
+
+
+def check_openings(lake: Lake, anchored: Mapping[str, str]) -> dict[str, str]:
+    """Check the openings against an anchor, and return what it says of the ledger.
+
+    Raises
+    ------
+    LedgerError
+        An opening that was anchored is gone.
+    """
+    if OPENINGS in anchored:
+        lake.check_openings(anchored[OPENINGS])
+    return {name: head for name, head in anchored.items() if name != OPENINGS}
 
 
 @dataclass
@@ -16,12 +38,13 @@ class Anchor:
 
     Parameters
     ----------
-    tracker, run : where to. ledger : of which.
+    tracker, run : where to. ledger, lake : of which.
     """
 
     tracker: Tracker
     run: str
     ledger: TrialLedger
+    lake: Lake
     _n_since: int = 0
     _noted: dict[str, str] = field(default_factory=dict)
 
@@ -33,7 +56,7 @@ class Anchor:
 
     def drop(self) -> None:
         """Anchor the heads, unless they stand where they stood."""
-        heads = self.ledger.heads()
+        heads = heads_of(self.ledger, self.lake)
         self._n_since = 0
         if heads != self._noted:
             self.tracker.anchor_ledger(self.run, heads)

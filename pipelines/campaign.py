@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from live_shadow.symbols import read_symbols
-from pipelines.anchoring import Anchor
+from pipelines.anchoring import Anchor, check_openings
 from pipelines.campaign_store import save, track
 from pipelines.candidates import Candidate
 from pipelines.gates import (
@@ -222,13 +222,13 @@ def run_campaign(
         "policy": policy.hash,
         "strategies": ", ".join(template.name for template in templates),
     }
-    TrialLedger(workspace.trials).verify(tracker.anchored_heads())
+    TrialLedger(workspace.trials).verify(check_openings(Lake(workspace.root), tracker.anchored_heads()))
     run = tracker.start_campaign(name, facts)
     try:
         world = open_world(workspace, bars, regimes, policy, name)
         world.scorer.origins = wanted.origins
         world.scorer.refuse(wanted.refusals)
-        anchor = Anchor(tracker, run, world.scorer.ledger)
+        anchor = Anchor(tracker, run, world.scorer.ledger, world.lake)
         world.scorer.progress = anchor.looked
         unfinished = Resumption(workspace.unfinished / name)
         examinations, best = examine(

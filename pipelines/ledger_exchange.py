@@ -9,8 +9,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.anchoring import check_openings
 from pipelines.tracking import Tracker
 from research_lab.errors import LedgerError
+from research_lab.market_data.lake import Lake
 from research_lab.scoring.ledger_merge import Merged, copy_segments, merge
 from research_lab.scoring.ledger_segment import Segment
 from research_lab.scoring.trial_ledger import TrialLedger
@@ -26,7 +28,7 @@ class Checked:
 
 
 def verify(ledger: TrialLedger, tracker: Tracker) -> Checked:
-    """Check every line and row, and every anchor that was ever dropped for this workspace.
+    """Check every line and row, and every anchor that was ever dropped for this workspace, openings included.
 
     Raises
     ------
@@ -36,7 +38,7 @@ def verify(ledger: TrialLedger, tracker: Tracker) -> Checked:
     ledger.verify()
     anchors = tracker.anchors()
     for anchor in anchors:
-        ledger.verify_heads(anchor)
+        ledger.verify_heads(check_openings(Lake(tracker.workspace.root), anchor))
     return Checked(len(ledger.heads()), len(ledger.every()), len(anchors))
 
 

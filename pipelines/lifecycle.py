@@ -13,6 +13,7 @@ from pathlib import Path
 
 from live_shadow.enable_map import EnableMap, Entry
 from pipelines import candidates, promotion
+from pipelines.anchoring import check_openings
 from pipelines.campaign import GATES, open_world
 from pipelines.candidates import Candidate
 from pipelines.gates import promote as gate
@@ -107,7 +108,7 @@ def promote_candidate(
     if (
         passed
     ):  # a ledger that lost looks, or a store that cannot be reached, stops here: the map is untouched
-        world.scorer.ledger.verify(tracker.anchored_heads())
+        world.scorer.ledger.verify(check_openings(world.lake, tracker.anchored_heads()))
     candidates.save_evidence(candidate, evidence)
     if passed:
         changed = asked.put(workspace, candidate, dry_run=False)

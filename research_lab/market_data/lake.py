@@ -243,6 +243,25 @@ class Lake:
         lines = [dict(line.payload) for line in self._log.read()]
         return [line for line in lines if charged_to in (None, line["charged_to"])]
 
+    def openings_head(self) -> str:
+        """Return the hash of the last line of the openings, to be kept elsewhere; "" before the first one."""
+        return self._log.head() if self._log.path.exists() else ""
+
+    def check_openings(self, head: str) -> None:
+        """Check that the line with a hash that `openings_head` once returned is still there.
+
+        Raises
+        ------
+        LedgerError
+            It is not: who deletes an opening would open the holdout for the first time again.
+        """
+        if head not in {line.hash for line in self._log.read()}:
+            raise LedgerError(
+                f"no line has the anchored hash {head[:12]}: openings of the holdout were taken away",
+                str(self._log.path),
+                "restore the file",
+            )
+
     def _count(self, charged_to: str, zone: Span, opened: Span, subject: dict[str, str]) -> int:
         """Record an opening and return its k; the caller holds the lock."""
         past = self.openings(charged_to)

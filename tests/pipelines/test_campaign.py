@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pipelines import campaign, candidates
+from pipelines.anchoring import OPENINGS, heads_of
 from pipelines.campaign import GATES, CampaignResult, load_templates
 from pipelines.console import show_campaign
 from pipelines.gates.evidence import Outcome
@@ -113,8 +114,9 @@ def test_mlflow_has_the_campaign_with_a_child_for_each_candidate(done: Done) -> 
     parent = client.get_run(done.result.run)
     assert parent.info.status == "FINISHED"
     assert parent.data.params["snapshot"] == done.bars.snapshot
-    heads = campaign.TrialLedger(done.workspace.trials).heads()
-    assert heads and campaign.Tracker(done.workspace).anchored_heads() == heads
+    heads = heads_of(campaign.TrialLedger(done.workspace.trials), Lake(done.workspace.root))
+    assert OPENINGS in heads and len(heads) > 1
+    assert campaign.Tracker(done.workspace).anchored_heads() == heads
     for candidate, examination in zip(done.result.saved, done.result.examinations, strict=True):
         child = client.get_run((candidate.folder / "mlflow_run").read_text().strip())
         assert child.data.tags["mlflow.parentRunId"] == done.result.run

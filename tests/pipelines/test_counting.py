@@ -395,6 +395,20 @@ def test_looks_of_an_interrupted_campaign_cannot_be_deleted_unseen(
         small.run(workspace, bars, strategies, policy)
 
 
+def test_openings_of_the_holdout_cannot_be_deleted_unseen(
+    tmp_path: Path, bars: Bars, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the line, the next opening would be judged as the first one."""
+    Anchored.dropped = []
+    monkeypatch.setattr(campaign, "Tracker", Anchored)
+    workspace, strategies = Workspace.find(tmp_path / "ws"), small.strategy_folder(tmp_path, small.EMA)
+    assert small.run(workspace, bars, strategies, policy).best is not None
+    assert len(Lake(workspace.root).openings()) == 1
+    (workspace.lake / anchoring.OPENINGS).unlink()
+    with pytest.raises(LedgerError, match="openings of the holdout were taken away"):
+        small.run(workspace, bars, strategies, policy)
+
+
 # Proposals that are none
 
 
