@@ -13,10 +13,18 @@ from pipelines.gates.world import World, thinned
 from research_lab.dsl.spec import Spec
 from research_lab.engine.backtest import daily_returns
 from research_lab.errors import InsufficientError
-from research_lab.market_data.lake import HoldoutKey
+from research_lab.market_data.lake import HoldoutKey, Opening
 from research_lab.market_data.quality import check
 from research_lab.validation.family_wise import single_p, stouffer
 from research_lab.validation.market_exposure import less_holding, market_daily
+
+
+def open_for(spec: Spec, world: World) -> Opening:
+    """Open the holdout of a market for a candidate, which is charged there; again for the same one is none."""
+    bound = world.bound_to(spec)
+    fixed = sorted((name, bound[name]) for name in ("spec", "data", "protocol", "code"))
+    protocol = hashlib.sha256(repr(fixed).encode()).hexdigest()
+    return world.lake.holdout(world.bars, HoldoutKey(spec.hash, protocol))
 
 
 def measure(spec: Spec, world: World, luck: Evidence) -> Evidence:
@@ -27,10 +35,8 @@ def measure(spec: Spec, world: World, luck: Evidence) -> Evidence:
     luck : the evidence of gate 6, whose p is combined with that of the holdout.
     """
     bound = world.bound_to(spec, context=luck.hash)
-    fixed = sorted((name, bound[name]) for name in ("spec", "data", "protocol", "code"))
-    protocol = hashlib.sha256(repr(fixed).encode()).hexdigest()
     try:
-        opened = world.lake.holdout(world.bars, HoldoutKey(spec.hash, protocol))
+        opened = open_for(spec, world)
     except InsufficientError as fault:
         return Evidence("holdout", {}, bound, str(fault))
     orders = world.both_orders(spec, opened.bars, opened.start)
