@@ -15,9 +15,9 @@ from pipelines.map_file import opened_map
 from research_lab.bars import DAY_MS, Bars, utc
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.engine.terms import Terms
-from research_lab.errors import InsufficientError, UsageError
+from research_lab.errors import InsufficientError
 from research_lab.market_data.lake import Lake, Span, Zones, common_border, divide
-from research_lab.scoring.pooled_scorer import refuse_twice
+from research_lab.scoring.pooled_scorer import check_pool
 from research_lab.scoring.scorer import Scorer
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.workspace import Workspace
@@ -113,11 +113,7 @@ def sealed_pool(
     UsageError
         There is one market only, or a symbol twice.
     """
-    if len(tables) < 2:
-        raise UsageError(
-            "a pool of one market", "pool", "name several files with --data, or leave --pool out"
-        )
-    refuse_twice([bars.market.charged_to for bars in tables])
+    check_pool([bars.market.charged_to for bars in tables])
     lake, ledger = Lake(folder), TrialLedger(Workspace(folder).trials)
     border = _seal_together(lake, tables, policy)
     worlds = []

@@ -40,7 +40,7 @@ class PooledScorer:
 
     def __post_init__(self) -> None:
         self.members = self.members or self.everyone
-        refuse_twice([scorer.bars.market.charged_to for scorer in self.everyone])
+        check_pool([scorer.bars.market.charged_to for scorer in self.everyone])
 
     @property
     def ledger(self) -> TrialLedger:
@@ -84,11 +84,13 @@ class PooledScorer:
         return self.everyone[0].origin_of(spec)
 
 
-def refuse_twice(symbols: Sequence[str]) -> None:
-    """Refuse a pool that has a symbol twice: spot and perpetual, or two exchanges, are one bet."""
+def check_pool(symbols: Sequence[str]) -> None:
+    """Refuse a pool of one market, and one that has a symbol twice: spot and perpetual, or two exchanges, are one bet."""
+    if len(symbols) < 2:
+        raise UsageError("a pool of one market", "--pool", "name several with --data, or leave --pool out")
     twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
     if twice:
-        raise UsageError(f"{twice[0]} is in the pool twice", "pool", "name one market of each symbol")
+        raise UsageError(f"{twice[0]} is in the pool twice", "--pool", "name one market of each symbol")
 
 
 def pooled_score(scores: Sequence[Score]) -> Score:
