@@ -97,15 +97,13 @@ def beside(texts: Sequence[str], symbols: Sequence[str], option: str) -> dict[st
     found: dict[str, Path] = {}
     for text in texts:
         named, sign, rest = text.partition("=")
-        symbol, path = (named, Path(rest)) if sign and named in symbols else ("", Path(text))
-        if not symbol and len(symbols) == 1:
-            symbol = symbols[0]
-        if not symbol:
-            try:
-                symbol = market_of(path).symbol
-            except DataError:
-                remedy = f"write {option} {symbols[0]}={path.name}"
-                raise UsageError(f"{text[:80]!r} does not tell its market", option, remedy) from None
+        is_named = bool(sign) and named in symbols
+        path = Path(rest if is_named else text)
+        try:
+            symbol = named if is_named else symbols[0] if len(symbols) == 1 else market_of(path).symbol
+        except DataError:
+            remedy = f"write {option} {symbols[0]}={path.name}"
+            raise UsageError(f"{text[:80]!r} does not tell its market", option, remedy) from None
         if symbol not in symbols:
             known = ", ".join(symbols)
             raise UsageError(f"{text[:80]!r} is of {symbol}", option, f"the markets are {known}")

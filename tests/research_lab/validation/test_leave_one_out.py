@@ -30,14 +30,14 @@ SEARCH = Protocol(n_folds=2, n_trials=12, n_refine=6, batch=4, seed=3)
 @pytest.fixture(scope="module")
 def tables() -> list[Bars]:
     return [
-        small.planted(Market("synthetic", symbol), n_days=200, seed=seed)
+        small.planted(Market("synthetic", symbol), n_days=200, strength=0.02, seed=seed)
         for seed, symbol in enumerate(SYMBOLS, start=20)
     ]
 
 
 def poisoned(bars: Bars) -> Bars:
     """Candles at the same times in which quite other parameters are by far the best."""
-    other = worlds.planted(99, bars.n, 0.6, spans=(19, 70)).bars
+    other = worlds.planted(99, bars.n, 0.2, spans=(19, 70)).bars
     return replace(other, market=bars.market)
 
 
