@@ -10,41 +10,31 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 
-from live_shadow.symbols import read_symbols
 from pipelines.anchoring import Anchor, check_openings
 from pipelines.campaign_store import save, track
 from pipelines.candidates import Candidate
-from pipelines.gates import (
-    backtest,
-    data,
-    holdout,
-    lookahead,
-    overfitting,
-    shadow,
-    static,
-    walk_forward,
-)
+from pipelines.gates import static
 from pipelines.gates.evidence import Evidence, Outcome, Verdict
-from pipelines.gates.model_lookahead import with_models
+from pipelines.gates.exam import Exam, MarketExam
 from pipelines.gates.policy import Policy, judge
+from pipelines.gates.pool import Pool
+from pipelines.gates.pooled_exam import PooledExam
 from pipelines.gates.world import World
-from pipelines.map_file import opened_map
+from pipelines.grounds import open_ground
+from pipelines.grounds import open_world as open_world
+from pipelines.grounds import sealed_world as sealed_world
 from pipelines.proposals import Proposals
 from pipelines.proposals import load_templates as load_templates
 from pipelines.resumption import Finished, Resumption
 from pipelines.tracking import Tracker
-from research_lab.bars import DAY_MS, Bars
+from research_lab.bars import Bars
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
-from research_lab.engine.terms import Terms
 from research_lab.errors import InsufficientError, TrackingError
-from research_lab.market_data.lake import Lake, divide
-from research_lab.market_data.quality import QualityReport, check
+from research_lab.market_data.lake import Lake
 from research_lab.scoring.origin import Origin, Refusal
-from research_lab.scoring.scorer import Scorer
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.validation.tuning import choose_on_plateau
 from research_lab.validation.walk_forward import walk_forward as run_walk_forward
@@ -114,7 +104,8 @@ class CampaignResult:
 
     Parameters
     ----------
-    examinations : one a strategy, in the order given. saved : their candidates, likewise.
+    examinations : one a strategy and market, in the order given; those of a pool's markets are one.
+    saved : their candidates, likewise.
     best : the one for which the holdout was opened; None when none passed gates 1 to 6.
     run : the campaign's MLflow run. n_looks : trials charged to the market and time so far.
     """
@@ -125,6 +116,11 @@ class CampaignResult:
     best: Examination | None
     run: str
     n_looks: int
+
+    @property
+    def distinct(self) -> list[Examination]:
+        """One examination a strategy."""
+        return [e for k, e in enumerate(self.examinations) if all(e is not o for o in self.examinations[:k])]
 
     @property
     def passed(self) -> list[Candidate]:
@@ -143,39 +139,6 @@ class CampaignResult:
         if all(e.outcome is Outcome.INSUFFICIENT for e in self.examinations):
             return Outcome.INSUFFICIENT
         return Outcome.FAIL
-
-
-def open_world(workspace: Workspace, bars: Bars, regimes: RegimeSet, policy: Policy, campaign: str) -> World:
-    """Store and seal the bars in the workspace, and return them as a world to be examined on."""
-    terms = read_symbols(workspace.symbols).research_terms(bars.market)
-    world = sealed_world(workspace.root, bars, terms, regimes, policy, campaign)
-    world.lake.keep(bars)
-    return replace(world, champions=_champions(workspace, bars.market.name))
-
-
-def _champions(workspace: Workspace, market: str) -> tuple[str, ...]:
-    """Return the hashes of the map's strategies with capital on a market; none of a map changed by hand."""
-    with opened_map(workspace) as opened:
-        if opened.drift:
-            return ()
-        entries = opened.map().entries
-    return tuple(e.candidate for e in entries if e.market == market and e.stage.holds_capital)
-
-
-def sealed_world(
-    folder: Path, bars: Bars, terms: Terms, regimes: RegimeSet, policy: Policy, campaign: str
-) -> World:
-    """Seal the bars in a folder, and return them as a world with a ledger of its own there.
-
-    The folder may be an empty one that is thrown away: nothing but the seal is written before something is
-    scored, and the bars themselves are not stored.
-    """
-    lake = Lake(folder)
-    zones = divide(bars, policy.zones.holdout_share, policy.zones.forward_days * DAY_MS)
-    lake.seal(bars.market.charged_to, zones)
-    research = lake.research(bars)
-    scorer = Scorer(TrialLedger(Workspace(folder).trials), research, terms, regimes, campaign)
-    return World(bars, research, lake, terms, regimes, policy, scorer)
 
 
 @dataclass(frozen=True)
@@ -200,51 +163,56 @@ class Wanted:
 
 def run_campaign(
     workspace: Workspace,
-    bars: Bars,
+    bars: Bars | Sequence[Bars],
     templates: Sequence[Spec],
     regimes: RegimeSet,
     policy: Policy,
     progress: Progress,
     wanted: Wanted | None = None,
 ) -> CampaignResult:
-    """Examine strategies on one market, and keep all evidence in the workspace and in MLflow.
+    """Examine strategies on one market, or on several as a pool, and keep all evidence in the workspace and in MLflow.
 
+    A pooled strategy is one candidate on each market of the pool, with the pool's evidence.
     Interrupted, it leaves every look counted and no candidate half written; run again, it counts none twice
     and measures no strategy again that it had finished with. The ledger's heads are anchored on the way.
     """
     progress("opening the store", 0.0)
     wanted = wanted or Wanted()
-    name = campaign_name(bars, templates, policy)
+    tables = [bars] if isinstance(bars, Bars) else sorted(bars, key=lambda one: one.market.charged_to)
+    name = campaign_name(tables, templates, policy)
     tracker = Tracker(workspace)
     facts = {
-        "market": bars.market.name,
-        "snapshot": bars.snapshot,
+        "market": ", ".join(one.market.name for one in tables),
+        "snapshot": ", ".join(one.snapshot for one in tables),
         "policy": policy.hash,
         "strategies": ", ".join(template.name for template in templates),
     }
     TrialLedger(workspace.trials).verify(check_openings(Lake(workspace.root), tracker.anchored_heads()))
     run = tracker.start_campaign(name, facts)
     try:
-        world = open_world(workspace, bars, regimes, policy, name)
-        world.scorer.origins = wanted.origins
-        world.scorer.refuse(wanted.refusals)
-        anchor = Anchor(tracker, run, world.scorer.ledger, world.lake)
-        world.scorer.progress = anchor.looked
+        ground = open_ground(workspace, bars, regimes, policy, name)
+        anchor = Anchor(tracker, run, ground.scorer.ledger, ground.worlds[0].lake)
+        for world in ground.worlds:
+            world.scorer.origins = wanted.origins
+            world.scorer.progress = anchor.looked
+        ground.scorer.refuse(wanted.refusals)
         unfinished = Resumption(workspace.unfinished / name)
         examinations, best = examine(
-            templates, world, _anchored(progress, anchor), open_for=wanted.open_for, unfinished=unfinished
+            templates, ground, _anchored(progress, anchor), open_for=wanted.open_for, unfinished=unfinished
         )
-        saved = [save(workspace, e, world, name) for e in examinations]
-        track(tracker, run, examinations, saved)
+        of_markets = [(e, world) for e in examinations for world in ground.worlds]
+        saved = [save(workspace, e, world, ground, name) for e, world in of_markets]
+        told = tuple(e for e, _ in of_markets)
+        track(tracker, run, told, saved)
         anchor.drop()
-        n_looks = n_counted(world)
+        n_looks = sum(n_counted(world) for world in ground.worlds)
     except BaseException as fault:
         with suppress(TrackingError):  # what went wrong is told, not that the store could not be told
             tracker.finish(run, "KILLED" if isinstance(fault, KeyboardInterrupt) else "FAILED")
         raise
     tracker.finish(run)
     unfinished.forget()
-    return CampaignResult(name, tuple(examinations), tuple(saved), best, run, n_looks)
+    return CampaignResult(name, told, tuple(saved), best, run, n_looks)
 
 
 def n_counted(world: World) -> int:
@@ -263,15 +231,19 @@ def _anchored(progress: Progress, anchor: Anchor) -> Progress:
     return told
 
 
-def campaign_name(bars: Bars, templates: Sequence[Spec], policy: Policy) -> str:
+def campaign_name(tables: Sequence[Bars], templates: Sequence[Spec], policy: Policy) -> str:
     """Return a name that is the same for the same data, strategies and policy."""
-    parts = [bars.snapshot, policy.hash, *(template.template_hash for template in templates)]
+    parts = [
+        *(bars.snapshot for bars in tables),
+        policy.hash,
+        *(template.template_hash for template in templates),
+    ]
     return "campaign-" + hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
 
 
 def examine(
     templates: Sequence[Spec],
-    world: World,
+    ground: World | Pool,
     progress: Progress,
     *,
     open_for: int = 1,
@@ -279,10 +251,11 @@ def examine(
 ) -> tuple[list[Examination], Examination | None]:
     """Take strategies through gates 1 to 6, and the best that passed them through 7 and 8.
 
-    It writes to the world's ledger and lake, and nowhere else: no tracker, no workspace, no output.
+    It writes to the ground's ledger and lake, and nowhere else: no tracker, no workspace, no output.
 
     Parameters
     ----------
+    ground : one market, or a pool of them.
     open_for : for how many finalists, the best first, the holdout is opened.
     unfinished : where finished examinations are kept, and taken from.
 
@@ -291,15 +264,21 @@ def examine(
     examinations : one a strategy, in the order given.
     best : the first one for which the holdout was opened; None when none passed gates 1 to 6.
     """
-    examinations = _examine_all(templates, world, progress, unfinished)
-    return examinations, _open_holdout(examinations, world, progress, open_for)
+    exam = exam_of(ground)
+    examinations = _examine_all(templates, exam, progress, unfinished)
+    return examinations, _open_holdout(examinations, exam, progress, open_for)
+
+
+def exam_of(ground: World | Pool) -> Exam:
+    """Return the exam on one market, or on a pool."""
+    return MarketExam(ground) if isinstance(ground, World) else PooledExam(ground)
 
 
 def _examine_all(
-    templates: Sequence[Spec], world: World, progress: Progress, unfinished: Resumption | None
+    templates: Sequence[Spec], exam: Exam, progress: Progress, unfinished: Resumption | None
 ) -> list[Examination]:
     progress("data quality", 0.0)
-    quality = check(world.research)
+    ground = exam.ground
     examinations: list[Examination] = []
     share = 0.85 / len(templates)
     for k, template in enumerate(templates):
@@ -308,74 +287,72 @@ def _examine_all(
             progress(f"{name}: {what}", 0.05 + share * (k + part))
 
         known = [other.spec.hash for other in examinations]
-        done = unfinished.find(template, world, known) if unfinished else None
+        done = unfinished.find(template, ground, known) if unfinished else None
         if done is not None:
             told(KEPT, 1.0)
-            examinations.append(Examination.of(template, done, world.policy))
+            examinations.append(Examination.of(template, done, ground.policy))
             continue
-        found = examine_one(template, world, quality, known, told)
+        found = examine_one(template, exam, known, told)
         examinations.append(found)
         if unfinished:
-            unfinished.keep(template, found.finished, world, known)
+            unfinished.keep(template, found.finished, ground, known)
     for examination in examinations:
         if examination.passed(("static", "data", "lookahead")):
             progress(f"{examination.template.name}: overfitting", 0.9)
-            examination.heads = world.scorer.ledger.heads()
-            examination.judged(overfitting.measure(examination.spec, world), world.policy)
+            examination.heads = ground.scorer.ledger.heads()
+            examination.judged(exam.overfitting(examination.spec), ground.policy)
     return examinations
 
 
-def examine_one(
-    template: Spec, world: World, quality: QualityReport, known: Sequence[str], progress: Progress
-) -> Examination:
+def examine_one(template: Spec, exam: Exam, known: Sequence[str], progress: Progress) -> Examination:
     """Take one strategy through gates 1 to 5, tuning it after gate 2."""
-    policy, found = world.policy, Examination(template, template)
+    ground, policy, found = exam.ground, exam.ground.policy, Examination(template, template)
     progress("static and data", 0.0)
-    admitted = found.judged(static.measure(template, world, known), policy) and found.judged(
-        data.measure(template, world, quality), policy
+    admitted = found.judged(static.measure(template, ground, known), policy) and found.judged(
+        exam.data(template), policy
     )
     if not admitted:
         reasons = [reason for verdict in found.verdicts.values() for reason in verdict.reasons]
-        world.scorer.refuse([template], "; ".join(reasons))
+        ground.scorer.refuse([template], "; ".join(reasons))
         return found
     progress("tuning, walk-forward", 0.02)
     done, why = None, ""
     try:
-        done = run_walk_forward(template, world.scorer, policy.walk_forward)
+        done = run_walk_forward(template, ground.scorer, policy.walk_forward)
     except InsufficientError as fault:
         why = str(fault)
     progress("tuning on all research bars", 0.5)
     before = () if done is None else done.scores
-    chosen, found.plateau = choose_on_plateau(template, world.scorer, policy.walk_forward, before)
+    chosen, found.plateau = choose_on_plateau(template, ground.scorer, policy.walk_forward, before)
     spec = found.spec = chosen.spec
-    if not found.judged(static.measure(spec, world, known), policy):
+    if not found.judged(static.measure(spec, ground, known), policy):
         return found
-    found.judged(data.measure(spec, world, quality), policy)
+    found.judged(exam.data(spec), policy)
     progress("look-ahead", 0.65)
-    seed = policy.bootstrap.seed
-    seen = lookahead.measure(
-        spec, world.research, world.terms, world.regimes, seed=seed, bound_to=world.bound_to(spec)
-    )
-    if not found.judged(with_models(seen, spec, world), policy):
+    if not found.judged(exam.lookahead(spec), policy):
         return found
     progress("backtest and its stresses", 0.75)
-    tried = world.scorer.tried(template)
-    found.judged(backtest.measure(spec, world, found.plateau, tried), policy)
-    found.judged(walk_forward.measure(spec, world, done, why), policy)
+    tried = ground.scorer.tried(template)
+    found.judged(exam.backtest(spec, found.plateau, tried), policy)
+
+    def told(what: str) -> None:
+        progress(what, 0.85)
+
+    found.judged(exam.walk_forward(template, spec, done, why, told), policy)
     return found
 
 
 def _open_holdout(
-    examinations: Sequence[Examination], world: World, progress: Progress, n: int
+    examinations: Sequence[Examination], exam: Exam, progress: Progress, n: int
 ) -> Examination | None:
     """Open the holdout for the best of those that passed gates 1 to 6, and let them run as shadows."""
     finalists = sorted((e for e in examinations if e.passed(GATES[:6])), key=_by_evidence)
     for chosen in finalists[:n]:
         progress(f"{chosen.template.name}: holdout", 0.92)
         luck = chosen.evidence["overfitting"]
-        if chosen.judged(holdout.measure(chosen.spec, world, luck), world.policy):
+        if chosen.judged(exam.holdout(chosen.spec, luck), exam.ground.policy):
             progress(f"{chosen.template.name}: shadow", 0.95)
-            chosen.judged(shadow.measure(chosen.spec, world), world.policy)
+            chosen.judged(exam.shadow(chosen.spec), exam.ground.policy)
     return finalists[0] if finalists else None
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from pipelines import candidates
 from pipelines.candidates import Candidate, Facts
 from pipelines.gates.evidence import Evidence, Outcome, Verdict
-from pipelines.gates.world import World
+from pipelines.gates.world import Ground, World
 from pipelines.tracking import Tracker
 from research_lab.dsl.spec import Spec
 from research_lab.durable import atomic_write
@@ -33,8 +33,15 @@ class Examined(Protocol):
     def outcome(self) -> Outcome: ...
 
 
-def save(workspace: Workspace, examination: Examined, world: World, campaign: str) -> Candidate:
-    """Keep a candidate with its evidence, and what is needed to measure it again."""
+def save(
+    workspace: Workspace, examination: Examined, world: World, ground: Ground, campaign: str
+) -> Candidate:
+    """Keep a candidate on a market with its evidence, and what is needed to measure it again.
+
+    Parameters
+    ----------
+    ground : what it was examined on: the world itself, or the pool that the world is a market of.
+    """
     spec, origin = examination.spec, world.scorer.origin_of(examination.template)
     facts = Facts(
         spec.name,
@@ -45,6 +52,7 @@ def save(workspace: Workspace, examination: Examined, world: World, campaign: st
         spec.regimes or ("any",),
         origin.generator,
         origin.knowledge_cutoff,
+        tuple(other.bars.snapshot for other in ground.worlds) if len(ground.worlds) > 1 else (),
     )
     candidate = candidates.save(workspace, spec.canonical(), spec.hash, facts)
     atomic_write(candidate.template_path, examination.template.canonical())

@@ -47,6 +47,7 @@ class Facts:
     campaign : the campaign that proposed it; empty for a file given by hand.
     regimes : where the strategy may enter.
     generator, knowledge_cutoff : who proposed it, and the last day known to the proposer, "" when unknown.
+    pool : snapshots of all markets of the pool that it was measured on, its own among them; empty for one market.
     """
 
     name: str
@@ -57,6 +58,12 @@ class Facts:
     regimes: tuple[str, ...] = ("any",)
     generator: str = ""
     knowledge_cutoff: str = ""
+    pool: tuple[str, ...] = ()
+
+    @property
+    def measured_on(self) -> tuple[str, ...]:
+        """Snapshots of everything that it was measured on."""
+        return self.pool or (self.snapshot,)
 
 
 @dataclass(frozen=True)
@@ -161,7 +168,7 @@ def save(
     if known is not None and known.facts == facts and known.spec_path.exists():
         return known
     (folder / "evidence").mkdir(parents=True, exist_ok=True)
-    if known is not None and known.facts.snapshot != facts.snapshot:
+    if known is not None and known.facts.measured_on != facts.measured_on:
         _set_aside(known)
     atomic_write(folder / "spec.yaml", text)
     candidate = Candidate(folder, digest, facts, known.history if known else ())
@@ -368,7 +375,7 @@ def _read(folder: Path) -> Candidate:
         if raw["format"] != FORMAT:
             raise WorkspaceError(f"format {raw['format']!r}, this program reads {FORMAT}", str(path))
         facts = raw["facts"]
-        facts["regimes"] = tuple(facts["regimes"])
+        facts |= {name: tuple(facts.get(name, ())) for name in ("regimes", "pool")}
         history = tuple(StageChange(**change) for change in raw["history"])
         return Candidate(folder, raw["hash"], Facts(**facts), history)
     except (OSError, ValueError, KeyError, TypeError) as fault:

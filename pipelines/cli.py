@@ -17,12 +17,12 @@ from pipelines.calibration.command import calibrate
 from pipelines.command_options import (
     CandidateArgument,
     DryRunOption,
-    FundingOption,
+    FundingsOption,
     MarketsOption,
     ModelsOption,
     PolicyOption,
     SeriesOption,
-    SpotOption,
+    SpotsOption,
     WhyOption,
     WorkspaceOption,
     leave,
@@ -31,11 +31,12 @@ from pipelines.command_options import (
     regimes_of,
 )
 from pipelines.lookahead_command import lookahead
-from research_lab.errors import GauntletError
+from research_lab.errors import GauntletError, UsageError
 
 if TYPE_CHECKING:
     from pipelines.gates.evidence import Outcome
     from pipelines.lifecycle import Promoted, Wish
+    from research_lab.bars import Bars
     from research_lab.workspace import Workspace
 
 USAGE, INTERRUPTED = 2, 130
@@ -83,10 +84,18 @@ def main() -> None:
 
 @app.command()
 def run(
-    data: Annotated[Path, typer.Option("--data", help="Candles, Parquet: exchange_BASE-QUOTE_1h.parquet.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            "--data", help="Candles, Parquet: exchange_BASE-QUOTE_1h.parquet; of a pool, repeatable."
+        ),
+    ],
     strategies: Annotated[Path, typer.Option("--strategies", help="A strategy file, or a folder of them.")],
-    funding: FundingOption = None,
-    spot: SpotOption = None,
+    pool: Annotated[
+        bool, typer.Option("--pool", help="One parameter set for several markets, judged as one.")
+    ] = False,
+    funding: FundingsOption = None,
+    spot: SpotsOption = None,
     series: SeriesOption = None,
     market: MarketsOption = None,
     model: ModelsOption = None,
@@ -102,25 +111,40 @@ def run(
 ) -> None:
     """Run every strategy through gates 1 to 8.
 
-    Interrupted, it goes on where it was when the same command is run again.
+    Interrupted, it goes on where it was when the same command is run again. With --pool and several --data,
+    parameters are tuned on all markets together, and judged on each without it as well.
 
     Example: pipeline run --data binance_BTC-USDT_1h.parquet --strategies research_lab/strategies
     """
     from pipelines.campaign import Wanted, run_campaign
     from pipelines.console import CampaignProgress, show_campaign
-    from pipelines.inputs import read_bars
+    from pipelines.inputs import beside, read_bars, read_pool
     from pipelines.lifecycle import Wish
     from pipelines.proposals import read_proposals
 
     place = place_of(workspace)
     proposals = read_proposals(strategies, skip_broken=skip_broken)
     limits, regimes, templates = limits_of(policy), regimes_of(place), proposals.templates
-    bars = read_bars(
-        data, templates, regimes, place, limits,
-        funding=funding, spot=spot, series=series, markets=market, models=model,
-    )  # fmt: skip
+    if len(data) > 1 and not pool:
+        raise UsageError("several files of candles", "--data", "add --pool, or run once for each")
+    if pool and model:
+        raise UsageError("a pool reads no models", "--model", "run on one market at a time")
+    bars: Bars | list[Bars]
+    if pool:
+        bars = read_pool(
+            data, templates, regimes, place, limits,
+            funding=funding or (), spot=spot or (), series=series, markets=market,
+        )  # fmt: skip
+    else:
+        own = [""]  # one market: whatever file is given is its own
+        rates, spots = beside(funding or (), own, "--funding"), beside(spot or (), own, "--spot")
+        bars = read_bars(
+            data[0], templates, regimes, place, limits,
+            funding=rates.get(""), spot=spots.get(""), series=series, markets=market, models=model,
+        )  # fmt: skip
     count = f"{len(templates)} {'strategy' if len(templates) == 1 else 'strategies'}"
-    typer.echo(f"{bars.market.name}: {bars.n:,} bars of {bars.timeframe}, {count}")
+    for one in bars if isinstance(bars, list) else [bars]:
+        typer.echo(f"{one.market.name}: {one.n:,} bars of {one.timeframe}, {count}")
     for refusal in proposals.refusals:
         typer.echo(f"refused: {refusal.reason}", err=True)
     wanted = Wanted.of(proposals, open_for)
@@ -129,8 +153,10 @@ def run(
     show_campaign(place, result, limits)
     outcome = result.outcome
     if promote_best and result.passed:
-        best = result.passed[0]
-        outcome = _promote(place, f"{best.hash}@{best.market}", policy, Wish())
+        best = [c for c in result.passed if c.hash == result.passed[0].hash]  # of a pool, one a market
+        wish = Wish(1.0 / len(best) if pool else None)  # the capital of a pool is split evenly
+        outcomes = [_promote(place, f"{c.hash}@{c.market}", policy, wish) for c in best]
+        outcome = max(outcomes, key=["PASS", "INSUFFICIENT", "FAIL"].index)
     leave(outcome)
 
 

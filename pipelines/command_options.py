@@ -35,6 +35,14 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the differen
 WhyOption = Annotated[str, typer.Option("--why", help="The reason, for the audit log.", show_default=False)]
 FundingOption = Annotated[Path | None, typer.Option("--funding", help="Funding rates of a perpetual.")]
 SpotOption = Annotated[Path | None, typer.Option("--spot", help="Spot candles, for the premium.")]
+FundingsOption = Annotated[
+    list[str] | None,
+    typer.Option("--funding", help="Funding rates of a perpetual; of a pool BASE/QUOTE=FILE, repeatable."),
+]
+SpotsOption = Annotated[
+    list[str] | None,
+    typer.Option("--spot", help="Spot candles, for the premium; of a pool BASE/QUOTE=FILE, repeatable."),
+]
 SeriesOption = Annotated[
     list[str] | None,
     typer.Option("--series", help="name=file of a series or calendar that strategies read; repeatable."),

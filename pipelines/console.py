@@ -84,7 +84,12 @@ def show_campaign(workspace: Workspace, result: CampaignResult, policy: Policy) 
     """Print the verdicts of a campaign, why each strategy was refused, and where the reports lie."""
     from pipelines.report import verdict_table, write_campaign_report, write_report
 
+    shown = None
     for candidate, examination in zip(result.saved, result.examinations, strict=True):
+        if examination is shown:
+            _print(f"{candidate}: the same, of the pool")
+            continue
+        shown = examination
         standing = report_text.standing(examination.verdicts)
         _print(f"\n{candidate}: {standing.word}. {standing.sentence}")
         for verdict in examination.verdicts.values():
@@ -100,7 +105,8 @@ def show_campaign(workspace: Workspace, result: CampaignResult, policy: Policy) 
     _print(verdict_table(result))
     passed = ", ".join(str(candidate) for candidate in result.passed) or "none"
     _print(f"\npassed every gate: {passed}")
-    _print(f"looks charged to this market and time: {result.n_looks:,}")
+    where = "this market" if len(result.saved) == len(result.distinct) else "these markets"
+    _print(f"looks charged to {where} and time: {result.n_looks:,}")
     _print(f"report: {path}")
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from pipelines.gates.policy import Policy
 from pipelines.model_scores import model_series
-from research_lab.bars import Bars, read_candles
+from research_lab.bars import Bars, market_of, read_candles
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.sources import read_sources, with_sources
 from research_lab.dsl.spec import Spec
+from research_lab.errors import DataError, UsageError
+from research_lab.scoring.pooled_scorer import check_pool
 from research_lab.series import named_files
 from research_lab.workspace import Workspace
 
@@ -42,3 +44,70 @@ def read_bars(
     scores = model_series(workspace, policy, candles, templates, models or (), sources.series)
     sources = replace(sources, series={**sources.series, **scores})
     return with_sources(candles, [*templates, *regimes.readers], sources)
+
+
+def read_pool(
+    data: Sequence[Path],
+    templates: Sequence[Spec],
+    regimes: RegimeSet,
+    workspace: Workspace,
+    policy: Policy,
+    *,
+    funding: Sequence[str] = (),
+    spot: Sequence[str] = (),
+    series: list[str] | None = None,
+    markets: list[str] | None = None,
+) -> list[Bars]:
+    """Read the candles of several markets, each with its own funding and spot market; see `beside`.
+
+    Raises
+    ------
+    UsageError
+        A symbol comes twice, a file cannot be told to belong to one market, or a strategy reads a model: scores
+        are made for the exams of one market, and the exams of a pool begin on other days.
+    """
+    for spec in templates:
+        if spec.models:
+            raise UsageError(f"{spec.name} reads a model", "--pool", "run it on one market at a time")
+    symbols = [market_of(path).symbol for path in data]
+    check_pool(symbols)
+    rates, spots = beside(funding, symbols, "--funding"), beside(spot, symbols, "--spot")
+    return [
+        read_bars(
+            path, templates, regimes, workspace, policy,
+            funding=rates.get(symbol), spot=spots.get(symbol), series=series, markets=markets,
+        )
+        for path, symbol in zip(data, symbols, strict=True)
+    ]  # fmt: skip
+
+
+def beside(texts: Sequence[str], symbols: Sequence[str], option: str) -> dict[str, Path]:
+    """Return the file that stands beside each market's candles, by symbol.
+
+    Parameters
+    ----------
+    texts : BASE/QUOTE=FILE, or a FILE whose name tells its symbol; with one market, any FILE.
+    symbols : of the markets.
+
+    Raises
+    ------
+    UsageError
+        A file is of none of the markets, of one that has another, or its name does not tell whose it is.
+    """
+    found: dict[str, Path] = {}
+    for text in texts:
+        named, sign, rest = text.partition("=")
+        is_named = bool(sign) and named in symbols
+        path = Path(rest if is_named else text)
+        try:
+            symbol = named if is_named else symbols[0] if len(symbols) == 1 else market_of(path).symbol
+        except DataError:
+            remedy = f"write {option} {symbols[0]}={path.name}"
+            raise UsageError(f"{text[:80]!r} does not tell its market", option, remedy) from None
+        if symbol not in symbols:
+            known = ", ".join(symbols)
+            raise UsageError(f"{text[:80]!r} is of {symbol}", option, f"the markets are {known}")
+        if symbol in found:
+            raise UsageError(f"{symbol} has two files", option, "give one a market")
+        found[symbol] = path
+    return found

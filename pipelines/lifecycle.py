@@ -14,13 +14,15 @@ from pathlib import Path
 from live_shadow.enable_map import EnableMap, Entry
 from pipelines import candidates, promotion
 from pipelines.anchoring import check_openings
-from pipelines.campaign import GATES, open_world
+from pipelines.campaign import GATES
 from pipelines.candidates import Candidate
 from pipelines.gates import promote as gate
 from pipelines.gates.evidence import Evidence, Outcome, Verdict
 from pipelines.gates.policy import Policy, judge
+from pipelines.gates.pool import Pool
 from pipelines.gates.shadow import shadow_bars
 from pipelines.gates.world import World
+from pipelines.grounds import ground_of, world_of
 from pipelines.map_file import Promotion, opened_map
 from pipelines.map_history import adopt, retire, rollback
 from pipelines.report import write_report
@@ -29,7 +31,7 @@ from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.errors import GauntletError
-from research_lab.market_data.lake import Lake
+from research_lab.validation.pooled_family import pooled_family
 from research_lab.workspace import Workspace
 
 REQUIRED = (*GATES, "promote")
@@ -82,9 +84,10 @@ def promote_candidate(
     verdicts = [_by(policy, candidate, v) for v in candidates.load_verdicts(candidate) if v.gate in GATES]
     if refused := _refusal(workspace, candidate, verdicts):
         return Promoted(refused, None, ())
-    world, spec = _world_of(workspace, candidate, regimes, policy), _spec_of(candidate)
-    verdicts = [_up_to_date(candidate, verdict, world.bound_to(spec)) for verdict in verdicts]
-    verdicts = [_still_counted(candidate, verdict, world) for verdict in verdicts]
+    ground, spec = ground_of(workspace, candidate.facts, regimes, policy), _spec_of(candidate)
+    world = world_of(ground, candidate.market)
+    verdicts = [_up_to_date(candidate, verdict, ground.bound_to(spec)) for verdict in verdicts]
+    verdicts = [_still_counted(candidate, verdict, ground) for verdict in verdicts]
     if refused := _refusal(workspace, candidate, verdicts):
         return Promoted(refused, None, ())
     evidence = gate.measure(spec, world, _champions(workspace, candidate, current.entries))
@@ -194,12 +197,12 @@ def _up_to_date(candidate: Candidate, verdict: Verdict, bound_to: Mapping[str, s
     return replace(verdict, outcome=Outcome.INSUFFICIENT, reasons=(told,))
 
 
-def _still_counted(candidate: Candidate, verdict: Verdict, world: World) -> Verdict:
+def _still_counted(candidate: Candidate, verdict: Verdict, ground: World | Pool) -> Verdict:
     """Return the verdict, INSUFFICIENT when trials were charged since, or gate 6 was measured anew."""
     evidence = candidates.load_evidence(candidate, verdict.gate)
     told = ""
     if evidence is not None and verdict.gate == "overfitting":
-        more = world.scorer.family()[0].shape[1] - evidence.figures.get("n_trials", math.nan)
+        more = _n_columns(ground) - evidence.figures.get("n_trials", math.nan)
         told = f"{more:g} trials were charged to this market and time since" if more > 0 else ""
     if evidence is not None and verdict.gate == "holdout":
         luck = candidates.load_evidence(candidate, "overfitting")
@@ -208,6 +211,13 @@ def _still_counted(candidate: Candidate, verdict: Verdict, world: World) -> Verd
     if not told:
         return verdict
     return replace(verdict, outcome=Outcome.INSUFFICIENT, reasons=(f"{told}; run the campaign again",))
+
+
+def _n_columns(ground: World | Pool) -> int:
+    """Return how many columns gate 6 would have now."""
+    if isinstance(ground, World):
+        return len(ground.scorer.family()[1])
+    return len(pooled_family(ground.scorer).candidates)
 
 
 def _refusal(workspace: Workspace, candidate: Candidate, verdicts: Sequence[Verdict]) -> Promotion | None:
@@ -270,11 +280,6 @@ def mirror(workspace: Workspace, tracker: Tracker, change: Promotion) -> tuple[s
         tracker.set_alias(name, CHAMPION, version)
         told.append(f"{name} version {version}: alias {CHAMPION}")
     return tuple(told)
-
-
-def _world_of(workspace: Workspace, candidate: Candidate, regimes: RegimeSet, policy: Policy) -> World:
-    bars = Lake(workspace.root).load(candidate.facts.snapshot)
-    return open_world(workspace, bars, regimes, policy, candidate.facts.campaign)
 
 
 def _spec_of(candidate: Candidate) -> Spec:

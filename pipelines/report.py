@@ -159,7 +159,7 @@ def verdict_table(result: CampaignResult) -> Table:
     table.add_column("strategy", overflow="ellipsis", no_wrap=True, max_width=24)
     for gate in EXAMINED:
         table.add_column(words.GATES[gate].short, no_wrap=True, vertical="bottom")
-    for examination in result.examinations:
+    for examination in result.distinct:
         cells = []
         for gate in EXAMINED:
             verdict = examination.verdicts.get(gate)

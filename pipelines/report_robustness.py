@@ -1,4 +1,4 @@
-"""Two pictures of how far a result can be trusted: what stresses leave of it, and how parameters wandered."""
+"""Pictures of how far a result can be trusted: stresses, parameters by fold, and markets left out."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def robustness_pictures(evidence: Mapping[str, Evidence]) -> list[Picture]:
         found.append(_stresses(evidence["backtest"].figures))
     if "walk_forward" in evidence:
         found.append(_parameters_by_fold(evidence["walk_forward"].series))
+        found.append(_left_out(evidence["walk_forward"].series))
     return [picture for picture in found if picture is not None]
 
 
@@ -61,6 +62,24 @@ def _stresses(figures: Mapping[str, float]) -> Picture | None:
     return Picture(
         "What stresses leave of it", drawing, (("inside", "as it is"), ("outside", "stressed")), note
     )
+
+
+def _left_out(series: Mapping[str, Any]) -> Picture | None:
+    """Return the Sharpe ratio of each market of a pool with parameters of the others; None without a pool."""
+    left_out = series.get("left_out", ())
+    if len(left_out) < 2:
+        return None
+    values = [one["sharpe"] for one in left_out]
+    bars = [Bar("outside", k + 0.2, k + 0.8, value, number("", value)) for k, value in enumerate(values)]
+    room = 0.12 * ((max(*values, 0.0) - min(*values, 0.0)) or 1.0)
+    y = charts.value_axis(min(*values, 0.0) - (room if min(values) < 0.0 else 0.0), max(*values, 0.0) + room)
+    ticks = tuple((k + 0.5, one["symbol"]) for k, one in enumerate(left_out))
+    told = "; ".join(f"{one['symbol']} {number('', one['sharpe'])}" for one in left_out)
+    drawing = charts.bar_chart(
+        f"Sharpe ratio left out: {told}", bars, charts.Axis(0.0, float(len(values)), ticks), y
+    )
+    note = "Sharpe ratio of each market on the research bars, with parameters that were tuned on the other markets alone."
+    return Picture("What each market is worth to parameters that never saw it", drawing, (), note)
 
 
 def _beyond(figures: Mapping[str, float]) -> str:

@@ -135,6 +135,10 @@ _LABELS = {
     "efficiency": "out-of-sample over in-sample Sharpe",
     "share_profitable": "folds that earned",
     "n_folds": "folds",
+    "n_symbols": "markets of the pool",
+    "share_symbols_profitable": "markets that earn with parameters of the others",
+    "sharpe_worst_symbol": "worst Sharpe ratio with parameters of the others",
+    "sharpe_left_out_mean": "mean Sharpe ratio with parameters of the others",
     "n_days": "days",
     "p": "chance of doing as well by luck (p)",
     "combined_p": "chance by luck, research and holdout together (p)",
@@ -180,6 +184,7 @@ _LABELS_OF_GATE = {
 
 _PERCENT = frozenset(
     {"missing_share", "return", "return_optimistic", "max_drawdown", "win_rate", "exposure", "share_profitable",
+     "share_symbols_profitable",
      "return_without_best_trades", "return_low", "return_high", "max_drawdown_low", "max_drawdown_high",
      "share_jittered_positive", "parameter_drift", "drawdown_excess", "probability_better", "pbo",
      "cpcv_share_below_0", "twin_percentile"}

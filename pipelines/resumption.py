@@ -17,7 +17,7 @@ from typing import Any
 
 from pipelines.evidence_json import evidence_from_json
 from pipelines.gates.evidence import Evidence
-from pipelines.gates.world import World
+from pipelines.gates.world import Ground
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.durable import atomic_write
@@ -46,12 +46,12 @@ class Resumption:
 
     folder: Path
 
-    def keep(self, template: Spec, done: Finished, world: World, known: Sequence[str]) -> None:
+    def keep(self, template: Spec, done: Finished, ground: Ground, known: Sequence[str]) -> None:
         """Keep a finished examination."""
         content = {
             "format": FORMAT,
-            "bound": _bound(template, world, known),
-            "heads": world.scorer.ledger.heads(),
+            "bound": _bound(template, ground, known),
+            "heads": ground.scorer.ledger.heads(),
             "spec": done.spec.canonical(),
             "plateau": done.plateau if math.isfinite(done.plateau) else None,
             "evidence": [evidence.canonical() for evidence in done.evidence],
@@ -59,12 +59,12 @@ class Resumption:
         self.folder.mkdir(parents=True, exist_ok=True)
         atomic_write(self._path(template), json.dumps(content, indent=1) + "\n")
 
-    def find(self, template: Spec, world: World, known: Sequence[str]) -> Finished | None:
+    def find(self, template: Spec, ground: Ground, known: Sequence[str]) -> Finished | None:
         """Return the finished examination of a strategy, None when it must be measured."""
         try:
             raw = json.loads(self._path(template).read_text(encoding="utf-8"))
-            same = raw["format"] == FORMAT and raw["bound"] == _bound(template, world, known)
-            if not same or not world.scorer.ledger.has(raw["heads"]):
+            same = raw["format"] == FORMAT and raw["bound"] == _bound(template, ground, known)
+            if not same or not ground.scorer.ledger.has(raw["heads"]):
                 return None
             return _finished(raw)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SpecError):
@@ -78,10 +78,10 @@ class Resumption:
         return self.folder / f"{template.template_hash[:16]}.json"
 
 
-def _bound(template: Spec, world: World, known: Sequence[str]) -> dict[str, Any]:
-    origin = world.scorer.origin_of(template)
+def _bound(template: Spec, ground: Ground, known: Sequence[str]) -> dict[str, Any]:
+    origin = ground.scorer.origin_of(template)
     told = {"template": template.template_hash, "cutoff": origin.knowledge_cutoff, "known": sorted(known)}
-    return {**world.bound_to(template), **told}
+    return {**ground.bound_to(template), **told}
 
 
 def _finished(raw: Mapping[str, Any]) -> Finished:

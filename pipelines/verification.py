@@ -13,18 +13,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipelines import candidates
-from pipelines.campaign import examine_one, open_world
+from pipelines.campaign import exam_of, examine_one
 from pipelines.candidates import Candidate
-from pipelines.gates import holdout, overfitting, promote, shadow
+from pipelines.gates import holdout, promote
 from pipelines.gates.evidence import Evidence, Outcome
 from pipelines.gates.policy import Policy
-from pipelines.gates.world import World
+from pipelines.gates.pool import Pool
+from pipelines.gates.world import Ground, World
+from pipelines.grounds import bars_of, open_ground, world_of
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.errors import InsufficientError, LedgerError, UsageError, WorkspaceError
-from research_lab.market_data.lake import Lake
-from research_lab.market_data.quality import check
 from research_lab.scoring.origin import Origin
 from research_lab.scoring.past_ledger import PastLedger
 from research_lab.scoring.scorer import Scorer
@@ -80,13 +80,14 @@ def verify(workspace: Workspace, candidate: Candidate, regimes: RegimeSet, polic
     if not stored:
         raise InsufficientError("nothing was measured of it", str(candidate), "run the campaign again")
     template = _template(candidate)
-    world = _world_then(workspace, candidate, template, regimes, policy)
+    ground = _ground_then(workspace, candidate, template, regimes, policy)
     if "overfitting" in stored:  # its context: the ledger's head, and the champions of that time
         then = stored["overfitting"].bound_to.get("context", "").split()[1:]
-        world = replace(world, champions=tuple(then))
+        ground = replace(ground, champions=tuple(then)) if isinstance(ground, World) else ground
     spec = parse_spec(candidates.spec_text(candidate, parse_spec), str(candidate.spec_path))
-    changed = _changed(next(iter(stored.values())), world, spec)
-    found = _again(workspace, template, stored, world, same_code=not changed)
+    changed = _changed(next(iter(stored.values())), ground, spec)
+    world = world_of(ground, candidate.market)
+    found = _again(workspace, template, stored, ground, world, same_code=not changed)
     gates = [_compared(stored[gate], found.get(gate), changed) for gate in GATES if gate in stored]
     gates += [Compared(gate, False, "measured now, and not stored") for gate in found if gate not in stored]
     return Verified(tuple(gates), changed)
@@ -100,13 +101,13 @@ def _template(candidate: Candidate) -> Spec:
     return parse_spec(candidate.template_path.read_text(encoding="utf-8"), str(candidate.template_path))
 
 
-def _world_then(
+def _ground_then(
     workspace: Workspace, candidate: Candidate, template: Spec, regimes: RegimeSet, policy: Policy
-) -> World:
-    """Return the world with the ledger as it was."""
+) -> World | Pool:
+    """Return what it was examined on, with the ledger as it was."""
     facts = candidate.facts
     try:
-        bars = Lake(workspace.root).load(facts.snapshot)
+        bars = bars_of(workspace, facts)
         heads = json.loads(candidate.heads_path.read_text(encoding="utf-8"))
         ledger = PastLedger(workspace.trials, heads)
         ledger.head()
@@ -120,14 +121,17 @@ def _world_then(
         raise InsufficientError(
             f"the ledger's heads cannot be read: {fault}", str(candidate.heads_path), "run the campaign again"
         ) from None
-    world = open_world(workspace, bars, regimes, policy, facts.campaign)
+    ground = open_ground(workspace, bars, regimes, policy, facts.campaign)
     origin = Origin(facts.generator or "file", knowledge_cutoff=facts.knowledge_cutoff)
-    scorer = Scorer(ledger, world.research, world.terms, regimes, facts.campaign)
-    scorer.origins = {template.template_hash: origin}
-    return replace(world, scorer=scorer)
+    origins = {template.template_hash: origin}
+    worlds = [
+        replace(w, scorer=Scorer(ledger, w.research, w.terms, regimes, facts.campaign, origins=origins))
+        for w in ground.worlds
+    ]
+    return Pool(tuple(worlds)) if facts.pool else worlds[0]
 
 
-def _changed(stored: Evidence, world: World, spec: Spec) -> tuple[str, ...]:
+def _changed(stored: Evidence, world: Ground, spec: Spec) -> tuple[str, ...]:
     """Return what is not as it was; refuse another protocol, with which nothing can be compared."""
     now = world.bound_to(spec)
     if stored.bound_to.get("protocol") != now["protocol"]:
@@ -143,19 +147,26 @@ def _changed(stored: Evidence, world: World, spec: Spec) -> tuple[str, ...]:
 
 
 def _again(
-    workspace: Workspace, template: Spec, stored: Mapping[str, Evidence], world: World, *, same_code: bool
+    workspace: Workspace,
+    template: Spec,
+    stored: Mapping[str, Evidence],
+    ground: World | Pool,
+    world: World,
+    *,
+    same_code: bool,
 ) -> dict[str, Evidence]:
-    """Measure every gate that is stored, in the order of the campaign."""
+    """Measure every gate that is stored, in the order of the campaign; gate 10 on the candidate's own market."""
+    exam = exam_of(ground)
     known = stored["static"].bound_to.get("context", "").split() if "static" in stored else []
-    found = examine_one(template, world, check(world.research), known, lambda stage, share: None)
+    found = examine_one(template, exam, known, lambda stage, share: None)
     evidence = dict(found.evidence)
     spec = found.spec
     if "overfitting" in stored:
-        evidence["overfitting"] = overfitting.measure(spec, world)
-    if "holdout" in stored and same_code and _was_opened(spec, world):
-        evidence["holdout"] = holdout.measure(spec, world, evidence["overfitting"])
+        evidence["overfitting"] = exam.overfitting(spec)
+    if "holdout" in stored and same_code and all(_was_opened(spec, w) for w in ground.worlds):
+        evidence["holdout"] = exam.holdout(spec, evidence["overfitting"])
     if "shadow" in stored:
-        evidence["shadow"] = shadow.measure(spec, world)
+        evidence["shadow"] = exam.shadow(spec)
     if "promote" in stored:
         rivals = _rivals(workspace, stored["promote"], world)
         if rivals is not None:

@@ -31,7 +31,7 @@ def measure(spec: Spec, world: World, plateau: float, tried: Sequence[Score] = (
     bars = world.research
     orders = world.both_orders(spec, bars)
     result = orders.pessimistic
-    difference, faults = _difference(world, result)
+    difference, faults = replay_difference(world, result)
     stressed, shown = stresses.measure(spec, world, result)
     figures = {
         **result.metrics,
@@ -57,7 +57,7 @@ def measure(spec: Spec, world: World, plateau: float, tried: Sequence[Score] = (
     return Evidence("backtest", figures, world.bound_to(spec), faults=faults, series=series)
 
 
-def _difference(world: World, result: Backtest) -> tuple[float, tuple[str, ...]]:
+def replay_difference(world: World, result: Backtest) -> tuple[float, tuple[str, ...]]:
     """Return the largest difference of equity to vectorbt's, and what vectorbt refused to fill."""
     from research_lab.backtests.vectorbt_bridge import deviation, replay_equity
 

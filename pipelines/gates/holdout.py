@@ -13,7 +13,7 @@ from pipelines.gates.world import World, thinned
 from research_lab.dsl.spec import Spec
 from research_lab.engine.backtest import daily_returns
 from research_lab.errors import InsufficientError
-from research_lab.market_data.lake import HoldoutKey
+from research_lab.market_data.lake import HoldoutKey, Opening
 from research_lab.market_data.quality import check
 from research_lab.validation.family_wise import single_p, stouffer
 from research_lab.validation.market_exposure import less_holding, market_daily
@@ -26,6 +26,11 @@ def key_of(spec: Spec, world: World) -> HoldoutKey:
     return HoldoutKey(spec.hash, hashlib.sha256(repr(fixed).encode()).hexdigest())
 
 
+def open_for(spec: Spec, world: World) -> Opening:
+    """Open the holdout of a market for a candidate, which is charged there; again for the same one is none."""
+    return world.lake.holdout(world.bars, key_of(spec, world))
+
+
 def measure(spec: Spec, world: World, luck: Evidence) -> Evidence:
     """Return the p of the candidate's timing on the holdout, combined with that on the research bars.
 
@@ -35,7 +40,7 @@ def measure(spec: Spec, world: World, luck: Evidence) -> Evidence:
     """
     bound = world.bound_to(spec, context=luck.hash)
     try:
-        opened = world.lake.holdout(world.bars, key_of(spec, world))
+        opened = open_for(spec, world)
     except InsufficientError as fault:
         return Evidence("holdout", {}, bound, str(fault))
     orders = world.both_orders(spec, opened.bars, opened.start)

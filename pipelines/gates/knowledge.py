@@ -11,18 +11,30 @@ from contextlib import suppress
 
 import numpy as np
 
-from pipelines.gates.world import World
+from pipelines.gates.world import Ground
 from research_lab.bars import DAY_MS, Bars
 from research_lab.dsl.spec import Spec
 from research_lab.engine.backtest import Backtest, daily_returns
-from research_lab.engine.jit import FloatArray
+from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.errors import InsufficientError
 from research_lab.scoring.scorer import sharpe_of
 from research_lab.validation.family_wise import single_p
 
 
-def before_and_after(spec: Spec, world: World, bars: Bars, result: Backtest) -> dict[str, float]:
+def before_and_after(spec: Spec, world: Ground, bars: Bars, result: Backtest) -> dict[str, float]:
+    """Return what one run was worth on both sides of the knowledge cutoff; see `both_sides`."""
+    first_day, daily = daily_returns(bars.time, result.equity, result.start)
+    return both_sides(spec, world, first_day, daily, bars.time[result.trades["exit_bar"]])
+
+
+def both_sides(
+    spec: Spec, world: Ground, first_day: int, daily: FloatArray, closed_ms: IntArray
+) -> dict[str, float]:
     """Return days, Sharpe ratio, return, closed trades and p on both sides of the knowledge cutoff.
+
+    Parameters
+    ----------
+    first_day, daily : UTC day of the first return, and (n_days,) returns. closed_ms : when trades were closed.
 
     Returns
     -------
@@ -34,9 +46,7 @@ def before_and_after(spec: Spec, world: World, bars: Bars, result: Backtest) -> 
     cutoff_ms = world.scorer.origin_of(spec).cutoff_ms
     if cutoff_ms is None:
         return {}
-    first_day, daily = daily_returns(bars.time, result.equity, result.start)
     border = max(0, min(daily.shape[0], cutoff_ms // DAY_MS - first_day))
-    closed_ms = bars.time[result.trades["exit_bar"]]
     n_before = int((closed_ms < cutoff_ms).sum())
     sides = {
         "before": (daily[:border], n_before),
@@ -49,7 +59,7 @@ def before_and_after(spec: Spec, world: World, bars: Bars, result: Backtest) -> 
     }
 
 
-def _figures(daily: FloatArray, n_trades: int, world: World) -> dict[str, float]:
+def _figures(daily: FloatArray, n_trades: int, world: Ground) -> dict[str, float]:
     rules = world.policy.bootstrap
     p = math.nan
     with suppress(InsufficientError):  # of too few days there is no p, and the figure says so

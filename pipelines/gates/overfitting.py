@@ -8,12 +8,14 @@ the best of all trials beats holding, the champion and entering at random. `docs
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pipelines.gates.evidence import Evidence
+from pipelines.gates.policy import Policy
 from pipelines.gates.world import World, thinned
 from research_lab.bars import DAY_MS
 from research_lab.dsl.spec import Spec
@@ -42,11 +44,41 @@ def measure(spec: Spec, world: World) -> Evidence:
     bound = world.bound_to(spec, context=" ".join([world.scorer.ledger.head(), *champions]))
     family, candidates = world.scorer.family()
     columns = [k for k, candidate in enumerate(candidates) if candidate == spec.hash]
+    holding = _on_days(*market_daily(world.research), world, family.shape[0])
+    among = Among(family, less_holding(family, holding), columns, _tuned(spec, world, candidates))
+    held = [k for k, c in enumerate(candidates) if c in champions[:1]]
+
+    def beside() -> Beside:
+        return _benchmarks(spec, world, family, _fullest(family, columns), held)
+
+    return measured_among(among, world.policy, bound, beside)
+
+
+@dataclass(frozen=True, eq=False)
+class Among:
+    """The returns that a candidate is held against.
+
+    Parameters
+    ----------
+    daily, timed : (n_days, n_trials) returns, and these less what holding would have earned.
+    columns : the candidate's. tuned : those of the parameter sets of its template.
+    """
+
+    daily: FloatArray
+    timed: FloatArray
+    columns: list[int]
+    tuned: list[int]
+
+
+def measured_among(
+    among: Among, policy: Policy, bound: Mapping[str, str], beside: Callable[[], Beside]
+) -> Evidence:
+    """Return the evidence of gate 6 from returns alone, and beside it what takes more than these."""
+    family, timed, columns = among.daily, among.timed, among.columns
     if not columns:
         return Evidence("overfitting", {}, bound, "the ledger of this market does not have the candidate")
-    rules = world.policy.bootstrap
+    rules = policy.bootstrap
     try:
-        timed = less_holding(family, _on_days(*market_daily(world.research), world, family.shape[0]))
         found = family_wise_p(timed, columns, n_draws=rules.n_draws, seed=rules.seed)
     except InsufficientError as fault:
         return Evidence("overfitting", {}, bound, str(fault))
@@ -67,8 +99,8 @@ def measure(spec: Spec, world: World) -> Evidence:
     series: dict[str, Any] = {}
     for more, shown in (
         _halvings(family),
-        _paths(family, _tuned(spec, world, candidates), world),
-        _benchmarks(spec, world, family, own, [k for k, c in enumerate(candidates) if c in champions[:1]]),
+        _paths(family, among.tuned, policy),
+        beside(),
     ):
         figures |= more
         series |= shown
@@ -130,9 +162,9 @@ def _tuned(spec: Spec, world: World, candidates: list[str]) -> list[int]:
     return [k for k, candidate in enumerate(candidates) if candidate in siblings]
 
 
-def _paths(family: FloatArray, tuned: list[int], world: World) -> Beside:
+def _paths(family: FloatArray, tuned: list[int], policy: Policy) -> Beside:
     """Return what tuning among the candidate's parameter sets gives out of sample, over all CPCV paths."""
-    rules = world.policy.tuning
+    rules = policy.tuning
     whole = [k for k in tuned if np.isfinite(family[:, k]).all()]
     names = ("cpcv_sharpe", "cpcv_sharpe_q05", "cpcv_share_below_0", "cpcv_n_paths", "cpcv_n_sets")
     try:
@@ -169,16 +201,16 @@ def _benchmarks(spec: Spec, world: World, family: FloatArray, own: int, champion
         shown = {"twin_sharpes": thinned(np.sort(twins.sharpes), _POINTS), "sharpe": sharpe}
         against = {**against, "twin": _on_days(twins.first_day, twins.mean_daily, world, family.shape[0])}
     for name in ("hold", "champion", "twin"):
-        figures |= _beside(name, family, against.get(name), own, world)
+        figures |= against_benchmark(name, family, against.get(name), own, world.policy)
     return figures, shown
 
 
-def _beside(
-    name: str, family: FloatArray, benchmark: FloatArray | None, own: int, world: World
+def against_benchmark(
+    name: str, family: FloatArray, benchmark: FloatArray | None, own: int, policy: Policy
 ) -> dict[str, float]:
     """Return the candidate's p by SPA and by the reality check against one benchmark."""
     spa = white = math.nan
-    rules = world.policy.bootstrap
+    rules = policy.bootstrap
     if benchmark is not None:
         try:
             found = reality_check(family, benchmark, n_draws=rules.n_draws, seed=rules.seed)

@@ -20,6 +20,9 @@ from research_lab.strict_yaml import fit, load_file
 from research_lab.validation.family_wise import holdout_level
 from research_lab.validation.tuning import Objective, Protocol, Sampler, Scheme
 
+IS_POOL = "n_symbols"  # a figure that pools have, and single markets have not
+WORST = "worst"  # a series of pools: figure to the symbol that it is of
+
 DEFAULT = Path(__file__).with_name("policy.yaml")
 
 
@@ -35,6 +38,7 @@ class Limit(_Form):
     unmet: Literal["FAIL", "INSUFFICIENT"] = "FAIL"
     unit: str = ""
     scaled_by_opening: bool = False
+    of_pools: bool = False  # judged where a pool was measured, and nowhere else
     why: str
 
     @model_validator(mode="after")
@@ -160,13 +164,16 @@ def judge(evidence: Evidence, policy: Policy) -> Verdict:
     if evidence.insufficient:
         lacking.append(evidence.insufficient)
     for name, limit in limits.items():
+        if limit.of_pools and IS_POOL not in evidence.figures:
+            continue
         figure = limit.figure(evidence.figures.get(name, math.nan), opening)
         figures[name] = figure
         if not math.isfinite(figure.value):
             if not evidence.insufficient:
-                lacking.append(f"{name} was not measured")
+                lacking.append(f"{name} was not measured{_where(evidence, name)}")
         elif not figure.met:
-            told = _sentence(name, figure, limit, remedy(evidence, name, figure, policy.zones.holdout_share))
+            change = remedy(evidence, name, figure, policy.zones.holdout_share)
+            told = _sentence(name, _where(evidence, name), figure, limit, change)
             (lacking if limit.unmet == "INSUFFICIENT" else failed).append(told)
     for name, value in evidence.figures.items():
         figures.setdefault(name, Figure(value))
@@ -174,8 +181,14 @@ def judge(evidence: Evidence, policy: Policy) -> Verdict:
     return Verdict(evidence.gate, outcome, figures, (*failed, *lacking), evidence.hash, policy.hash)
 
 
-def _sentence(name: str, figure: Figure, limit: Limit, change: str) -> str:
+def _where(evidence: Evidence, name: str) -> str:
+    """Return the market of a pool on which a figure was the worst, as the end of a phrase."""
+    symbol = evidence.series.get(WORST, {}).get(name)
+    return f" on {symbol}" if symbol else ""
+
+
+def _sentence(name: str, where: str, figure: Figure, limit: Limit, change: str) -> str:
     wanted = "at least" if figure.sense == ">=" else "at most"
     unit = f" {figure.unit}" if figure.unit else ""
-    told = f"{name} is {figure.value:.4g}{unit}, wanted {wanted} {figure.limit:.4g}: {limit.why}"
+    told = f"{name} is {figure.value:.4g}{unit}{where}, wanted {wanted} {figure.limit:.4g}: {limit.why}"
     return f"{told}; {change}" if change else told

@@ -114,6 +114,16 @@ def _more_folds(figure: Figure, evidence: Evidence) -> str:
     return f"{missing} more of {n:.0f} folds would have to end with a gain"
 
 
+def _on_losers(figure: Figure, evidence: Evidence) -> str:
+    """Name the markets that lose with parameters of the others."""
+    losers = [one["symbol"] for one in evidence.series.get("left_out", ()) if not one["total_return"] > 0.0]
+    return f"with parameters of the others it loses on {', '.join(losers)}" if losers else ""
+
+
+def _more_markets(figure: Figure, evidence: Evidence) -> str:
+    return f"{figure.limit - figure.value:.0f} more markets are missing"
+
+
 def _more_outside(figure: Figure, evidence: Evidence) -> str:
     folds = evidence.series.get("folds", ())
     if not folds:
@@ -183,5 +193,7 @@ _OTHERS: Final[Mapping[tuple[str, str], Callable[[Figure, Evidence], str]]] = {
     ("backtest", "regime_p"): _undeclared,
     ("walk_forward", "share_profitable"): _more_folds,
     ("walk_forward", "efficiency"): _more_outside,
+    ("walk_forward", "n_symbols"): _more_markets,
+    ("walk_forward", "share_symbols_profitable"): _on_losers,
     ("overfitting", "p"): _longer,
 }

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pipelines.gates.evidence import Evidence
-from pipelines.gates.world import World
+from pipelines.gates.world import Ground
 from research_lab.dsl.spec import Spec, warmup_bars
 
 
-def measure(spec: Spec, world: World, known: Collection[str] = ()) -> Evidence:
+def measure(spec: Spec, world: Ground, known: Collection[str] = ()) -> Evidence:
     """Return complexity, parameters and duplicates of a parsed strategy.
 
     Parameters

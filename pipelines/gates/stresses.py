@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.gates.policy import Policy
 from pipelines.gates.world import World
 from research_lab.dsl.spec import Spec
 from research_lab.engine.backtest import Backtest, daily_returns
@@ -64,8 +65,8 @@ def measure(spec: Spec, world: World, result: Backtest) -> tuple[dict[str, float
         "sharpe_start_shifted": _least(shifted),
         "start_interval": _spread(shifted),
         "capacity": capacity(result, world.research),
-        **_jitter_figures(jittered(world.scorer, spec, seed), result.metrics["sharpe"]),
-        **_interval_figures(result, world),
+        **jitter_figures(jittered(world.scorer, spec, seed), result.metrics["sharpe"]),
+        **interval_figures(daily_returns(world.research.time, result.equity)[1], world.policy),
         **_regime_figures(shares, spec),
     }
     series = {
@@ -89,7 +90,8 @@ def _spread(values: FloatArray) -> float:
     return float(values.max() - values.min())
 
 
-def _jitter_figures(sharpes: FloatArray, own: float) -> dict[str, float]:
+def jitter_figures(sharpes: FloatArray, own: float) -> dict[str, float]:
+    """Return what parameter sets nearby are worth, over the strategy's own Sharpe ratio; NaN where that is not positive."""
     if sharpes.shape[0] == 0 or not own > 0.0:
         return {"plateau_wide": math.nan, "share_jittered_positive": math.nan}
     return {
@@ -98,7 +100,8 @@ def _jitter_figures(sharpes: FloatArray, own: float) -> dict[str, float]:
     }
 
 
-def _interval_figures(result: Backtest, world: World) -> dict[str, float]:
+def interval_figures(daily: FloatArray, policy: Policy) -> dict[str, float]:
+    """Return 95 % intervals of daily returns by the stationary bootstrap; NaN of too few days."""
     names = (
         "sharpe_low",
         "sharpe_high",
@@ -107,9 +110,8 @@ def _interval_figures(result: Backtest, world: World) -> dict[str, float]:
         "max_drawdown_low",
         "max_drawdown_high",
     )
-    _, daily = daily_returns(world.research.time, result.equity)
     try:
-        found = intervals(daily, seed=world.policy.bootstrap.seed)
+        found = intervals(daily, seed=policy.bootstrap.seed)
     except InsufficientError:
         return dict.fromkeys(names, math.nan)
     ends = (found.sharpe, found.total_return, found.max_drawdown)

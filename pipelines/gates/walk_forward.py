@@ -11,15 +11,14 @@ import math
 import numpy as np
 
 from pipelines.gates.evidence import Evidence
-from pipelines.gates.world import World, thinned
+from pipelines.gates.world import Ground, thinned
 from research_lab.dsl.spec import Spec
 from research_lab.scoring.scorer import sharpe_of
 from research_lab.validation.robustness import COST_MULTIPLES
-from research_lab.validation.stitched_account import daily_costs
 from research_lab.validation.walk_forward import WalkForward
 
 
-def measure(spec: Spec, world: World, done: WalkForward | None, insufficient: str = "") -> Evidence:
+def measure(spec: Spec, world: Ground, done: WalkForward | None, insufficient: str = "") -> Evidence:
     """Return the figures of a walk-forward of the strategy's template.
 
     Parameters
@@ -34,8 +33,8 @@ def measure(spec: Spec, world: World, done: WalkForward | None, insufficient: st
         "share_profitable": done.share_profitable,
         "n_folds": float(len(done.folds)),
         "n_days": float(done.daily.shape[0]),
-        "n_trades": done.account.metrics["n_trades"],
-        "max_drawdown": done.account.metrics["max_drawdown"],
+        "n_trades": done.n_trades,
+        "max_drawdown": done.max_drawdown,
         "purge_days": float(max(fold.border - fold.inside[1] for fold in done.folds)),
         "embargo_days": float(max(fold.outside[0] - fold.border for fold in done.folds)),
         "parameter_drift": done.parameter_drift,
@@ -61,18 +60,15 @@ def measure(spec: Spec, world: World, done: WalkForward | None, insufficient: st
         ],
         "first_day": done.first_day - done.folds[0].outside[0],
         "ranges": {name: [param.low, param.high] for name, param in done.template.params.items()},
-        "cost_curve": _cost_curve(done, world),
+        "cost_curve": _cost_curve(done),
         "equity": thinned(np.multiply.accumulate(1.0 + done.daily)),
     }
     return Evidence("walk_forward", figures, world.bound_to(spec), series=series)
 
 
-def _cost_curve(done: WalkForward, world: World) -> list[dict[str, float | None]]:
+def _cost_curve(done: WalkForward) -> list[dict[str, float | None]]:
     """Return the Sharpe ratio at multiples of today's costs, to first order: the same fills at other prices."""
-    account = done.account
-    costs = daily_costs(account, world.research, world.terms)
-    costs = np.concatenate([np.zeros(done.daily.shape[0] - costs.shape[0]), costs])
-    sharpes = [sharpe_of(done.daily + (1.0 - multiple) * costs) for multiple in COST_MULTIPLES]
+    sharpes = [sharpe_of(done.daily + (1.0 - multiple) * done.costs) for multiple in COST_MULTIPLES]
     return [
         {"multiple": multiple, "sharpe": sharpe if math.isfinite(sharpe) else None}
         for multiple, sharpe in zip(COST_MULTIPLES, sharpes, strict=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -19,12 +21,29 @@ from research_lab.engine.backtest import Backtest, backtest, regime_codes
 from research_lab.engine.jit import FloatArray
 from research_lab.engine.terms import Terms
 from research_lab.market_data.lake import Lake
-from research_lab.scoring.scorer import Scorer
+from research_lab.scoring.scorer import Scorer, Scoring
 
 _MEASURED_BY = ("research_lab", "pipelines/gates", "live_shadow")
 _ORDERED_BY = "pipelines/campaign.py"  # what is tuned, on what, and who is taken to the holdout
 
 MAX_POINTS = 1_200  # of a curve kept for pictures
+
+
+class Ground(Protocol):
+    """What a candidate is examined on: a market (`World`), or several as one (`gates.pool.Pool`)."""
+
+    @property
+    def policy(self) -> Policy: ...
+    @property
+    def scorer(self) -> Scoring: ...
+    @property
+    def worlds(self) -> Sequence[World]:
+        """The markets."""
+        ...
+
+    def bound_to(self, spec: Spec, context: str = "") -> dict[str, str]:
+        """Return the hashes of everything that evidence on a strategy depends on."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +66,11 @@ class World:
     policy: Policy
     scorer: Scorer
     champions: tuple[str, ...] = ()
+
+    @property
+    def worlds(self) -> tuple[World, ...]:
+        """Itself: a market is a pool of one."""
+        return (self,)
 
     def run(self, spec: Spec, bars: Bars, start: int = 0, terms: Terms | None = None) -> Backtest:
         """Return a backtest of a strategy that has been scored; entries from `start` on."""

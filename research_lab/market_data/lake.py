@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -118,6 +118,20 @@ def divide(bars: Bars, holdout_share: float = HOLDOUT_SHARE, forward_ms: int = F
     return Zones(Span(start, holdout), Span(holdout, forward), Span(forward, end))
 
 
+def common_border(tables: Sequence[Bars], holdout_share: float, forward_ms: int) -> int:
+    """Return where the holdout of several markets begins, ms UTC, at a midnight: one time for all of them.
+
+    So that of the time of all markets together, before their forward zones, `holdout_share` lies behind it.
+    """
+    spans = [(bars.interval[0], _midnight(bars.interval[1] - forward_ms)) for bars in tables]
+    spans = [(start, end) for start, end in spans if start < end]
+    if not spans:
+        raise InsufficientError("no market has bars before its forward zone", "pool", "bring more data")
+    times = np.unique(np.array(spans, dtype=np.float64))
+    passed = [sum(max(0.0, min(t, end) - start) for start, end in spans) for t in times]
+    return _midnight(int(np.interp((1.0 - holdout_share) * passed[-1], passed, times)))
+
+
 @dataclass(frozen=True)
 class Lake:
     """Snapshots, seal and openings under `lake/` of a workspace.
@@ -213,9 +227,20 @@ class Lake:
             Span(min(start, holdout), holdout), Span(holdout, forward), Span(forward, max(end, forward))
         )
 
-    def research(self, bars: Bars) -> Bars:
-        """Return a copy of the bars that had closed when the holdout begins: what may be studied."""
-        return _until(bars, self.zones(bars).research, "research")
+    def research(self, bars: Bars, until_ms: int | None = None) -> Bars:
+        """Return a copy of the bars that had closed when the holdout begins: what may be studied.
+
+        Parameters
+        ----------
+        until_ms : an earlier end, such as where the holdout of a market begins that is studied together with it.
+        """
+        zone = self.zones(bars).research
+        end = zone.end_ms if until_ms is None else min(zone.end_ms, until_ms)
+        return _until(bars, Span(min(zone.start_ms, end), end), "research")
+
+    def is_sealed(self, charged_to: str) -> bool:
+        """Whether a symbol has borders that do not move."""
+        return charged_to in self._sealed()
 
     def holdout(self, bars: Bars, key: HoldoutKey) -> Opening:
         """Open the holdout for gate 7, and count it.

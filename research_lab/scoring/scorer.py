@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -60,6 +60,28 @@ def sharpe_of(daily: FloatArray) -> float:
     return float(daily.mean()) / deviation * math.sqrt(DAYS_A_YEAR) if deviation > 0 else math.nan
 
 
+def drawdown_of(daily: FloatArray) -> float:
+    """Return the deepest fall from a running peak of daily returns, as a fraction of that peak."""
+    worth = np.concatenate([[1.0], np.multiply.accumulate(1.0 + daily)])
+    return float((1.0 - worth / np.maximum.accumulate(worth)).max())
+
+
+class Scoring(Protocol):
+    """A door to scores: of one market (`Scorer`), or of several as one (`PooledScorer`)."""
+
+    @property
+    def ledger(self) -> TrialLedger: ...
+    @property
+    def members(self) -> Sequence[Scorer]:
+        """The markets, one scorer each."""
+        ...
+
+    def score(self, specs: Sequence[Spec]) -> list[Score]: ...
+    def tried(self, template: Spec) -> list[Score]: ...
+    def refuse(self, proposals: Sequence[Spec | Refusal], reason: str = "") -> None: ...
+    def origin_of(self, spec: Spec) -> Origin: ...
+
+
 @dataclass(eq=False)
 class Scorer:
     """The only door to a score.
@@ -84,6 +106,11 @@ class Scorer:
     def __post_init__(self) -> None:
         self._known: dict[str, Score] = {}
         self._regime = regime_codes(None if self.regimes is None else self.regimes.compiled, self.bars)
+
+    @property
+    def members(self) -> Sequence[Scorer]:
+        """Itself: a market is a pool of one."""
+        return (self,)
 
     @property
     def n_scored(self) -> int:

@@ -24,7 +24,7 @@ import numpy as np
 from research_lab.dsl.spec import Spec
 from research_lab.engine.backtest import Backtest, Tape
 from research_lab.engine.jit import IntArray
-from research_lab.scoring.scorer import Score, Scorer
+from research_lab.scoring.scorer import Score, Scorer, Scoring
 from research_lab.timeframe import DAY_MS, YEAR_MS
 
 PURGED_SHARE: Final = 0.95
@@ -50,7 +50,7 @@ def days_held(result: Backtest, tape: Tape, last_bar: int) -> IntArray:
     return held
 
 
-def purge_days(template: Spec, scorer: Scorer, border: int, least: int) -> int:
+def purge_days(template: Spec, scorer: Scoring, border: int, least: int) -> int:
     """Return the days to cut off before each border: see this module.
 
     Parameters
@@ -58,13 +58,15 @@ def purge_days(template: Spec, scorer: Scorer, border: int, least: int) -> int:
     border : the first border, in days from the first one; later trades are not looked at.
     """
     first_day = scorer.score([template])[0].first_day
-    held = days_held(scorer.run(template), scorer.bars, first_bar_of(scorer.bars, first_day, border))
+    held = np.concatenate(
+        [days_held(m.run(template), m.bars, first_bar_of(m.bars, first_day, border)) for m in scorer.members]
+    )
     if held.shape[0] == 0:
         return least
     return max(least, int(np.quantile(held, PURGED_SHARE, method="higher")))
 
 
-def exam_begins(spec: Spec, scorer: Scorer, inside_end: int, border: int, least: int) -> int:
+def exam_begins(spec: Spec, scorer: Scoring, inside_end: int, border: int, least: int) -> int:
     """Return the first day of a fold's exam: all that the tuned parameters decided in-sample is closed.
 
     Parameters
@@ -76,12 +78,14 @@ def exam_begins(spec: Spec, scorer: Scorer, inside_end: int, border: int, least:
     int
         Days from the first one; the number of all days when a trade is open at the end.
     """
-    score, tape = scorer.score([spec])[0], scorer.bars
-    first = first_bar_of(tape, score.first_day, inside_end)
-    closed = last_exit(scorer.run(spec), first)
-    if closed >= tape.time.shape[0]:
-        return int(score.daily.shape[0])
-    return max(border + least, int(tape.time[closed] // DAY_MS) - score.first_day + 1 if closed >= 0 else 0)
+    first_day = scorer.score([spec])[0].first_day
+    begins = [border + least]
+    for member in scorer.members:
+        time = member.bars.time
+        closed = last_exit(member.run(spec), first_bar_of(member.bars, first_day, inside_end))
+        if closed >= 0:  # what stays open holds its market's days to the end
+            begins.append(int(time[min(closed, time.shape[0] - 1)] // DAY_MS) - first_day + 1)
+    return max(begins)
 
 
 def last_exit(result: Backtest, bar: int) -> int:
@@ -98,8 +102,16 @@ def last_exit(result: Backtest, bar: int) -> int:
     return int(result.position.shape[0] if is_open else last["bar"][-1])
 
 
-def turnover_of_days(scorer: Scorer, score: Score, days: tuple[int, int]) -> float:
-    """Return the notional traded on some days over the equity before each fill, a year of 365 days."""
+def turnover_of_days(scorer: Scoring, score: Score, days: tuple[int, int]) -> float:
+    """Return the notional traded on some days over the equity before each fill, a year of 365 days.
+
+    Of a pool, the mean over its markets.
+    """
+    each = [_turnover(member, score, days) for member in scorer.members]
+    return math.fsum(each) / len(each)
+
+
+def _turnover(scorer: Scorer, score: Score, days: tuple[int, int]) -> float:
     tape, result = scorer.bars, scorer.run(score.spec)
     first, last = (first_bar_of(tape, score.first_day, day) for day in days)
     fills = result.fills[(result.fills["bar"] >= first) & (result.fills["bar"] < last)]

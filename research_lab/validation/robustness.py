@@ -23,7 +23,7 @@ from research_lab.dsl.tree import Node, constant
 from research_lab.engine.backtest import Backtest, backtest, daily_returns, regime_codes
 from research_lab.engine.jit import FloatArray
 from research_lab.engine.terms import Terms
-from research_lab.scoring.scorer import Scorer, sharpe_of
+from research_lab.scoring.scorer import Scoring, sharpe_of
 from research_lab.timeframe import DAY_MS
 from research_lab.validation.returns import annual_sharpe, bar_returns, compound
 
@@ -150,7 +150,7 @@ def with_start_shifted(stage: Stage, shifts_days: Sequence[int] = SHIFTS_DAYS) -
     return np.array(found)
 
 
-def jittered(scorer: Scorer, spec: Spec, seed: int) -> FloatArray:
+def jittered(scorer: Scoring, spec: Spec, seed: int) -> FloatArray:
     """Return the Sharpe ratios of parameter sets near a strategy's, in one sweep; each is a counted look.
 
     Every parameter moves by -2 to 2 steps, evenly drawn, and stays within its range; the strategy's own set is

@@ -24,7 +24,7 @@ import numpy as np
 from research_lab.dsl.spec import Spec
 from research_lab.engine.jit import FloatArray
 from research_lab.errors import UsageError
-from research_lab.scoring.scorer import Score, Scorer, neighbours
+from research_lab.scoring.scorer import Score, Scoring, drawdown_of, neighbours
 from research_lab.validation.holding import turnover_of_days
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Protocol:
 
 
 def tune(
-    template: Spec, scorer: Scorer, days: Days, protocol: Protocol, seed: int, known: Sequence[Score] = ()
+    template: Spec, scorer: Scoring, days: Days, protocol: Protocol, seed: int, known: Sequence[Score] = ()
 ) -> list[Score]:
     """Return the scores of all parameter sets that were considered, judged on some days only.
 
@@ -97,12 +97,12 @@ def tune(
     return list(search.scores.values())
 
 
-def best(scores: Sequence[Score], days: Days, protocol: Protocol, scorer: Scorer) -> Score:
+def best(scores: Sequence[Score], days: Days, protocol: Protocol, scorer: Scoring) -> Score:
     """Return the best score on some days; the first of equal ones."""
     return scores[int(ranking(np.array([merits(s, days, protocol, scorer) for s in scores]))[0])]
 
 
-def merits(score: Score, days: Days, protocol: Protocol, scorer: Scorer) -> list[float]:
+def merits(score: Score, days: Days, protocol: Protocol, scorer: Scoring) -> list[float]:
     """Return the objectives on some days, turned so that more is better.
 
     A set that did not move on these days has the worst of each: it neither falls nor trades, and is no answer.
@@ -113,7 +113,7 @@ def merits(score: Score, days: Days, protocol: Protocol, scorer: Scorer) -> list
     known: dict[str, Callable[[], float]] = {
         "sharpe": lambda: sharpe,
         "return": lambda: float(np.prod(1.0 + score.daily[slice(*days)])) - 1.0,
-        "max_drawdown": lambda: -_drawdown(score.daily[slice(*days)]),
+        "max_drawdown": lambda: -drawdown_of(score.daily[slice(*days)]),
         "turnover": lambda: -turnover_of_days(scorer, score, days),
     }
     return [known[name]() for name in protocol.objectives]
@@ -139,7 +139,7 @@ def ranking(values: FloatArray) -> np.ndarray:
 
 
 def choose_on_plateau(
-    template: Spec, scorer: Scorer, protocol: Protocol, known: Sequence[Score] = ()
+    template: Spec, scorer: Scoring, protocol: Protocol, known: Sequence[Score] = ()
 ) -> tuple[Score, float]:
     """Return the final parameters, tuned on all research days, and how flat their surroundings are.
 
@@ -166,15 +166,10 @@ def _sharpe(score: Score) -> float:
     return sharpe if math.isfinite(sharpe) else UNSCORED
 
 
-def _drawdown(daily: FloatArray) -> float:
-    worth = np.concatenate([[1.0], np.multiply.accumulate(1.0 + daily)])
-    return float((1.0 - worth / np.maximum.accumulate(worth)).max())
-
-
 class _Search:
     """An Optuna study that is asked and told in batches."""
 
-    def __init__(self, template: Spec, scorer: Scorer, days: Days, protocol: Protocol, seed: int) -> None:
+    def __init__(self, template: Spec, scorer: Scoring, days: Days, protocol: Protocol, seed: int) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -3,7 +3,8 @@
 In-sample days of a fold end before its border, by the purge, and its exam begins behind it, by the embargo:
 `validation.holding` sizes both from the trades' own holding times. They begin with the first day (anchored), or
 roll on at the length of the first fold's (rolling). From the first exam to the last day one account trades,
-each exam by the parameters of its fold: `validation.stitched_account` says how they change hands.
+each exam by the parameters of its fold: `validation.stitched_account` says how they change hands. A pool has an
+account a market; folds are the same days for all of them, and their days are pooled as its scores are.
 
 Source: Robert Pardo (2008), The Evaluation and Optimization of Trading Strategies, chapter 11.
 """
@@ -22,10 +23,11 @@ import numpy as np
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.engine.jit import FloatArray
 from research_lab.errors import InsufficientError
-from research_lab.scoring.scorer import Score, Scorer, sharpe_of
+from research_lab.scoring.pooled_scorer import pooled_daily
+from research_lab.scoring.scorer import Score, Scorer, Scoring, drawdown_of, sharpe_of
 from research_lab.validation import fold_stability
 from research_lab.validation.holding import exam_begins, first_bar_of, purge_days
-from research_lab.validation.stitched_account import StitchedAccount, stitch
+from research_lab.validation.stitched_account import StitchedAccount, daily_costs, stitch
 from research_lab.validation.tuning import Days, Protocol, best, tune
 
 LEAST_INSIDE, LEAST_OUTSIDE = 30, 10  # days
@@ -60,13 +62,14 @@ class WalkForward:
 
     Parameters
     ----------
-    template : the strategy as written. account : what the daily returns are of.
+    template : the strategy as written.
+    accounts : what the daily returns are of, one a market that has bars in an exam, with its scorer.
     first_day : UTC day of the first daily return. scores : all parameter sets that were considered.
     """
 
     template: Spec
     folds: tuple[Fold, ...]
-    account: StitchedAccount
+    accounts: tuple[tuple[Scorer, StitchedAccount], ...]
     daily: FloatArray
     first_day: int
     scores: tuple[Score, ...] = field(repr=False, default=())
@@ -75,6 +78,27 @@ class WalkForward:
     def sharpe(self) -> float:
         """Annual Sharpe ratio of all out-of-sample days."""
         return sharpe_of(self.daily)
+
+    @property
+    def n_trades(self) -> float:
+        """Closed trades of all accounts."""
+        return sum(account.metrics["n_trades"] for _, account in self.accounts)
+
+    @property
+    def max_drawdown(self) -> float:
+        """Deepest fall of the account, bar by bar; of several, of their pooled daily returns."""
+        if len(self.accounts) == 1:
+            return self.accounts[0][1].metrics["max_drawdown"]
+        return drawdown_of(self.daily)
+
+    @cached_property
+    def costs(self) -> FloatArray:
+        """What fees and slippage took each day, beside `daily`; see `stitched_account.daily_costs`."""
+        parts = [
+            (account.first_day, daily_costs(account, scorer.bars, scorer.terms))
+            for scorer, account in self.accounts
+        ]
+        return _placed(pooled_daily(parts), self.first_day, self.daily.shape[0])
 
     @property
     def efficiency(self) -> float:
@@ -154,7 +178,7 @@ def _borders(n_days: int, protocol: Protocol) -> list[int]:
     return [first + round((n_days - first) * k / protocol.n_folds) for k in range(protocol.n_folds + 1)]
 
 
-def walk_forward(template: Spec, scorer: Scorer, protocol: Protocol) -> WalkForward:
+def walk_forward(template: Spec, scorer: Scoring, protocol: Protocol) -> WalkForward:
     """Tune and judge a strategy fold by fold.
 
     Raises
@@ -170,16 +194,35 @@ def walk_forward(template: Spec, scorer: Scorer, protocol: Protocol) -> WalkForw
     begins = [fold.begin for fold in tuned]
     exams = list(itertools.pairwise([*begins, n_days]))
     _refuse_short(exams)
-    bars = [first_bar_of(scorer.bars, written.first_day, begin) for begin in begins]
-    compiled = [compile_spec(fold.chosen.spec) for fold in tuned]
-    account = stitch(compiled, bars, scorer.bars, scorer.terms, scorer.regime)
+    accounts = _accounts([fold.chosen.spec for fold in tuned], begins, scorer, written.first_day)
     first_day = written.first_day + begins[0]
-    daily = np.concatenate([np.zeros(account.first_day - first_day), account.daily])  # it may begin in a gap
+    found = pooled_daily((account.first_day, account.daily) for _, account in accounts)
+    daily = _placed(found, first_day, n_days - begins[0])
     folds = [
         _fold(fold, daily[begin - begins[0] : end - begins[0]], (begin, end))
         for fold, (begin, end) in zip(tuned, exams, strict=True)
     ]
-    return WalkForward(template, tuple(folds), account, daily, first_day, considered)
+    return WalkForward(template, tuple(folds), accounts, daily, first_day, considered)
+
+
+def _accounts(
+    chosen: Sequence[Spec], begins: Sequence[int], scorer: Scoring, first_day: int
+) -> tuple[tuple[Scorer, StitchedAccount], ...]:
+    """Return the account of each market through all exams; one whose bars end before the first has none."""
+    compiled = [compile_spec(spec) for spec in chosen]
+    found = []
+    for member in scorer.members:
+        bars = [first_bar_of(member.bars, first_day, begin) for begin in begins]
+        if bars[0] < member.bars.n:
+            found.append((member, stitch(compiled, bars, member.bars, member.terms, member.regime)))
+    return tuple(found)
+
+
+def _placed(found: tuple[int, FloatArray], first_day: int, n_days: int) -> FloatArray:
+    """Return daily returns on days of which some may lie in a gap, before the first bar or behind the last: 0."""
+    at, daily = found[0] - first_day, np.zeros(n_days)
+    daily[at : at + found[1].shape[0]] = found[1]
+    return daily
 
 
 class _Tuned(NamedTuple):
@@ -193,7 +236,7 @@ class _Tuned(NamedTuple):
 
 
 def _tune_folds(
-    template: Spec, scorer: Scorer, protocol: Protocol, plan: Sequence[tuple[Days, int]]
+    template: Spec, scorer: Scoring, protocol: Protocol, plan: Sequence[tuple[Days, int]]
 ) -> tuple[list[_Tuned], tuple[Score, ...]]:
     """Tune fold by fold, each one going on from what those before it tried; return all scores as well."""
     known: dict[str, Score] = {}

@@ -52,6 +52,8 @@ gates:
     sharpe: {at_least: 0.5, why: test}
     efficiency: {at_least: 0.1, why: test}
     share_profitable: {at_least: 0.5, why: test}
+    n_symbols: {at_least: 3, unmet: INSUFFICIENT, of_pools: true, why: test}
+    share_symbols_profitable: {at_least: 0.6, of_pools: true, why: test}
   overfitting:
     p: {at_most: 0.05, why: test}
   holdout:

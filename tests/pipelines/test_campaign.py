@@ -232,7 +232,7 @@ def test_an_error_ends_the_run_as_failed(
     def broken(*_: object) -> None:
         raise UsageError("broken on purpose")
 
-    monkeypatch.setattr(campaign.overfitting, "measure", broken)
+    monkeypatch.setattr(campaign.MarketExam, "overfitting", broken)
     workspace = Workspace.find(tmp_path / "ws")
     with pytest.raises(UsageError, match="on purpose"):
         small.run(workspace, done.bars, done.strategies, done.policy)

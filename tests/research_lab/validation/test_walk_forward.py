@@ -153,8 +153,8 @@ def test_the_account_trades_without_a_hole_from_the_first_exam_to_the_last_day(
         assert before.outside[1] == after.outside[0]
     assert done.daily.shape[0] == n_days - done.folds[0].outside[0]
     growth = np.prod([1.0 + fold.outside_return for fold in done.folds])
-    assert growth == pytest.approx(done.account.equity[-1], rel=1e-12)
-    assert np.prod(1.0 + done.daily) == pytest.approx(done.account.equity[-1], rel=1e-12)
+    assert growth == pytest.approx(done.accounts[0][1].equity[-1], rel=1e-12)
+    assert np.prod(1.0 + done.daily) == pytest.approx(done.accounts[0][1].equity[-1], rel=1e-12)
 
 
 def test_the_exam_does_not_move_when_later_folds_do(bars: Bars, template: Spec, tmp_path: Path) -> None:
