@@ -58,6 +58,7 @@ _MAX_METRICS = 800
 _MAX_LABELS = 90
 _MAX_VALUE = 5_000
 _LEDGER = "gauntlet.ledger"
+_ANCHORED = "gauntlet.anchored_ns"
 _HEADS = "ledger_heads.json"
 _SEGMENTS = "segments"
 _NOT_IN_KEYS = re.compile(r"[^\w.\- /]", re.ASCII)
@@ -212,7 +213,7 @@ class Tracker:
         """
         with self._calling() as client:
             client.log_dict(run, dict(heads), _HEADS)
-            _log_batch(client, run, {}, {_LEDGER: self._ledger})
+            _log_batch(client, run, {}, {_LEDGER: self._ledger, _ANCHORED: f"{time.time_ns():020d}"})
 
     def anchored_heads(self) -> dict[str, str]:
         """Return the heads that were anchored last for this workspace's ledger; none when none were."""
@@ -220,7 +221,7 @@ class Tracker:
             found = client.search_runs(
                 [self._experiment],
                 filter_string=f"tags.`{_LEDGER}` = '{self._ledger}'",
-                order_by=["attributes.start_time DESC"],
+                order_by=[f"tags.`{_ANCHORED}` DESC", "attributes.start_time DESC"],
                 max_results=1,
             )
             return _heads_of(client, found[0].info.run_id) if found else {}

@@ -130,6 +130,17 @@ def test_aliases_point_at_registered_versions_and_go_away(tracker: Tracker, camp
     assert tracker.alias_version(model, "champion") is None
 
 
+def test_of_two_campaigns_at_once_the_anchor_that_was_dropped_last_holds(tracker: Tracker) -> None:
+    """The one that began first may look on when the other has ended."""
+    here = Tracker(Workspace(tracker.workspace.root / "twice"), tracker.address)
+    first, second = (here.start_campaign(name, {}) for name in ("first", "second"))
+    here.anchor_ledger(second, {"seg-a.jsonl": "a" * 64})
+    here.anchor_ledger(first, {"seg-a.jsonl": "a" * 64, "seg-b.jsonl": "b" * 64})
+    assert sorted(here.anchored_heads()) == ["seg-a.jsonl", "seg-b.jsonl"]
+    here.anchor_ledger(second, {"seg-c.jsonl": "c" * 64})
+    assert sorted(here.anchored_heads()) == ["seg-c.jsonl"]
+
+
 def test_the_ledgers_head_is_anchored_and_runs_are_closed(tracker: Tracker, campaign: str) -> None:
     assert tracker.anchored_heads() == {}
     tracker.anchor_ledger(campaign, {"seg-a.jsonl": "c" * 64})
