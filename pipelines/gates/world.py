@@ -24,7 +24,10 @@ from research_lab.market_data.lake import Lake
 from research_lab.scoring.scorer import Scorer, Scoring
 
 _MEASURED_BY = ("research_lab", "pipelines/gates", "live_shadow")
-_ORDERED_BY = "pipelines/campaign.py"  # what is tuned, on what, and who is taken to the holdout
+_ORDERED_BY = (
+    "pipelines/campaign.py",
+    "pipelines/grounds.py",
+)  # what is tuned, on what, who goes to the holdout
 
 MAX_POINTS = 1_200  # of a curve kept for pictures
 
@@ -105,7 +108,7 @@ def code_hash() -> str:
     root = Path(__file__).parents[2]
     sources = [p for part in _MEASURED_BY for p in sorted((root / part).rglob("*.py"))]
     digest = hashlib.sha256()
-    for path in [*sources, root / _ORDERED_BY, root / "requirements.lock"]:
+    for path in [*sources, *(root / name for name in _ORDERED_BY), root / "requirements.lock"]:
         digest.update(path.relative_to(root).as_posix().encode() + b"\0")
         digest.update(path.read_bytes() if path.is_file() else b"")
     return digest.hexdigest()

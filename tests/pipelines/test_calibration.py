@@ -158,7 +158,7 @@ def test_records_are_bound_to_costs_and_to_the_order_of_a_campaign(monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr(Symbols, "research_terms", lambda self, market: dearer)
         assert runs.bound_to(POLICY, None) != before
-    monkeypatch.setattr("pipelines.gates.world._ORDERED_BY", "pipelines/inputs.py")
+    monkeypatch.setattr("pipelines.gates.world._ORDERED_BY", ("pipelines/inputs.py",))
     assert runs.bound_to(POLICY, None) != before
 
 
