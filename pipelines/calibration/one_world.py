@@ -2,7 +2,7 @@
 
 Other pipelines are three naive ones (the best Sharpe ratio in-sample, the best walk-forward, a Deflated Sharpe
 ratio that counts one trial), the gauntlet with one gate left out, and the bound: a test of the maximum at 1 % over
-all the bars without a holdout, which no pipeline that keeps a holdout can pass.
+all the bars, which keeps no holdout back.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Line:
     Parameters
     ----------
     right : worlds in which what the gauntlet promoted is the planted strategy.
-    n_sets : parameter sets scored in the median world. met : "met", "missed", "" without a target.
+    n_sets : parameter sets scored in the median world. met : "met", "missed", "too few worlds to say", "" without a target.
     rollback_days : from the promotion to the alarm, of worlds whose edge died then; infinite for never.
     """
 
@@ -95,14 +95,17 @@ def lines(records: Sequence[Record]) -> list[Line]:
 
 
 def _met(row: Row, rates: dict[str, Rate]) -> str:
+    """Return whether the target is met; a rare event needs many worlds before its absence says anything."""
     if row.target is None:
         return ""
     ours, limit = rates[OURS], row.target.share
     if row.target.of_bound:
         limit *= rates[BOUND].share
-    if row.target.sense == "<=":
-        return "met" if ours.k <= max(1, math.floor(limit * ours.n)) else "missed"
-    return "met" if ours.share >= limit else "missed"
+    if row.target.sense == ">=":
+        return "met" if ours.share >= limit else "missed"
+    if ours.share > limit:
+        return "missed"
+    return "met" if ours.n >= 1.0 / limit - 0.5 else "too few worlds to say"
 
 
 def markdown(table: Sequence[Line]) -> str:

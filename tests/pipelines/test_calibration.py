@@ -83,6 +83,13 @@ def test_the_table_judges_by_count_share_and_bound() -> None:
     assert found["edge_3"].right.k == 19 and found["clustered"].rates[NAIVE[0]].k == 150
     records += [record("clustered", 300, OURS), record("clustered", 301, OURS)]
     assert table.lines(records)[0].met == "missed"
+    assert table.lines([record("clustered", k) for k in range(99)])[0].met == "too few worlds to say"
+    assert (
+        table.lines([record("clustered", k, *([OURS] if k == 7 else [])) for k in range(300)])[0].met == "met"
+    )
+    assert (
+        table.lines([record("dying", k, *([OURS] if k == 7 else [])) for k in range(10)])[0].met == "missed"
+    )
     text = table.markdown(table.lines(records))
     assert "2 of 302 (0.1 to 2.4 %)" in text and "at least 75 % of the bound" in text
     assert json.dumps(table.to_json(table.lines(records)))
