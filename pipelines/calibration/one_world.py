@@ -19,22 +19,25 @@ import numpy as np
 
 from pipelines.calibration import rows
 from pipelines.calibration.rows import Made, Row
-from pipelines.campaign import GATES, Examination, examine, sealed_world
-from pipelines.gates import holdout
+from pipelines.campaign import GATES, Examination, exam_of, examine
 from pipelines.gates.evidence import Outcome
 from pipelines.gates.policy import Policy, judge
+from pipelines.gates.pool import Pool
 from pipelines.gates.world import World
+from pipelines.grounds import sealed_pool, sealed_world
 from research_lab.bars import DAY_MS
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.engine.backtest import daily_returns
 from research_lab.engine.terms import Terms
 from research_lab.market_data.lake import Lake
+from research_lab.scoring.pooled_scorer import PooledScorer
 from research_lab.scoring.scorer import Score, Scorer
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.validation import overfitting
 from research_lab.validation.drift import e_detector, first_alarm
 from research_lab.validation.family_wise import family_wise_p
 from research_lab.validation.market_exposure import less_holding, market_daily
+from research_lab.validation.pooled_family import pooled_family
 
 OURS: Final = "gauntlet"
 BOUND: Final = "bound"
@@ -77,29 +80,37 @@ def run_world(row: Row, number: int, made: Made, terms: Terms, regimes: RegimeSe
     """Run a campaign on one world, and judge its trials by every other pipeline."""
     begun = time.perf_counter()
     with TemporaryDirectory() as folder:
-        world = sealed_world(Path(folder), made.bars, terms, regimes, policy, "calibration")
-        world.scorer.score(rows.first_looks(made.proposals, number))
-        examinations, best = examine(made.proposals, world, _silent)
+        ground = _ground(Path(folder), made, terms, regimes, policy)
+        ground.scorer.score(rows.first_looks(made.proposals, number))
+        examinations, best = examine(made.proposals, ground, _silent)
         ours = best is not None and best.passed(JUDGED)
         promoted = {OURS: ours}
         for gate in LEFT_OUT:
-            promoted[f"without {gate}"] = _without(gate, examinations, best, world, Path(folder) / gate)
-        scores = [score for template in made.proposals for score in world.scorer.tried(template)]
+            promoted[f"without {gate}"] = _without(gate, examinations, best, ground, Path(folder) / gate)
+        scores = [score for template in made.proposals for score in ground.scorer.tried(template)]
         promoted |= _naive(scores, examinations)
-        promoted[BOUND] = _bound(scores, world, Path(folder) / BOUND)
+        promoted[BOUND] = _bound(scores, ground, Path(folder) / BOUND)
         right = best is not None and ours and best.template.name == made.planted
         return Record(
             row.name,
             number,
             promoted,
             right,
-            world.scorer.n_scored,
+            len(scores),
             made.planted,
             made.oracle_sharpe,
             {e.template.name: _refusals(e) for e in examinations},
-            _figures(made, examinations) | _afterwards(made, best if ours else None, world),
+            _figures(made, examinations) | _afterwards(made, best if ours else None, ground.worlds[0]),
             time.perf_counter() - begun,
         )
+
+
+def _ground(folder: Path, made: Made, terms: Terms, regimes: RegimeSet, policy: Policy) -> World | Pool:
+    """Seal the world's bars in a folder: of one market, or of several as a pool with the same costs."""
+    if not made.beside:
+        return sealed_world(folder, made.bars, terms, regimes, policy, "calibration")
+    tables = [made.bars, *made.beside]
+    return sealed_pool(folder, tables, [terms] * len(tables), regimes, policy, "calibration")
 
 
 def _silent(stage: str, share: float) -> None:
@@ -140,7 +151,11 @@ def _afterwards(made: Made, promoted: Examination | None, world: World) -> dict[
 
 
 def _without(
-    gate: str, examinations: Sequence[Examination], best: Examination | None, world: World, folder: Path
+    gate: str,
+    examinations: Sequence[Examination],
+    best: Examination | None,
+    ground: World | Pool,
+    folder: Path,
 ) -> bool:
     """Return whether the gauntlet would have promoted something had this gate not been there.
 
@@ -154,9 +169,12 @@ def _without(
     if chosen is best:
         return best.passed(("holdout",))
     lake = Lake(folder)
-    lake.seal(world.bars.market.charged_to, world.lake.zones(world.bars))
-    seen = holdout.measure(chosen.spec, replace(world, lake=lake), chosen.evidence["overfitting"])
-    return judge(seen, world.policy).outcome is Outcome.PASS
+    for world in ground.worlds:
+        lake.seal(world.bars.market.charged_to, world.lake.zones(world.bars))
+    anew = [replace(world, lake=lake) for world in ground.worlds]
+    exam = exam_of(Pool(tuple(anew)) if isinstance(ground, Pool) else anew[0])
+    seen = exam.holdout(chosen.spec, chosen.evidence["overfitting"])
+    return judge(seen, ground.policy).outcome is Outcome.PASS
 
 
 def _key(examination: Examination) -> tuple[float, float]:
@@ -190,15 +208,22 @@ def _or_least(value: float) -> float:
     return value if math.isfinite(value) else -math.inf
 
 
-def _bound(scores: Sequence[Score], world: World, folder: Path) -> bool:
+def _bound(scores: Sequence[Score], ground: World | Pool, folder: Path) -> bool:
     """Return whether the best of the same trials, on research and holdout together, is beyond luck at 1 %."""
-    end = world.lake.zones(world.bars).holdout.end_ms
-    bars = world.bars.window(0, int(np.searchsorted(world.bars.time, end)))
-    scorer = Scorer(TrialLedger(folder), bars, world.terms, world.regimes, "bound")
-    daily = np.stack([score.daily for score in scorer.score([score.spec for score in scores])], axis=1)
-    rules = world.policy.bootstrap
-    _, market = market_daily(bars)
-    timed = less_holding(daily, market)
+    ledger = TrialLedger(folder)
+    scorers = []
+    for world in ground.worlds:
+        end = world.lake.zones(world.bars).holdout.end_ms
+        bars = world.bars.window(0, int(np.searchsorted(world.bars.time, end)))
+        scorers.append(Scorer(ledger, bars, world.terms, world.regimes, "bound"))
+    rules, specs = ground.policy.bootstrap, [score.spec for score in scores]
+    if isinstance(ground, Pool):
+        pool = PooledScorer(tuple(scorers))
+        pool.score(specs)
+        timed = pooled_family(pool).timed
+    else:
+        daily = np.stack([score.daily for score in scorers[0].score(specs)], axis=1)
+        timed = less_holding(daily, market_daily(scorers[0].bars)[1])
     found = family_wise_p(timed, 0, n_draws=rules.n_draws, seed=rules.seed)
     least = np.nanmin(found.p_values) if np.isfinite(found.p_values).any() else 1.0
     return bool(least <= BOUND_LEVEL)

@@ -19,7 +19,7 @@ _FLOOR: Final = 5e-4  # where no false promotion at all is drawn, on a logarithm
 
 
 def draw(table: Sequence[Line], path: Path) -> Path:
-    """Draw false promotions (all worlds without an edge) against power, one panel a row with an edge; PNG."""
+    """Draw false promotions (all worlds without an edge; pools beside pools) against power, a panel a row with an edge."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -34,7 +34,7 @@ def draw(table: Sequence[Line], path: Path) -> Path:
     for ax in axes.flat[len(edges) :]:
         ax.axis("off")
     for ax, line in zip(axes.flat, edges, strict=False):
-        _panel(ax, line, nulls)
+        _panel(ax, line, [null for null in nulls if null.row.n_markets == line.row.n_markets])
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=3, fontsize=7, frameon=False)
     figure.suptitle("False promotions against power", fontsize=11)

@@ -7,7 +7,7 @@ but the forward ones. Its parameters are drawn anew in each world, and the campa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -32,6 +32,7 @@ HOURS_A_YEAR: Final = 8_760
 YEARS_AFTERWARDS: Final = 3  # after a promotion, until somebody notices that the edge is gone
 _FIRST_SEED: Final = 900_000  # limits were chosen on worlds of other seeds
 _N_SEEDS_TRIED: Final = 20
+_MARKETS_APART: Final = 10_000_000  # seeds of the markets of one pool
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Row:
     Parameters
     ----------
     name, words : for commands and for people.
+    n_markets : more than one are examined as a pool; an edge is planted in each, with the same parameters.
     n_worlds : of the whole table.
     years : of hours in research and holdout.
     sharpe : planted; 0 where there is no edge.
@@ -70,6 +72,7 @@ class Row:
     sharpe: float = 0.0
     target: Target | None = None
     dies: str = ""
+    n_markets: int = 1
 
     @property
     def has_edge(self) -> bool:
@@ -97,6 +100,9 @@ ROWS: Final = (
     Row("edge_1.5_8y", "Sharpe 1.5, 8 years", 100, 8, 1.5, Target(0.75, ">=", of_bound=True)),
     Row("dying", "Sharpe 3 in the research, nothing after", 100, 4, 3.0, Target(0.05, "<="), "holdout"),
     Row("fading", "Sharpe 3 until the promotion, nothing after", 100, 4, 3.0, None, "promotion"),
+    Row("pooled_noise", "no edge: four markets as a pool", 100, target=NULL, n_markets=4),
+    Row("pooled_1", "Sharpe 1 on each of four markets, 4 years", 100, sharpe=1.0,
+        target=Target(0.75, ">=", of_bound=True), n_markets=4),
 )  # fmt: skip
 QUICK: Final = {"clustered": 100, "edge_3": 100, "edge_2": 100}
 
@@ -107,7 +113,8 @@ class Made:
 
     Parameters
     ----------
-    bars : with the forward days at their end. proposals : what the campaign examines.
+    bars : with the forward days at their end; of the first market of a pool, whose others are `beside`.
+    proposals : what the campaign examines.
     planted : name of the oracle and its parameters; empty without an edge. oracle_sharpe : what it earns.
     afterwards : the same bars and those of three more years; None where nobody looks at them.
     """
@@ -118,6 +125,7 @@ class Made:
     values: Mapping[str, float] | None = None
     oracle_sharpe: float = 0.0
     afterwards: Bars | None = None
+    beside: tuple[Bars, ...] = ()
 
 
 @cache
@@ -160,6 +168,9 @@ def make(row: Row, number: int, policy: Policy, terms: Terms, real: Bars | None 
     if row.has_edge:
         return _planted(row, number, n, policy, terms)
     n_research = round(row.n_bars * (1.0 - policy.zones.holdout_share))
+    if row.n_markets > 1:
+        tables = [null_worlds.clustered(seed + k * _MARKETS_APART, n).bars for k in range(row.n_markets)]
+        return Made(tables[0], _proposals((), seed), beside=_named(tables))
     makers: dict[str, Callable[[], Bars]] = {
         "clustered": lambda: null_worlds.clustered(seed, n).bars,
         "drifting": lambda: null_worlds.drifting(seed, n).bars,
@@ -185,16 +196,30 @@ def _planted(row: Row, number: int, n: int, policy: Policy, terms: Terms) -> Mad
     n_all = n + YEARS_AFTERWARDS * HOURS_A_YEAR if row.dies == "promotion" else n
     for attempt in range(_N_SEEDS_TRIED):
         spec = template.bind({name: float(random.choice(p.values)) for name, p in template.params.items()})
+        seeds = [_FIRST_SEED + 1_000 * attempt + number + k * _MARKETS_APART for k in range(row.n_markets)]
         try:
-            world = planted_by(compile_spec(spec), terms, _FIRST_SEED + 1_000 * attempt + number, n_all, plan)
+            worlds = [planted_by(compile_spec(spec), terms, seed, n_all, plan) for seed in seeds]
         except InsufficientError:
             continue
-        proposals = _proposals((template.name,), _FIRST_SEED + number)
-        afterwards = world.bars if n_all > n else None
+        first = worlds[0]
         return Made(
-            world.bars.window(0, n), proposals, template.name, spec.values, world.oracle_sharpe, afterwards
+            first.bars.window(0, n),
+            _proposals((template.name,), _FIRST_SEED + number),
+            template.name,
+            spec.values,
+            first.oracle_sharpe,
+            first.bars if n_all > n else None,
+            _named([world.bars.window(0, n) for world in worlds]),
         )
     raise InsufficientError(f"{template.name} could not be planted", row.name, "plant a weaker edge")
+
+
+def _named(tables: Sequence[Bars]) -> tuple[Bars, ...]:
+    """Return the markets of a pool beside the first, each with a symbol of its own."""
+    return tuple(
+        replace(bars, market=replace(bars.market, symbol=f"MADE{k}/USDT"))
+        for k, bars in enumerate(tables[1:], start=1)
+    )
 
 
 def _proposals(first: Sequence[str], seed: int) -> tuple[Spec, ...]:

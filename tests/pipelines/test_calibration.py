@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from live_shadow.symbols import Symbols, read_symbols
@@ -53,6 +54,19 @@ def test_a_dying_edge_is_as_strong_before_the_holdout_and_nothing_after() -> Non
     before = backtest(planted, made.bars.window(0, n), TERMS).metrics["sharpe"]
     after = backtest(planted, made.bars.window(n, made.bars.n), TERMS).metrics["sharpe"]
     assert before == pytest.approx(3.0, abs=0.05) and after < 2.0
+
+
+def test_the_markets_of_a_pool_have_the_edge_each_and_nothing_else_in_common() -> None:
+    made = rows.make(row("pooled_1"), 0, POLICY, TERMS)
+    assert made.values is not None
+    planted = compile_spec(rows.strategies()[made.planted].bind(made.values))
+    tables = [made.bars, *made.beside]
+    assert len({bars.market.charged_to for bars in tables}) == len({bars.snapshot for bars in tables}) == 4
+    for bars in tables:
+        earned = backtest(planted, bars.window(0, 4 * rows.HOURS_A_YEAR), TERMS).metrics["sharpe"]
+        assert earned == pytest.approx(1.0, abs=0.05)
+    moves = np.stack([np.diff(np.log(bars.close)) for bars in tables])
+    assert np.abs(np.corrcoef(moves) - np.eye(4)).max() < 0.05
 
 
 def test_worlds_of_one_number_are_the_same_and_others_are_not() -> None:
@@ -167,6 +181,17 @@ def test_records_are_bound_to_costs_and_to_the_order_of_a_campaign(monkeypatch: 
         assert runs.bound_to(POLICY, None) != before
     monkeypatch.setattr("pipelines.gates.world._ORDERED_BY", ("pipelines/inputs.py",))
     assert runs.bound_to(POLICY, None) != before
+
+
+@pytest.mark.timeout(0)
+def test_a_pool_goes_through_the_whole_gauntlet() -> None:
+    small = Row("pooled_1", "a pool", 1, 2, 2.5, n_markets=3)
+    made = rows.make(small, 0, POLICY, TERMS)
+    (planted,) = (spec for spec in made.proposals if spec.name == made.planted)
+    regimes = load_regimes(runs.REGIMES)
+    found = run_world(small, 0, replace(made, proposals=(planted,)), TERMS, regimes, POLICY)
+    assert set(found.promoted) == set(PIPELINES) and found.n_sets > rows.N_FIRST_LOOKS / 2
+    assert found.promoted[OURS] and found.promoted[BOUND] and found.right
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
