@@ -10,17 +10,17 @@ from xml.etree import ElementTree as Xml
 
 from pipelines import report_text
 from pipelines.campaign import GATES, CampaignResult, Wanted, run_campaign
-from pipelines.candidates import resolve
+from pipelines.candidates import Facts, resolve
 from pipelines.console import CampaignProgress, show_campaign
 from pipelines.gates.evidence import Outcome, Verdict
 from pipelines.gates.policy import Policy
+from pipelines.grounds import bars_of
 from pipelines.inputs import read_bars
 from pipelines.proposals import Proposals, read_proposals
 from research_lab.bars import Bars
 from research_lab.dsl.spec_reader import load_regimes, parse_spec
 from research_lab.durable import atomic_write
 from research_lab.errors import UsageError
-from research_lab.market_data.lake import Lake
 from research_lab.scoring.origin import Origin
 from research_lab.workspace import Workspace
 
@@ -43,7 +43,8 @@ def run_gates(
 
     Parameters
     ----------
-    strategy : a file, or a candidate of the workspace. data : candles; None for those of the candidate.
+    strategy : a file, or a candidate of the workspace.
+    data : candles of one market; None for those of the candidate, of a pooled one all of them.
 
     Raises
     ------
@@ -51,15 +52,15 @@ def run_gates(
         It is a file, and no candles are named.
     """
     regimes = load_regimes(workspace.regimes, workspace.macro)
-    proposals, snapshot = _proposal(workspace, strategy)
-    bars: Bars
+    proposals, facts = _proposal(workspace, strategy)
+    bars: Bars | list[Bars]
     if data is not None:
         bars = read_bars(
             data, proposals.templates, regimes, workspace, policy,
             funding=funding, spot=spot, series=series, markets=markets, models=models,
         )  # fmt: skip
-    elif snapshot:
-        bars = Lake(workspace.root).load(snapshot)
+    elif facts is not None:
+        bars = bars_of(workspace, facts)
     else:
         raise UsageError("no candles are named", strategy, "name them with --data")
     with CampaignProgress() as progress:
@@ -112,11 +113,11 @@ def write_summary(done: CampaignResult, policy: Policy, path: Path) -> None:
         file.write("\n".join(parts))
 
 
-def _proposal(workspace: Workspace, strategy: str) -> tuple[Proposals, str]:
-    """Return the strategy as proposed, and the snapshot of a candidate, "" for a file."""
+def _proposal(workspace: Workspace, strategy: str) -> tuple[Proposals, Facts | None]:
+    """Return the strategy as proposed, and what is known of a candidate, None for a file."""
     path = Path(strategy)
     if path.is_file():
-        return read_proposals(path), ""
+        return read_proposals(path), None
     if path.suffix == ".yaml":
         raise UsageError("there is no such file", strategy, "name a strategy file, or a candidate")
     candidate = resolve(workspace, strategy)
@@ -124,7 +125,7 @@ def _proposal(workspace: Workspace, strategy: str) -> tuple[Proposals, str]:
     template = parse_spec(source.read_text(encoding="utf-8"), str(source))
     facts = candidate.facts
     origin = Origin(facts.generator or "file", knowledge_cutoff=facts.knowledge_cutoff)
-    return Proposals((template,), (), {template.template_hash: origin}), facts.snapshot
+    return Proposals((template,), (), {template.template_hash: origin}), facts
 
 
 def _lines(verdict: Verdict, policy: Policy) -> list[str]:

@@ -48,4 +48,4 @@ class Pool:
 
 
 def _joined(hashes: Sequence[str]) -> str:
-    return hashlib.sha256("pool\n".join(hashes).encode()).hexdigest()
+    return hashlib.sha256(" ".join(["pool", *hashes]).encode()).hexdigest()

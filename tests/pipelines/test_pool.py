@@ -15,6 +15,7 @@ from live_shadow import governance
 from live_shadow.symbols import read_symbols
 from pipelines import campaign, candidates, cli
 from pipelines.campaign import KEPT, Examination, Wanted, examine, run_campaign
+from pipelines.gate_run import run_gates
 from pipelines.gates import holdout
 from pipelines.gates.evidence import Evidence, Outcome
 from pipelines.gates.policy import Policy, judge
@@ -302,6 +303,16 @@ def test_it_is_promoted_where_it_is_wanted_and_measures_the_same_again(
     assert promoted.promotion.outcome is Outcome.PASS
     assert [e.market for e in promoted.promotion.new_map.entries] == [MARKETS[2].name]
     assert verify(kept, candidate, regimes, policy).outcome is Outcome.PASS
+
+
+def test_the_gates_of_a_pooled_candidate_are_run_on_its_pool_again(
+    kept: Workspace, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(campaign, "Tracker", small.Tracker)
+    before = candidates.load_evidence(candidates.resolve(kept, "quick@BBB"), "backtest")
+    done = run_gates(kept, "quick@BBB", None, policy)
+    assert before is not None and len(done.saved) == len(MARKETS)
+    assert done.examinations[0].evidence["backtest"].hash == before.hash
 
 
 def test_a_look_at_one_market_since_stands_against_it_on_every_other(
