@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
+from types import FrameType, TracebackType
+from typing import Any
 
 from pipelines import candidates, report_text
 from pipelines.campaign import KEPT, CampaignResult
@@ -23,7 +26,8 @@ class CampaignProgress:
     """One line on the terminal that is written over; in a log, one line a stage. Goes to stderr.
 
     The estimate of what remains assumes that the rest goes as fast as what was done since the first strategy
-    was begun. What was taken from the disk took no time, and so does not count.
+    was begun. What was taken from the disk took no time, and so does not count. Ctrl-C ends the work even where
+    the interrupt was swallowed, as in a compiler's callback: the next stage is not begun.
 
     Parameters
     ----------
@@ -35,13 +39,24 @@ class CampaignProgress:
         self._begun = clock()
         self._since: tuple[float, float] | None = None  # when measuring began, and the share done by then
         self._live = sys.stderr.isatty()
+        self._interrupted = False
+        self._before: Any = None  # the handler of Ctrl-C that stood before
 
     def __enter__(self) -> CampaignProgress:
+        in_charge = threading.current_thread() is threading.main_thread()
+        if in_charge and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._before = signal.signal(signal.SIGINT, self._interrupt)
         return self
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._interrupted = True
+        raise KeyboardInterrupt
 
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
         if self._live:
             sys.stderr.write("\r\033[K")
         if kind is KeyboardInterrupt:
@@ -49,6 +64,8 @@ class CampaignProgress:
         sys.stderr.flush()
 
     def __call__(self, stage: str, share: float) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
         now = self._clock()
         line = f"[{share:4.0%}] {stage} ({now - self._begun:.0f} s{self._left(stage, share, now)})"
         sys.stderr.write(f"\r\033[K{line}" if self._live else f"{line}\n")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ import pipelines
 from live_shadow import governance
 from live_shadow.enable_map import read_map
 from pipelines import campaign, candidates, cli
+from pipelines.console import CampaignProgress
 from pipelines.tracking import ADDRESS, EXPERIMENT, Tracker
 from research_lab.bars import Market, write_candles
 from research_lab.workspace import Workspace
@@ -363,6 +364,25 @@ class TestMistakes:
         assert small.contents(place.root) == before
 
 
+def hears_interrupts() -> None:
+    """Take Ctrl-C as a terminal's process does: a shell's background jobs, and what they start, ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_an_interrupt_that_was_swallowed_ends_the_work_at_the_next_stage() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), CampaignProgress() as progress:
+            progress("first", 0.1)
+            with suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            progress("second", 0.2)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class TestProcess:
     def test_a_store_that_is_down_is_told_within_seconds_and_before_any_look(self, place: Place) -> None:
         environment = {**os.environ, ADDRESS: "http://127.0.0.1:9"}
@@ -381,7 +401,11 @@ class TestProcess:
         self, place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         first = subprocess.Popen(
-            command(*place.run()), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command(*place.run()),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=hears_interrupts,
         )
         assert first.stderr is not None
         seen = []

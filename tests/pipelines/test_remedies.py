@@ -74,8 +74,8 @@ def test_at_the_costs_told_the_straight_line_meets_the_limit(values: list[float]
             {"regime_p": 0.004, "p_against_trend_up": 0.4, "p_against_panic": 0.002, "n_trades_panic": 31.0},
             "its 31 trades decided in panic lose (p 0.002, 2 declared regimes tested); take panic out of `regimes`",
         ),
-        # z(0.05) = 1.645, z(0.1) = 1.282: 1.645^2 / 1.282^2 = 1.647 times the days
-        ("overfitting", {"p": 0.1, "n_days": 730.0}, "about 1.3 more years of research bars would meet it"),
+        # z(0.1) = 1.282, z(0.2) = 0.842: 1.282^2 / 0.842^2 = 2.32 times the days
+        ("overfitting", {"p": 0.2, "n_days": 730.0}, "about 2.6 more years of research bars would meet it"),
     ],
 )  # fmt: skip
 def test_each_remedy_is_derived(gate: str, changed: dict[str, float], told: str) -> None:
