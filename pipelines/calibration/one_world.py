@@ -30,13 +30,13 @@ from research_lab.dsl.regimes import RegimeSet
 from research_lab.engine.backtest import daily_returns
 from research_lab.engine.terms import Terms
 from research_lab.market_data.lake import Lake
+from research_lab.scoring.market_exposure import less_holding, market_daily
 from research_lab.scoring.pooled_scorer import PooledScorer
 from research_lab.scoring.scorer import Score, Scorer
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.validation import overfitting
 from research_lab.validation.drift import e_detector, first_alarm
 from research_lab.validation.family_wise import family_wise_p
-from research_lab.validation.market_exposure import less_holding, market_daily
 from research_lab.validation.pooled_family import pooled_family
 
 OURS: Final = "gauntlet"

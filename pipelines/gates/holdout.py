@@ -15,8 +15,8 @@ from research_lab.engine.backtest import daily_returns
 from research_lab.errors import InsufficientError
 from research_lab.market_data.lake import HoldoutKey, Opening
 from research_lab.market_data.quality import check
+from research_lab.scoring.market_exposure import less_holding, market_daily
 from research_lab.validation.family_wise import single_p, stouffer
-from research_lab.validation.market_exposure import less_holding, market_daily
 
 
 def key_of(spec: Spec, world: World) -> HoldoutKey:

@@ -21,12 +21,12 @@ from research_lab.bars import DAY_MS
 from research_lab.dsl.spec import Spec
 from research_lab.engine.jit import FloatArray
 from research_lab.errors import InsufficientError
+from research_lab.scoring.market_exposure import less_holding, market_daily
 from research_lab.scoring.scorer import DAYS_A_YEAR, sharpe_of
 from research_lab.validation import overfitting
 from research_lab.validation.cpcv import Division, cpcv
 from research_lab.validation.cscv import cscv_logits
 from research_lab.validation.family_wise import FamilyWise, family_wise_p
-from research_lab.validation.market_exposure import less_holding, market_daily
 from research_lab.validation.random_twin import random_twins
 from research_lab.validation.reality_check import reality_check
 

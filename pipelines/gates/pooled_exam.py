@@ -28,11 +28,11 @@ from research_lab.engine.backtest import Backtest, daily_returns
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.errors import InsufficientError
 from research_lab.market_data.quality import check
+from research_lab.scoring.market_exposure import less_holding, market_daily
 from research_lab.scoring.pooled_scorer import daily_metrics, pooled_daily
 from research_lab.scoring.scorer import Score
 from research_lab.validation.family_wise import single_p, stouffer
 from research_lab.validation.leave_one_out import LeftOut, leave_one_out
-from research_lab.validation.market_exposure import less_holding, market_daily
 from research_lab.validation.pooled_family import pooled_family
 from research_lab.validation.regime_attribution import attribute, evidence_against
 from research_lab.validation.robustness import COST_MULTIPLES, Stage, delayed, jittered

@@ -23,8 +23,9 @@ class Origin:
     ----------
     generator : its name; "file" for a strategy that somebody wrote.
     version : of the generator; "" when it has none.
-    parent : SHA-256 of the candidate that it was made from; "" without one.
+    parent : SHA-256 of the candidates that it was made from, one or two with a space between; "" without one.
     knowledge_cutoff : last day, UTC, that the proposer can have known, such as "2025-06-30"; "" when unknown.
+    model, prompt : name of the language model that wrote it, and SHA-256 of what it was asked; "" without one.
 
     Raises
     ------
@@ -36,6 +37,8 @@ class Origin:
     version: str = ""
     parent: str = ""
     knowledge_cutoff: str = ""
+    model: str = ""
+    prompt: str = ""
 
     def __post_init__(self) -> None:
         if not self.knowledge_cutoff:

@@ -223,6 +223,8 @@ class Scorer:
             generator_version=origin.version,
             parent=origin.parent,
             knowledge_cutoff=origin.knowledge_cutoff,
+            model=origin.model,
+            prompt=origin.prompt,
             **about,
         )
 

@@ -18,10 +18,11 @@ Key = tuple[str, str, int, int]  # candidate, market, start, end
 
 CELL = 8  # bytes of a float64
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_PARENTS = re.compile(r"[0-9a-f]{64}( [0-9a-f]{64})?", re.ASCII)
 _KINDS = get_args(Kind)
 _TEXTS = (
     "candidate", "template", "name", "market", "timeframe", "snapshot", "campaign", "origin",
-    "generator_version", "parent", "knowledge_cutoff", "reason",
+    "generator_version", "parent", "knowledge_cutoff", "reason", "model", "prompt",
 )  # fmt: skip
 
 
@@ -45,9 +46,10 @@ class Trial:
     n_trades : closed trades.
     recorded_s : seconds since 1970, UTC; set by the ledger.
     generator_version : of what proposed it, "" when it has none.
-    parent : SHA-256 of the candidate that it was made from, "" without one.
+    parent : SHA-256 of the candidates that it was made from, one or two with a space between, "" without one.
     knowledge_cutoff : last day that the proposer can have known, such as "2025-06-30"; "" when unknown.
     reason : why it was refused, "" otherwise.
+    model, prompt : name of the language model that wrote it, and SHA-256 of what it was asked; "" without one.
     """
 
     kind: Kind
@@ -68,6 +70,8 @@ class Trial:
     parent: str = ""
     knowledge_cutoff: str = ""
     reason: str = ""
+    model: str = ""
+    prompt: str = ""
 
     @property
     def key(self) -> Key:
@@ -117,8 +121,10 @@ def fault_of_trial(trial: Trial) -> str:
     for name in ("candidate", "template", "snapshot"):
         if not _HASH.fullmatch(getattr(trial, name)):
             return f"{name} {getattr(trial, name)!r} is no SHA-256"
-    if trial.parent and not _HASH.fullmatch(trial.parent):
-        return f"parent {trial.parent!r} is no SHA-256"
+    if trial.parent and not _PARENTS.fullmatch(trial.parent):
+        return f"parent {trial.parent!r} is neither one SHA-256 nor two"
+    if trial.prompt and not _HASH.fullmatch(trial.prompt):
+        return f"prompt {trial.prompt!r} is no SHA-256"
     if not trial.market:
         return "no market is charged"
     if not 0 <= trial.start_ms < trial.end_ms:

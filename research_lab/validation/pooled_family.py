@@ -17,9 +17,9 @@ import numpy as np
 
 from research_lab.bars import DAY_MS
 from research_lab.engine.jit import FloatArray
+from research_lab.scoring.market_exposure import less_holding, market_daily
 from research_lab.scoring.pooled_scorer import PooledScorer, pooled_daily
 from research_lab.scoring.scorer import Scorer
-from research_lab.validation.market_exposure import less_holding, market_daily
 
 
 @dataclass(frozen=True, eq=False)

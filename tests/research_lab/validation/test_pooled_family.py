@@ -10,9 +10,9 @@ import pytest
 from research_lab.bars import Bars
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
+from research_lab.scoring.market_exposure import less_holding, market_daily
 from research_lab.scoring.pooled_scorer import PooledScorer, pooled_daily
 from research_lab.scoring.scorer import Scorer
-from research_lab.validation.market_exposure import less_holding, market_daily
 from research_lab.validation.pooled_family import PooledFamily, pooled_family
 from tests.pipelines import small_campaign as small
 from tests.research_lab.scoring.test_pooled_scorer import SYMBOLS, TERMS, noise, pool_of

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from research_lab.bars import FloatArray
 from research_lab.errors import UsageError
 from research_lab.market_data import null_worlds
-from research_lab.validation.market_exposure import less_holding, market_daily
+from research_lab.scoring.market_exposure import less_holding, market_daily
 
 N = 1_400
 
