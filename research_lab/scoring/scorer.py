@@ -108,6 +108,7 @@ class Scorer:
 
     def __post_init__(self) -> None:
         self._known: dict[str, Score] = {}
+        self._attempted: set[str] = set()
         self._regime = regime_codes(None if self.regimes is None else self.regimes.compiled, self.bars)
         self._course = Course(self.bars, self.terms, self._regime)
 
@@ -155,7 +156,7 @@ class Scorer:
         """Return a score for each strategy, or what it crashed of: for many that nobody has seen before.
 
         The crew runs them, and all are counted before anything is told, in the order given, whoever ran what. A
-        crash is one strategy's own and counted as such. Nothing is remembered: a search keeps what it needs.
+        crash is one strategy's own and counted as such. No score is remembered: a search keeps what it needs.
 
         Parameters
         ----------
@@ -187,6 +188,7 @@ class Scorer:
             for spec, score, origin in zip(specs, found, origins, strict=True)
         ]
         self.ledger.append(trials, daily, whole[0].first_day if whole else 0)
+        self._attempted.update(spec.hash for spec in specs)
         if self.progress is not None and specs:
             self.progress(len(specs))
         return found
@@ -200,7 +202,10 @@ class Scorer:
         """
         market = self.bars.market.charged_to
         found = self.ledger.returns_of((spec.hash, market, *self.bars.interval), returns)
-        return None if found is None else Score(spec, dict(told), *found)
+        if found is None:
+            return None
+        self._attempted.add(spec.hash)
+        return Score(spec, dict(told), *found)
 
     @property
     def regime(self) -> FloatArray:
@@ -214,7 +219,7 @@ class Scorer:
         ------
         UsageError : when it was not scored, hence not counted.
         """
-        if spec.hash not in self._known:
+        if spec.hash not in self._known and spec.hash not in self._attempted:
             raise UsageError("was not scored, so its run is not counted", spec.name, "score it first")
         return backtest(compile_spec(spec), self.bars, self.terms, regime=self._regime)
 

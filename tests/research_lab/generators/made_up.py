@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from research_lab.scoring.origin import Origin
 from research_lab.scoring.scorer import Scorer
 from research_lab.scoring.trial import Trial
 from research_lab.scoring.trial_ledger import TrialLedger
+
+_CLOCK = itertools.count(1)
 
 CROSS = """spec: 1
 name: cross
@@ -89,20 +92,27 @@ def search(
     crew: Crew | None = None,
     seed: int = 1,
     batch: int = 24,
-    now: Callable[[], float] = lambda: 1.0,
 ) -> Search:
     """Return a search with a ledger of its own in a folder."""
     scorer = Scorer(
-        TrialLedger(folder, now=now), over or bars(), Terms(), None, "search", crew=crew or Crew()
+        TrialLedger(folder, now=lambda: float(next(_CLOCK))),
+        over or bars(),
+        Terms(),
+        None,
+        "search",
+        crew=crew or Crew(),
     )
     return Search(Brief(), generator, scorer, seed, batch)  # type: ignore[arg-type]
 
 
 def rows(folder: Path) -> list[tuple[Trial, bytes]]:
-    """Return every trial of a ledger with the bytes of its returns, in order."""
+    """Return every trial of a ledger with the bytes of its returns, in order, and without its time."""
     ledger = TrialLedger(folder)
     return [
-        (record.trial, b"" if not record.n_days else segment.row(record, segment.open_rows()).tobytes())
+        (
+            replace(record.trial, recorded_s=0.0),
+            b"" if not record.n_days else segment.row(record, segment.open_rows()).tobytes(),
+        )
         for segment, record in ledger._all()
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Iterator
@@ -128,7 +129,8 @@ def test_a_crash_and_a_return_that_is_not_finite_are_counted_as_crashed(
     def spoiled(some: list[Spec], *rest: Any) -> Any:
         found = swept(some, *rest)
         return [
-            "a daily return is not finite" if s.hash == specs()[0].hash else r for s, r in zip(some, found)
+            "a daily return is not finite" if s.hash == specs()[0].hash else r
+            for s, r in zip(some, found, strict=True)
         ]
 
     monkeypatch.setattr(crews, "_swept", spoiled)
@@ -159,8 +161,6 @@ def test_scores_come_back_out_of_the_ledger_or_not_at_all(tmp_path: Path) -> Non
     scorer = Scorer(TrialLedger(tmp_path), BARS, Terms(), None, "c")
     (score,) = scorer.attempt(specs()[:1], [Origin()])
     assert not isinstance(score, str)
-    import hashlib
-
     digest = hashlib.sha256(score.daily.tobytes()).hexdigest()
     again = Scorer(TrialLedger(tmp_path), BARS, Terms(), None, "c").recall(score.spec, score.metrics, digest)
     assert again is not None
