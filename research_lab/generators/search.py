@@ -8,6 +8,7 @@ to have it again without a generator or a sweep: texts, and what was measured; t
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -79,6 +80,7 @@ class Search:
     def __post_init__(self) -> None:
         self.feedback = Feedback(Archive())
         self.n_idle = 0
+        self.refused: Counter[str] = Counter()  # by `kind_of`
         self._seen: set[str] = set()
         self.origins: dict[str, Origin] = {}  # by template, for whoever goes on with the best
         self.scorer.origins = self.origins
@@ -161,7 +163,7 @@ class Search:
         try:
             check_runs(spec, self.scorer.bars)
         except InsufficientError as fault:
-            return plain(str(fault))
+            return plain(f"data: {fault}")
         return plain(self.admit(spec))
 
     def _learn(self, answers: Sequence[Answer], scores: Sequence[Score | str]) -> list[Answer]:
@@ -172,6 +174,7 @@ class Search:
             if answer.spec is not None:
                 self._seen.add(answer.spec.hash)
                 self.origins.setdefault(answer.spec.template_hash, answer.proposal.origin)
+        self.refused.update(kind_of(answer) for answer in found if answer.refused)
         self.n_idle = 0 if scores else self.n_idle + 1
         self.feedback = Feedback(before.archive, found, before.n_looks + len(scores), before.generation + 1)
         return found
@@ -184,6 +187,13 @@ class Search:
         elite = Elite(score.spec, answer.proposal.origin, fitness, score.metrics["sharpe"], behaviour)
         kept = bool(np.isfinite(fitness)) and self.feedback.archive.offer(elite)
         return replace(answer, fitness=fitness, behaviour=behaviour, kept=kept)
+
+
+def kind_of(answer: Answer) -> str:
+    """Return in a word or two what refused a proposal: the reader, the archive, the data, or who is named first."""
+    if answer.spec is None:
+        return "no strategy"
+    return "twice" if answer.refused == TWICE else answer.refused.partition(":")[0][:20]
 
 
 def _wanted(answers: Sequence[Answer]) -> list[Spec]:
