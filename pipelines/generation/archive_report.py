@@ -17,7 +17,7 @@ def write_search_report(content: Mapping[str, Any], path: Path) -> Path:
     """Write the page of a search from its archive, and return where it lies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     refused = sorted(content["refused"].items(), key=lambda row: (-row[1], row[0]))
-    atomic_write(path, render("search.html.j2", map=picture(content), refused=refused, **content))
+    atomic_write(path, render("search.html.j2", **{**content, "map": picture(content), "refused": refused}))
     return path
 
 

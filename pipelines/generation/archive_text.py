@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 ROWS: Final = 20
-_DIGITS: Final = 10
+_DIGITS: Final = 8
 
 
 def summary(content: Mapping[str, Any]) -> str:
@@ -32,20 +32,22 @@ def table(elites: Sequence[Mapping[str, Any]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    found.add_column("hash", no_wrap=True)
-    found.add_column("name", overflow="ellipsis", no_wrap=True, max_width=26)
-    for name in ("fitness", "Sharpe", "trades/month", "exposure"):
-        found.add_column(name, justify="right", no_wrap=True)
-    for name in ("niche", "origin", "parents"):
-        found.add_column(name, overflow="ellipsis", no_wrap=True, max_width=22)
+    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0), show_edge=False)
+    found.add_column("hash", no_wrap=True, min_width=_DIGITS)
+    found.add_column("name", overflow="ellipsis", no_wrap=True, min_width=6, max_width=18)
+    for name, width in (("fitness", 7), ("Sharpe", 6), ("trades\n/month", 6), ("expo-\nsure", 5)):
+        found.add_column(name, justify="right", no_wrap=True, min_width=width)
+    found.add_column("niche", no_wrap=True, min_width=5)
+    found.add_column("origin", overflow="ellipsis", no_wrap=True, min_width=6, max_width=8)
+    found.add_column("parents", no_wrap=True, min_width=_DIGITS + 3)
     for elite in elites:
         how, origin = elite["behaviour"], elite["origin"]
-        parents = " ".join(parent[:_DIGITS] for parent in origin["parent"].split()) or "-"
+        first, *others = origin["parent"].split() or ["-"]
         cells = (
             elite["hash"][:_DIGITS], elite["name"], _number(elite["fitness"]), _number(elite["sharpe"]),
             f"{how['trades_a_month']:.1f}", f"{how['exposure']:.0%}",
-            "-".join(map(str, elite["niche"])), f"{origin['generator']} {origin['version']}".strip(), parents,
+            "".join(map(str, elite["niche"])), f"{origin['generator']} {origin['version']}".strip(),
+            first[:_DIGITS] + " +1" * len(others),
         )  # fmt: skip
         found.add_row(*(Text(cell) for cell in cells))
     return found

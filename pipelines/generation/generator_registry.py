@@ -53,11 +53,7 @@ def _language_model(made: Made) -> Generator:
     from research_lab.generators.language_model.generator import LanguageModel
     from research_lab.generators.language_model.settings import read_settings
 
-    if made.settings is None:
-        raise UsageError(
-            "a language model needs to be told which, and for how much", "--model-config",
-            "name its YAML file; docs/language_models.md says what stands in it",
-        )  # fmt: skip
+    assert made.settings is not None
     return LanguageModel(read_settings(made.settings), made.folder, offline=made.offline)
 
 
@@ -69,7 +65,7 @@ GENERATORS: Final[Mapping[str, Callable[[Made], Generator]]] = {
 
 
 def check_options(name: str, made: Made) -> None:
-    """Refuse a generator that does not exist, and options that only a language model has.
+    """Refuse a generator that does not exist, and options that do not fit it.
 
     Raises
     ------
@@ -78,6 +74,11 @@ def check_options(name: str, made: Made) -> None:
     """
     if name not in GENERATORS:
         raise UsageError(f"no generator {name[:40]!r}", "--generator", f"they are {', '.join(GENERATORS)}")
+    if name == "llm" and made.settings is None:
+        raise UsageError(
+            "a language model needs to be told which, and for how much", "--model-config",
+            "name its YAML file; docs/language_models.md says what stands in it",
+        )  # fmt: skip
     if name != "llm" and made.settings is not None:
         raise UsageError(f"{name} asks no language model", "--model-config", "leave it out, or take llm")
     if name != "llm" and made.offline:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import shutil
@@ -10,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,6 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines import cli
-from pipelines.campaign import campaign_name
 from pipelines.gates.policy import Policy
 from pipelines.gates.world import World
 from pipelines.generation import elites as elite_files
@@ -29,7 +26,7 @@ from pipelines.generation.generator_registry import Ideas, read_ideas
 from pipelines.generation.search_campaign import Found, Wish, run_search
 from pipelines.proposals import read_proposals
 from research_lab.bars import Bars
-from research_lab.errors import LedgerError, LockedError, UsageError
+from research_lab.errors import LockedError, UsageError
 from research_lab.generators.brief import Brief
 from research_lab.market_data.lake import Lake
 from research_lab.scoring.crew import Crew
@@ -115,8 +112,9 @@ def test_a_search_counts_each_look_and_tells_what_it_refused(
 def test_the_first_gate_and_the_brief_refuse_before_anything_is_scored(
     tmp_path: Path, bars: Bars, policy: Policy
 ) -> None:
-    strict = policy.model_copy(deep=True)
-    strict.gates["static"]["n_nodes"] = strict.gates["static"]["n_nodes"].model_copy(update={"at_most": 5.0})
+    told = policy.model_dump()
+    told["gates"]["static"]["n_nodes"]["at_most"] = 5.0
+    strict = Policy(**told)
     found = searched(tmp_path / "gate", bars, strict)
     assert found.n_looks == 0 and found.refused["gate 1"] > 0
     trials = TrialLedger(tmp_path / "gate" / "trials").every()
@@ -265,7 +263,7 @@ def test_with_anything_changed_it_is_another_search_and_says_so(
         other_code = search_campaign.bound_to(bars, regimes, policy, wish())
     other = [
         search_campaign.bound_to(bars.window(0, bars.n - 1), regimes, policy, wish()),
-        search_campaign.bound_to(bars, regimes, policy.model_copy(update={"shadow_days": 31}), wish()),
+        search_campaign.bound_to(bars, regimes, Policy(**{**policy.model_dump(), "shadow_days": 31}), wish()),
         other_code,
         *(
             search_campaign.bound_to(bars, regimes, policy, wish(**changed))
@@ -398,7 +396,7 @@ def test_generate_archive_and_run_go_together(place: Path) -> None:
     child = next(e for e in content["elites"] if e["origin"]["parent"])
     line = invoked("archive", content["name"], "--of", child["hash"][:10], "-w", place / "ws")
     assert line.exit_code == 0
-    assert child["text"] in line.output and f"  {child['origin']['parent'][:10]} " in line.output
+    assert child["text"] in line.output and f"  {child['origin']['parent'][:8]} " in line.output
     page = (place / "ws" / "reports" / f"{content['name']}.html").read_text()
     assert "<svg" in page and "<script" not in page and child["hash"][:12] in page
     files = sorted((place / "elites").glob("*.yaml"))
