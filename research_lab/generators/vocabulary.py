@@ -10,8 +10,9 @@ Examples
 ['open', 'high', 'low', 'close']
 >>> [call.function.signature for call in words.calls(CONDITION)["squeeze"]]
 ['squeeze(n, k_bollinger, k_keltner)']
->>> words.windows(words.calls(PRICE)["atr"][0].function.arguments[0])[:4]
-(1, 2, 3, 5)
+>>> atr = words.calls(PRICE)["atr"][0].function
+>>> words.windows(atr, atr.arguments[0])[:4]
+(3, 5, 8, 10)
 """
 
 from __future__ import annotations
@@ -38,9 +39,16 @@ from research_lab.timeframe import is_made_of, timeframe_ms
 PRICE_VOLUME: Final = Dimension(price=Fraction(1), volume=Fraction(1))
 SQUARED_PRICE: Final = Dimension(price=Fraction(2))
 NUMBERS: Final = (PRICE, RATIO, VOLUME, BARS, PRICE_VOLUME, SQUARED_PRICE)  # that trees are drawn of
-WINDOWS: Final = (1, 2, 3, 5, 8, 10, 14, 20, 30, 40, 50, 75, 100, 150, 200)
+_KINDS: Final = {d: d for d in (*NUMBERS, CONDITION)}  # one object each, which is quick to look up
+WINDOWS: Final = (3, 5, 8, 10, 14, 20, 30, 40, 50, 75, 100, 150, 200)
+LAGS: Final = (1, 2, 3, 5, 10, 24)  # of arguments that are 1 when left out
+HOLDS: Final = (2, 3, 4, 6)  # bars in a row on which a condition is likely to hold now and then
+# Of two windows the one that is called fast is the shorter.
+NAMED_WINDOWS: Final = MappingProxyType(
+    {"fast": (5, 8, 12, 20), "slow": (26, 40, 50, 100), "signal": (5, 9, 14)}
+)
 SHARES: Final = (0.05, 0.1, 0.2, 0.25, 0.5, 0.75, 0.8, 0.9, 0.95)
-EXPONENTS: Final = (-1, 1, 2, 3)
+EXPONENTS: Final = (-1, 2, 3)
 # Arguments that are plain numbers wherever people write them, by their names in the registry.
 PLAIN_NUMBERS: Final[Mapping[str, Span]] = MappingProxyType({
     **dict.fromkeys(("k", "k_bollinger", "k_keltner"), Span(1, 4, 0.5)),
@@ -75,7 +83,7 @@ class Call:
         return all(of == LITERAL for of in self.takes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # `of` gives one object for equal bounds
 class Vocabulary:
     """What trees of one timeframe may say.
 
@@ -101,7 +109,12 @@ class Vocabulary:
 
     def leaves(self, dimension: Dimension) -> tuple[Node, ...]:
         """Return the inputs of a dimension."""
-        return tuple(given(name) for name in self.inputs if INPUTS[name][0] == dimension)
+        return self._leaves.get(dimension, ())
+
+    @cached_property
+    def _leaves(self) -> Mapping[Dimension, tuple[Node, ...]]:
+        kinds = (*NUMBERS, CONDITION)
+        return {d: tuple(given(name) for name in self.inputs if INPUTS[name][0] == d) for d in kinds}
 
     @cached_property
     def makes(self) -> frozenset[Dimension]:
@@ -143,9 +156,11 @@ class Vocabulary:
         """Return the calls of a dimension that take numbers only, such as atr(n)."""
         return tuple(c for calls in self.calls(dimension).values() for c in calls if c.is_small)
 
-    def windows(self, argument: Argument) -> tuple[int, ...]:
+    def windows(self, function: Function, argument: Argument) -> tuple[int, ...]:
         """Return the windows that people write for an argument, ascending; its least where there is none."""
-        return tuple(n for n in WINDOWS if argument.least <= n <= argument.most) or (argument.least,)
+        usual = LAGS if argument.default == "1" else NAMED_WINDOWS.get(argument.name, WINDOWS)
+        usual = HOLDS if function.name == "held_for" else usual
+        return tuple(n for n in usual if argument.least <= n <= argument.most) or (argument.least,)
 
     def span(self, node: Node) -> Span | None:
         """Return the levels worth comparing a tree with; None where only its own history will do."""
@@ -202,12 +217,12 @@ def calls_of(name: str) -> tuple[Call, ...]:
         if gives is None:
             continue
         for exponent in EXPONENTS if any(a.kind == "exponent" for a in function.arguments) else (None,):
-            given_ = gives.plain() if exponent is None else gives.plain().raised(exponent)
-            if given_ not in NUMBERS and given_ != CONDITION:
+            said = _KINDS.get(gives.plain() if exponent is None else gives.plain().raised(exponent))
+            if said is None:
                 continue
-            so_far = found.get((takes, given_), Call(function, takes, given_))
+            so_far = found.get((takes, said), Call(function, takes, said))
             exponents = so_far.exponents if exponent is None else (*so_far.exponents, exponent)
-            found[takes, given_] = Call(function, takes, given_, exponents)
+            found[takes, said] = Call(function, takes, said, exponents)
     return tuple(found.values())
 
 
