@@ -218,7 +218,7 @@ class RandomTrees:
         open_ = sum(not of.literal for of in call.takes)
         for argument, of in zip(call.function.arguments, call.takes, strict=True):
             if of.literal:
-                args.append(self._written(call, len(args)))
+                args.append(self.written(call, len(args)))
                 continue
             open_ -= 1
             more = spare if open_ == 0 else self.dice.below(max(spare, 0) + 1)
@@ -230,7 +230,7 @@ class RandomTrees:
             args.append(drawn)
         return nodes.call(call.function.name, *args)
 
-    def _written(self, call: Call, place: int) -> Node:
+    def written(self, call: Call, place: int) -> Node:
         """Return a number for an argument that is one."""
         argument, name = call.function.arguments[place], call.function.name
         if argument.name in PLAIN_NUMBERS and argument.kind != "exponent":

@@ -16,14 +16,18 @@ from research_lab.generators.spans import Span
 Thing = TypeVar("Thing")
 
 MAX_COMBINATIONS: Final = 20_000  # of a strategy's parameters: more is no search but a fit
-_SHARE_TUNED: Final = 0.6  # of the numbers met, while more parameters are wanted
+_SHARE_TUNED: Final = 0.75  # of the numbers met, while more parameters are wanted
 
 
 class Dice:
     """Choices from one stream of random numbers; a choice costs one number."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self.random = rng.random
+        self._rng = rng
+
+    def random(self) -> float:
+        """Return a number from 0 to below 1."""
+        return float(self._rng.random())
 
     def chance(self, share: float) -> bool:
         """Whether something of this probability happens."""
@@ -75,7 +79,7 @@ class Tunables:
         ----------
         least, most : that the parameter may be.
         """
-        n = self._dice.pick(choices)
+        n = self._dice.pick([n for n in choices if least <= n <= most] or [least])
         step = max(1, _round(n / 4))
         low = n - step * max(0, min(2, (n - least) // step))
         high = n + step * max(0, min(4, (most - n) // step))

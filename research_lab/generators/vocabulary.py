@@ -5,6 +5,7 @@ joins what all of them propose.
 
 Examples
 --------
+>>> from research_lab.generators.brief import Brief
 >>> words = Vocabulary.of(Brief(), "1h")
 >>> [leaf.text for leaf in words.leaves(PRICE)]
 ['open', 'high', 'low', 'close']
@@ -24,17 +25,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, cached_property
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from research_lab.dsl.dimensions import BARS, CONDITION, LITERAL, PRICE, RATIO, VOLUME, Dimension
 from research_lab.dsl.function import FIXED_KINDS, Argument, Function
 from research_lab.dsl.registry import FAMILIES, FUNCTIONS, INPUTS
 from research_lab.dsl.tree import Node
 from research_lab.errors import SpecError
-from research_lab.generators.brief import Brief
 from research_lab.generators.nodes import given
 from research_lab.generators.spans import Span, span_of, stands_still
 from research_lab.timeframe import is_made_of, timeframe_ms
+
+if TYPE_CHECKING:
+    from research_lab.generators.brief import Brief
 
 PRICE_VOLUME: Final = Dimension(price=Fraction(1), volume=Fraction(1))
 SQUARED_PRICE: Final = Dimension(price=Fraction(2))
@@ -89,10 +92,12 @@ class Vocabulary:
 
     Parameters
     ----------
-    functions : names of those allowed. inputs : of the market, allowed.
+    allowed : names of the functions that a tree may call. functions : those of them that trees are drawn of, without
+        clocks that stand still on these bars. inputs : of the market, allowed.
     longer : timeframes that tf() may ask for. step_ms : length of the strategy's bars.
     """
 
+    allowed: frozenset[str]
     functions: frozenset[str]
     inputs: tuple[str, ...]
     longer: tuple[str, ...]
@@ -106,6 +111,10 @@ class Vocabulary:
     def calls(self, dimension: Dimension) -> Mapping[str, tuple[Call, ...]]:
         """Return, by function, the ways to call it that give a dimension."""
         return self._calls.get(dimension, {})
+
+    def ways(self, name: str) -> tuple[Call, ...]:
+        """Return the ways to call a function, whatever they give; none of one that is not allowed."""
+        return tuple(c for by_name in self._calls.values() for c in by_name.get(name, ()))
 
     def leaves(self, dimension: Dimension) -> tuple[Node, ...]:
         """Return the inputs of a dimension."""
@@ -176,11 +185,9 @@ class Vocabulary:
             return name if name in INPUTS and name not in self.inputs else ""
         if node.op == "tf" and node.value not in self.longer:
             return f'tf("{node.value}", ...)'
-        if node.op in FUNCTIONS and node.op not in self.functions:
-            return f"{node.op}()"
-        unread = reads_of(node.op).difference(self.inputs) if node.op in FUNCTIONS else ()
-        if unread:
-            return f"{node.op}(), which reads {', '.join(sorted(unread))}"
+        if node.op in FUNCTIONS and node.op not in self.allowed:
+            unread = reads_of(node.op).difference(self.inputs)
+            return f"{node.op}(), which reads {', '.join(sorted(unread))}" if unread else f"{node.op}()"
         return next(filter(None, map(self.lacks, node.args)), "")
 
 
@@ -188,13 +195,12 @@ class Vocabulary:
 def _vocabulary(
     functions: tuple[str, ...], inputs: tuple[str, ...], longer: tuple[str, ...], step_ms: int
 ) -> Vocabulary:
-    known = (FUNCTIONS[name] for name in functions)
-    allowed = {
-        f.name for f in known
-        if reads_of(f.name) <= set(inputs) and not stands_still(f.name, step_ms) and _has_body(f, step_ms)
-    }  # fmt: skip
+    allowed = frozenset(name for name in functions if reads_of(name) <= set(inputs))
+    drawn = (n for n in allowed if not stands_still(n, step_ms) and _has_body(FUNCTIONS[n], step_ms))
     asked = [t for t in longer if timeframe_ms(t) > step_ms and is_made_of(timeframe_ms(t), step_ms)]
-    return Vocabulary(frozenset(allowed), tuple(n for n in INPUTS if n in inputs), tuple(asked), step_ms)
+    return Vocabulary(
+        allowed, frozenset(drawn), tuple(n for n in INPUTS if n in inputs), tuple(asked), step_ms
+    )
 
 
 @cache

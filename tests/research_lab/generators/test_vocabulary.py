@@ -57,7 +57,7 @@ def test_a_function_that_reads_what_a_brief_keeps_back_is_left_out() -> None:
     assert reads_of("obv") == {"close", "volume"}
     assert reads_of("edge") == {"close"}  # its costs are an argument
     assert not {"obv", "mfi", "vwap", "volume_zscore", "vwma"} & words.functions
-    assert words.lacks(read("obv()")) == "obv()"
+    assert words.lacks(read("obv()")) == "obv(), which reads volume"
     assert words.lacks(read("close > sma(volume * close / volume, 5)")) == "volume"
     assert words.lacks(read("close > sma(close, 5)")) == ""
 
