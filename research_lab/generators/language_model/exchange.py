@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +34,7 @@ class Question:
     turn: str
     body: Mapping[str, Any]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """SHA-256 of all of it."""
         return _digest(_canonical(asdict(self)))

@@ -161,7 +161,7 @@ class LanguageModel:
     def _write(
         self, brief: Brief, feedback: Feedback, n: int, rng: np.random.Generator, now: Sequence[Proposal]
     ) -> list[Proposal]:
-        prompt = prompts.author_prompt(brief, feedback, n, list(_entries(now))[-_RECENT:])
+        prompt = prompts.author_prompt(brief, feedback, n, list(_entries(now[-_RECENT:])))
         return self._strategies("author", brief, prompt, n, _turn(rng))
 
     def _strategies(

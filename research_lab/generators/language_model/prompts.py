@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from research_lab.dsl import limits
@@ -52,6 +53,7 @@ must be a way out: an exit, `stop`, `trail` or `time_stop`. `take`, `size: {{ris
 `stop`; `breakeven` needs `take`; `regime_exit` needs `regimes`. A parameter must be used, and so must a definition."""
 
 
+@lru_cache(maxsize=8)
 def instructions(brief: Brief) -> str:
     """Return what stands above every question: the task and the language."""
     parts = [_TASK, _LANGUAGE, *_fields(), *_vocabulary(brief), *_examples(brief)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 from research_lab.dsl.json_schema import spec_schema
@@ -17,8 +18,12 @@ _OUTSIDE: Final = ("series", "events", "models", "ensemble")
 _NAMED: Final = ("properties", "$defs")  # whose keys are names, not words of the schema
 
 
+@lru_cache(maxsize=8)
 def strategies_schema(brief: Brief) -> Schema:
-    """Return the schema of an answer with strategies: that of a strategy file, plain, as the brief allows."""
+    """Return the schema of an answer with strategies: that of a strategy file, plain, as the brief allows.
+
+    It is made once, and read only.
+    """
     spec = _plain(spec_schema())
     definitions: Schema = spec.pop("$defs")
     fields: Schema = spec["properties"]

@@ -7,10 +7,15 @@ the key in just before the socket, so that no error, log or object of a library 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
+import ssl
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -27,6 +32,7 @@ _TAKEN: Final = ("application/json", "text/event-stream")
 _PASSING: Final = frozenset({408, 409, 425, 429})
 # Of the header that a request needs; what the libraries tell of this machine is left out.
 _SENT: Final = frozenset({"host", "content-type", "accept", "anthropic-version", "anthropic-beta"})
+_LOGGERS: Final = ("httpcore2.connection", "httpcore2.http11", "httpcore2.proxy", "httpx2")
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
 _PIECE: Final = re.compile(r'"(?:text|partial_json|thinking)"\s*:\s*"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _TOLD: Final = 300  # characters of a server's complaint
@@ -53,6 +59,10 @@ class Wire:
         ----------
         seconds : left for all of it; None for any.
         """
+        with _censored(self.key):
+            return await self._send(url, headers, body, seconds)
+
+    async def _send(self, url: str, headers: dict[str, str], body: bytes, seconds: float | None) -> Reply:
         start = time.monotonic()
         end = float("inf") if seconds is None else start + seconds
         reply = Reply("there is no time left")
@@ -79,7 +89,7 @@ class Wire:
         request = httpx2.Request("POST", url, headers=self._headers(headers), content=body)
         try:
             async with asyncio.timeout(min(self.limits.timeout_s, max(seconds, 0.001))):
-                async with httpx2.AsyncHTTPTransport(proxy=_proxy(url)) as transport:
+                async with httpx2.AsyncHTTPTransport(verify=_trusted(), proxy=_proxy(url)) as transport:
                     response = await transport.handle_async_request(request)
                     try:
                         return await self._read(response), _wait_asked(response)
@@ -131,6 +141,32 @@ class Wire:
         if _depth(text) > self.limits.answer_depth:
             return Reply(f"the answer is nested deeper than {self.limits.answer_depth}", status)
         return Reply(ANSWERED, status, kind, text)
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Return the certificates that are trusted, read once."""
+    import httpx2
+
+    context: ssl.SSLContext = httpx2.create_ssl_context()
+    return context
+
+
+@contextmanager
+def _censored(key: Key) -> Iterator[None]:
+    """Keep out of the log what a server sends back of the key, while the client library logs what it reads."""
+
+    def censor(record: logging.LogRecord) -> bool:
+        return not key.stands_in(record.getMessage())
+
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    for logger in loggers:
+        logger.addFilter(censor)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(censor)
 
 
 def _wait_asked(response: httpx2.Response) -> float | None:
