@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 
@@ -11,14 +12,16 @@ from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.errors import InsufficientError, SpecError
 from research_lab.generators.archive import Archive, Elite
-from research_lab.generators.behaviour import behaviour_of
+from research_lab.generators.behaviour import behaviour_of, daily_regimes, signal_of
 from research_lab.generators.brief import Brief
+from research_lab.generators.fitness import fitness_of
 from research_lab.generators.protocol import Answer, Feedback, Generator, Proposal
-from research_lab.scoring.market_exposure import less_holding, market_daily
+from research_lab.scoring.market_exposure import market_daily
 from research_lab.scoring.origin import Refusal
-from research_lab.scoring.scorer import Score, Scorer, check_timeframe, sharpe_of
+from research_lab.scoring.scorer import Score, Scorer, check_timeframe
 
-TWICE = "the same strategy was proposed before"
+MIGRATION: Final = 5  # generations between visits of the best to the next island
+TWICE: Final = "the same strategy was proposed before"
 
 
 @dataclass(eq=False)
@@ -44,6 +47,7 @@ class Search:
         self.feedback = Feedback(Archive())
         self._seen: set[str] = set()
         _, self._market = market_daily(self.scorer.bars)
+        self._regimes = None if self.scorer.regimes is None else daily_regimes(self.scorer)
 
     def step(self) -> Sequence[Answer]:
         """Run one generation, and return the answers; none when the generator has no more to propose."""
@@ -58,8 +62,11 @@ class Search:
             **{a.spec.template_hash: a.proposal.origin for a in wanted if a.spec is not None},
         }
         scores = iter(self.scorer.score([a.spec for a in wanted if a.spec is not None]))
-        answers = [a if a.refused else self._answered(a, next(scores)) for a in answers]
-        self.feedback = Feedback(before.archive, answers, before.n_looks + len(wanted), before.generation + 1)
+        n_looks, generation = before.n_looks + len(wanted), before.generation + 1
+        answers = [a if a.refused else self._answered(a, next(scores), n_looks) for a in answers]
+        if generation % MIGRATION == 0:
+            before.archive.migrate()
+        self.feedback = Feedback(before.archive, answers, n_looks, generation)
         return answers
 
     def _read(self, proposal: Proposal) -> Answer:
@@ -81,9 +88,10 @@ class Search:
             elif answer.refused and answer.spec is not None:
                 self.scorer.refuse([answer.spec], answer.refused)
 
-    def _answered(self, answer: Answer, score: Score) -> Answer:
-        behaviour = behaviour_of(score, self._market)
-        fitness = sharpe_of(less_holding(score.daily, self._market))
+    def _answered(self, answer: Answer, score: Score, n_looks: int) -> Answer:
+        behaviour = behaviour_of(score, self._market, self._regimes)
+        fitness = fitness_of(score, self._market, n_looks, self.brief.trades_a_month).value
         elite = Elite(score.spec, answer.proposal.origin, fitness, score.metrics["sharpe"], behaviour)
-        kept = bool(np.isfinite(fitness)) and self.feedback.archive.offer(elite)
+        archive = self.feedback.archive
+        kept = bool(np.isfinite(fitness)) and archive.offer(elite, lambda: signal_of(self.scorer, score))
         return replace(answer, fitness=fitness, behaviour=behaviour, kept=kept)
