@@ -20,11 +20,12 @@ from research_lab.dsl.tree import Node
 from research_lab.errors import UsageError
 from research_lab.generators import nodes
 from research_lab.generators.brief import Brief
+from research_lab.generators.filters import FILTERS
 from research_lab.generators.mirror import mirrored
 from research_lab.generators.protocol import Feedback, Proposal
 from research_lab.generators.random_trees import RandomTrees
 from research_lab.generators.risk_blocks import RiskBlocks, draw_blocks
-from research_lab.generators.shapes import FILTERS, KINDS, SHAPES, Idea, Shape
+from research_lab.generators.shapes import KINDS, SHAPES, Idea, Shape
 from research_lab.generators.tunables import Dice, Tunables
 from research_lab.generators.vocabulary import Vocabulary
 from research_lab.scoring.origin import Origin
@@ -160,7 +161,7 @@ def _spec(plan: _Plan, conditions: Mapping[str, Node], blocks: RiskBlocks, tunab
     return replace(spec, params={n: p for n, p in tunables.params.items() if n in used})
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _shapes(words: Vocabulary) -> tuple[tuple[float, Shape], ...]:
     """Return the shapes that a vocabulary has the words for, by weight: each kind its own, shared among its shapes."""
     drawn = []
