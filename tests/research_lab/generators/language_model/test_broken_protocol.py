@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,13 @@ def written(told: Any) -> tuple[str, str]:
     return "".join(lines), "text/event-stream"
 
 
+def always(reply: Reply) -> Callable[..., Coroutine[Any, Any, Reply]]:
+    async def send(*_: object) -> Reply:
+        return reply
+
+    return send
+
+
 @pytest.mark.proof
 def test_no_change_of_a_protocol_stops_a_campaign(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, campaign_share: float
@@ -118,10 +125,7 @@ def test_no_change_of_a_protocol_stops_a_campaign(
         text, kind = written(told)
         text = text[: draw.randint(0, len(text))] if draw.random() < 0.1 else text
 
-        async def send(*_: object, reply: Reply = Reply(ANSWERED, 200, kind, text, 0.1)) -> Reply:
-            return reply
-
-        monkeypatch.setattr(Wire, "send", send)
+        monkeypatch.setattr(Wire, "send", always(Reply(ANSWERED, 200, kind, text, 0.1)))
         provider = "openai-compatible" if protocol is openai else "anthropic"
         most = 64_000 if protocol is stream else 8_000
         known = settings("http://127.0.0.1:1", provider=provider, output=mode, max_answer_tokens=most)
