@@ -81,7 +81,7 @@ def parse_spec(text: str | bytes, where: str = "spec", resolve: Resolver | None 
     """
     spec = _read(text, where, resolve)
     _check_compiles(spec, where)  # first: what is too large is read once only
-    _check_comes_back(spec, where)
+    _check_comes_back(spec, text, where)
     return spec
 
 
@@ -90,11 +90,13 @@ def _read(text: str | bytes, where: str, resolve: Resolver | None = None) -> Spe
     return _SpecReader(document, form_of(SpecForm, document, where), where, resolve).read()
 
 
-def _check_comes_back(spec: Spec, where: str) -> None:
+def _check_comes_back(spec: Spec, text: str | bytes, where: str) -> None:
     """Refuse what is too large once definitions are written out: the canonical text is what is kept."""
-    remedy = "make it simpler"
+    remedy, canonical = "make it simpler", spec.canonical()
+    if text in (canonical, canonical.encode(errors="surrogatepass")):
+        return  # it was read just now
     try:
-        again = _read(spec.canonical(), where)
+        again = _read(canonical, where)
     except SpecError as fault:
         raise LimitError(f"with definitions written out: {fault.what}", where, remedy=remedy) from None
     if not spec.says_the_same(again):
@@ -181,6 +183,11 @@ def checked_param(name: str, form: ParamForm) -> Param:
         what = f"default {form.default:g} lies outside {low:g} to {high:g}"
         raise SpecError(what, remedy="move one of them")
     return Param(low, high, float(form.step), float(form.default))
+
+
+def volatility_text(window: int, step_ms: int) -> str:
+    """Return what target_vol divides by: the annual deviation of the last log returns, in the language."""
+    return f"std(log(close / prev(close)), {window}) * {math.sqrt(_YEAR_MS / step_ms)!r}"
 
 
 class _SpecReader(Reader):
@@ -331,8 +338,7 @@ class _SpecReader(Reader):
         if kind != "target_vol":
             return (layout.RISK if kind == "risk" else layout.FRACTION), size
         window = VOLATILITY_WINDOW if form.window is None else form.window
-        bars_a_year = _YEAR_MS / timeframe_ms(self.form.timeframe)
-        volatility = f"std(log(close / prev(close)), {window}) * {math.sqrt(bars_a_year)!r}"
+        volatility = volatility_text(window, timeframe_ms(self.form.timeframe))
         return layout.FRACTION, self.tree(("size",), f"({size.text}) / ({volatility})")
 
     def _check_together(self, spec: Spec) -> None:

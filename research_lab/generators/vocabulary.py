@@ -5,13 +5,15 @@ joins what all of them propose.
 
 Examples
 --------
+>>> from research_lab.generators.brief import Brief
 >>> words = Vocabulary.of(Brief(), "1h")
 >>> [leaf.text for leaf in words.leaves(PRICE)]
 ['open', 'high', 'low', 'close']
 >>> [call.function.signature for call in words.calls(CONDITION)["squeeze"]]
 ['squeeze(n, k_bollinger, k_keltner)']
->>> words.windows(words.calls(PRICE)["atr"][0].function.arguments[0])[:4]
-(1, 2, 3, 5)
+>>> atr = words.calls(PRICE)["atr"][0].function
+>>> words.windows(atr, atr.arguments[0])[:4]
+(3, 5, 8, 10)
 """
 
 from __future__ import annotations
@@ -23,24 +25,33 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, cached_property
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from research_lab.dsl.dimensions import BARS, CONDITION, LITERAL, PRICE, RATIO, VOLUME, Dimension
 from research_lab.dsl.function import FIXED_KINDS, Argument, Function
 from research_lab.dsl.registry import FAMILIES, FUNCTIONS, INPUTS
 from research_lab.dsl.tree import Node
 from research_lab.errors import SpecError
-from research_lab.generators.brief import Brief
 from research_lab.generators.nodes import given
 from research_lab.generators.spans import Span, span_of, stands_still
 from research_lab.timeframe import is_made_of, timeframe_ms
 
+if TYPE_CHECKING:
+    from research_lab.generators.brief import Brief
+
 PRICE_VOLUME: Final = Dimension(price=Fraction(1), volume=Fraction(1))
 SQUARED_PRICE: Final = Dimension(price=Fraction(2))
 NUMBERS: Final = (PRICE, RATIO, VOLUME, BARS, PRICE_VOLUME, SQUARED_PRICE)  # that trees are drawn of
-WINDOWS: Final = (1, 2, 3, 5, 8, 10, 14, 20, 30, 40, 50, 75, 100, 150, 200)
+_KINDS: Final = {d: d for d in (*NUMBERS, CONDITION)}  # one object each, which is quick to look up
+WINDOWS: Final = (3, 5, 8, 10, 14, 20, 30, 40, 50, 75, 100, 150, 200)
+LAGS: Final = (1, 2, 3, 5, 10, 24)  # of arguments that are 1 when left out
+HOLDS: Final = (2, 3, 4, 6)  # bars in a row on which a condition is likely to hold now and then
+# Of two windows the one that is called fast is the shorter.
+NAMED_WINDOWS: Final = MappingProxyType(
+    {"fast": (5, 8, 12, 20), "slow": (26, 40, 50, 100), "signal": (5, 9, 14)}
+)
 SHARES: Final = (0.05, 0.1, 0.2, 0.25, 0.5, 0.75, 0.8, 0.9, 0.95)
-EXPONENTS: Final = (-1, 1, 2, 3)
+EXPONENTS: Final = (-1, 2, 3)
 # Arguments that are plain numbers wherever people write them, by their names in the registry.
 PLAIN_NUMBERS: Final[Mapping[str, Span]] = MappingProxyType({
     **dict.fromkeys(("k", "k_bollinger", "k_keltner"), Span(1, 4, 0.5)),
@@ -75,16 +86,18 @@ class Call:
         return all(of == LITERAL for of in self.takes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # `of` gives one object for equal bounds
 class Vocabulary:
     """What trees of one timeframe may say.
 
     Parameters
     ----------
-    functions : names of those allowed. inputs : of the market, allowed.
+    allowed : names of the functions that a tree may call. functions : those of them that trees are drawn of, without
+        clocks that stand still on these bars. inputs : of the market, allowed.
     longer : timeframes that tf() may ask for. step_ms : length of the strategy's bars.
     """
 
+    allowed: frozenset[str]
     functions: frozenset[str]
     inputs: tuple[str, ...]
     longer: tuple[str, ...]
@@ -99,9 +112,18 @@ class Vocabulary:
         """Return, by function, the ways to call it that give a dimension."""
         return self._calls.get(dimension, {})
 
+    def ways(self, name: str) -> tuple[Call, ...]:
+        """Return the ways to call a function, whatever they give; none of one that is not allowed."""
+        return tuple(c for by_name in self._calls.values() for c in by_name.get(name, ()))
+
     def leaves(self, dimension: Dimension) -> tuple[Node, ...]:
         """Return the inputs of a dimension."""
-        return tuple(given(name) for name in self.inputs if INPUTS[name][0] == dimension)
+        return self._leaves.get(dimension, ())
+
+    @cached_property
+    def _leaves(self) -> Mapping[Dimension, tuple[Node, ...]]:
+        kinds = (*NUMBERS, CONDITION)
+        return {d: tuple(given(name) for name in self.inputs if INPUTS[name][0] == d) for d in kinds}
 
     @cached_property
     def makes(self) -> frozenset[Dimension]:
@@ -143,9 +165,11 @@ class Vocabulary:
         """Return the calls of a dimension that take numbers only, such as atr(n)."""
         return tuple(c for calls in self.calls(dimension).values() for c in calls if c.is_small)
 
-    def windows(self, argument: Argument) -> tuple[int, ...]:
+    def windows(self, function: Function, argument: Argument) -> tuple[int, ...]:
         """Return the windows that people write for an argument, ascending; its least where there is none."""
-        return tuple(n for n in WINDOWS if argument.least <= n <= argument.most) or (argument.least,)
+        usual = LAGS if argument.default == "1" else NAMED_WINDOWS.get(argument.name, WINDOWS)
+        usual = HOLDS if function.name == "held_for" else usual
+        return tuple(n for n in usual if argument.least <= n <= argument.most) or (argument.least,)
 
     def span(self, node: Node) -> Span | None:
         """Return the levels worth comparing a tree with; None where only its own history will do."""
@@ -161,11 +185,9 @@ class Vocabulary:
             return name if name in INPUTS and name not in self.inputs else ""
         if node.op == "tf" and node.value not in self.longer:
             return f'tf("{node.value}", ...)'
-        if node.op in FUNCTIONS and node.op not in self.functions:
-            return f"{node.op}()"
-        unread = reads_of(node.op).difference(self.inputs) if node.op in FUNCTIONS else ()
-        if unread:
-            return f"{node.op}(), which reads {', '.join(sorted(unread))}"
+        if node.op in FUNCTIONS and node.op not in self.allowed:
+            unread = reads_of(node.op).difference(self.inputs)
+            return f"{node.op}(), which reads {', '.join(sorted(unread))}" if unread else f"{node.op}()"
         return next(filter(None, map(self.lacks, node.args)), "")
 
 
@@ -173,13 +195,12 @@ class Vocabulary:
 def _vocabulary(
     functions: tuple[str, ...], inputs: tuple[str, ...], longer: tuple[str, ...], step_ms: int
 ) -> Vocabulary:
-    known = (FUNCTIONS[name] for name in functions)
-    allowed = {
-        f.name for f in known
-        if reads_of(f.name) <= set(inputs) and not stands_still(f.name, step_ms) and _has_body(f, step_ms)
-    }  # fmt: skip
+    allowed = frozenset(name for name in functions if reads_of(name) <= set(inputs))
+    drawn = (n for n in allowed if not stands_still(n, step_ms) and _has_body(FUNCTIONS[n], step_ms))
     asked = [t for t in longer if timeframe_ms(t) > step_ms and is_made_of(timeframe_ms(t), step_ms)]
-    return Vocabulary(frozenset(allowed), tuple(n for n in INPUTS if n in inputs), tuple(asked), step_ms)
+    return Vocabulary(
+        allowed, frozenset(drawn), tuple(n for n in INPUTS if n in inputs), tuple(asked), step_ms
+    )
 
 
 @cache
@@ -202,12 +223,12 @@ def calls_of(name: str) -> tuple[Call, ...]:
         if gives is None:
             continue
         for exponent in EXPONENTS if any(a.kind == "exponent" for a in function.arguments) else (None,):
-            given_ = gives.plain() if exponent is None else gives.plain().raised(exponent)
-            if given_ not in NUMBERS and given_ != CONDITION:
+            said = _KINDS.get(gives.plain() if exponent is None else gives.plain().raised(exponent))
+            if said is None:
                 continue
-            so_far = found.get((takes, given_), Call(function, takes, given_))
+            so_far = found.get((takes, said), Call(function, takes, said))
             exponents = so_far.exponents if exponent is None else (*so_far.exponents, exponent)
-            found[takes, given_] = Call(function, takes, given_, exponents)
+            found[takes, said] = Call(function, takes, said, exponents)
     return tuple(found.values())
 
 

@@ -57,7 +57,7 @@ def test_a_function_that_reads_what_a_brief_keeps_back_is_left_out() -> None:
     assert reads_of("obv") == {"close", "volume"}
     assert reads_of("edge") == {"close"}  # its costs are an argument
     assert not {"obv", "mfi", "vwap", "volume_zscore", "vwma"} & words.functions
-    assert words.lacks(read("obv()")) == "obv()"
+    assert words.lacks(read("obv()")) == "obv(), which reads volume"
     assert words.lacks(read("close > sma(volume * close / volume, 5)")) == "volume"
     assert words.lacks(read("close > sma(close, 5)")) == ""
 
@@ -96,8 +96,11 @@ def test_nothing_is_called_with_what_cannot_be_made() -> None:
 
 
 def test_windows_lie_in_the_range_of_their_argument() -> None:
-    assert ALL.windows(Argument("n", "window", least=4))[0] == 5
-    assert ALL.windows(Argument("n", "window", least=400)) == (400,)
+    sma = FUNCTIONS["sma"]
+    assert ALL.windows(sma, Argument("n", "window", least=4))[0] == 5
+    assert ALL.windows(sma, Argument("n", "window", least=400)) == (400,)
+    fast, slow = (ALL.windows(FUNCTIONS["macd"], FUNCTIONS["macd"].arguments[k]) for k in (1, 2))
+    assert max(fast) < min(slow)
 
 
 WRITTEN = {
@@ -170,7 +173,8 @@ def test_a_misfit_raises() -> None:
 
 
 @pytest.mark.parametrize(("text", "low", "high"), [
-    ("rsi(close, 14)", 20, 80), ("sma(prev(rsi(close, 14)), 5)", 20, 80), ("tf('4h', adx(14))", 10, 50),
+    ("rsi(close, 14)", 20, 80), ("rsi(close, 100)", 35, 65),
+    ("sma(prev(rsi(close, 14)), 5)", 20, 80), ("tf('4h', adx(14))", 10, 50),
     ("zscore(volume, 20)", -2.5, 2.5), ("count(close > open, 10)", 0, 8), ("bars_since_highest(high, 20)", 0, 18),
     ("hour()", 0, 22), ("weekday()", 0, 5), ("roc(close, 24)", -0.04, 0.04),
 ])  # fmt: skip
