@@ -40,6 +40,12 @@ def test_a_server_on_this_machine_needs_no_key() -> None:
     assert (told.output, told.key_variable, told.limits.retries) == ("tool", "", 3)
 
 
+def test_the_configurations_of_the_page_are_right() -> None:
+    page = (Path(__file__).resolve().parents[4] / "docs" / "language_models.md").read_text()
+    shown = [block.partition("```")[0] for block in page.split("```yaml\n")[1:]]
+    assert [parse_settings(text).provider for text in shown] == ["openai-compatible", "anthropic"]
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
