@@ -346,6 +346,14 @@ def test_a_search_by_a_language_model_is_replayed_offline_byte_for_byte(
         searched(tmp_path / "elsewhere", bars, policy, wish(**asked, offline=True))
 
 
+def test_evolution_with_a_model_configured_has_it_vary_a_share(tmp_path: Path) -> None:
+    file = tmp_path / "model.yaml"
+    file.write_text(texts.settings("http://127.0.0.1:1").model_dump_json(exclude_none=True))
+    made = generator_registry.make("evolve", generator_registry.Made(file, tmp_path))
+    assert made.name == "evolve+llm"
+    assert generator_registry.make("evolve", generator_registry.Made()).name == "evolve"
+
+
 # Elites outside of a search
 
 
@@ -482,7 +490,7 @@ def test_wrong_mixtures_of_options_are_refused_with_what_to_do(place: Path, tmp_
         (["run", *data, "--generator", "evolve", "--pool"], "--pool belongs to --strategies"),
         (["run", *data, "--generator", "evolve", "--skip-broken"], "--skip-broken belongs to --strategies"),
         (["generate", *data, "--generator", "magic"], "no generator 'magic'"),
-        (["generate", *data, "--generator", "evolve", "--model-config", place], "asks no language model"),
+        (["generate", *data, "--generator", "grammar", "--model-config", place], "asks no language model"),
         (["generate", *data, "--generator", "grammar", "--offline"], "needs no network"),
         (["generate", *data, "--generator", "llm"], "--model-config"),
         (["generate", *data, "--brief", "nowhere.yaml"], "nowhere.yaml"),
