@@ -21,13 +21,25 @@ from research_lab.scoring.origin import Origin
 
 N_ISLANDS: Final = 4
 ALIKE: Final = 0.7  # correlation of signals above which two finalists would be one idea
-_TRADES: Final = (1.0, 4.0, 12.0, 40.0)  # a month
-_HOURS: Final = (6.0, 24.0, 96.0, 384.0)
-_EXPOSURES: Final = (0.1, 0.3, 0.6)
-_CORRELATIONS: Final = (-0.2, 0.2, 0.6)
 _AT_HOME: Final = 0.5  # share of a strategy's days in one regime that makes it a strategy of that regime
 
 Niche = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A way in which strategies differ, and the borders between its cells, in its unit."""
+
+    name: str
+    borders: tuple[float, ...]
+
+
+AXES: Final = (
+    Axis("trades a month", (1.0, 4.0, 12.0, 40.0)),
+    Axis("hours held", (6.0, 24.0, 96.0, 384.0)),
+    Axis("exposure", (0.1, 0.3, 0.6)),
+    Axis("correlation with holding", (-0.2, 0.2, 0.6)),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +65,8 @@ class Elite:
         """The cell of the map that it competes for; the last number is the regime it is at home in, 0 for none."""
         b = self.behaviour
         measured = (b.trades_a_month, b.holding_hours, b.exposure, b.market_correlation)
-        borders = (_TRADES, _HOURS, _EXPOSURES, _CORRELATIONS)
         home = next((code for code, share in enumerate(b.regimes, start=1) if share > _AT_HOME), 0)
-        return (*(sum(v > at for at in edges) for v, edges in zip(measured, borders, strict=True)), home)
+        return (*(sum(v > at for at in axis.borders) for v, axis in zip(measured, AXES, strict=True)), home)
 
     @property
     def rank(self) -> tuple[float, str]:
