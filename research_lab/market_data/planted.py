@@ -30,7 +30,8 @@ TOLERANCE_TOGETHER: Final = 0.1  # others' trades jump with each strength; the e
 _STRONGEST: Final = 1.0
 _N_DOUBLINGS: Final = 8
 _N_HALVINGS: Final = 16
-_N_ROUNDS: Final = 6  # times the oracles
+_N_HALVINGS_TOGETHER: Final = 8  # others move in between: no use in finding a jump exactly
+_N_ROUNDS: Final = 4  # times the oracles
 _FUNDING_HOURS: Final = 8
 _FUNDING_SPREAD: Final = 0.00005  # standard deviation of a rate: real ones are around 0.0001
 _FUNDING_MEMORY: Final = 0.9  # of one rate in the next: they come and go within days
@@ -198,6 +199,7 @@ def _strengths(
             tried[strengths] = misses(strengths)
         return tried[strengths]
 
+    near, n_halvings = (TOLERANCE, _N_HALVINGS) if n == 1 else (tolerance / 2.0, _N_HALVINGS_TOGETHER)
     strengths, k = (0.0,) * n, 0
     for _ in range(1 if n == 1 else _N_ROUNDS * n):
         before, behind = strengths[:k], strengths[k + 1 :]
@@ -207,7 +209,7 @@ def _strengths(
         ) -> float:
             return float(attempt((*before, strength, *behind))[k])
 
-        strengths = (*before, _strength(miss, strengths[k]), *behind)
+        strengths = (*before, _strength(miss, strengths[k], near, n_halvings), *behind)
         k = _furthest(attempt(strengths))
         if abs(attempt(strengths)[k]) <= tolerance:
             break
@@ -219,8 +221,8 @@ def _furthest(missed: FloatArray) -> int:
     return int(np.argmax(np.where(np.isfinite(missed), np.abs(missed), np.inf)))
 
 
-def _strength(miss: Callable[[float], float], at: float) -> float:
-    """Return the strength at which `miss` is nearest to zero, looking first near `at`.
+def _strength(miss: Callable[[float], float], at: float, near: float, n_halvings: int) -> float:
+    """Return the strength at which `miss` is nearest to zero, or `near` enough, looking first around `at`.
 
     `miss` grows with the strength but jumps where another drift makes other trades.
     """
@@ -241,8 +243,8 @@ def _strength(miss: Callable[[float], float], at: float) -> float:
             break
         further = at + 2.0 * (stronger - at)
         weaker, stronger = stronger, max(-_STRONGEST, min(_STRONGEST, further))
-    for _ in range(_N_HALVINGS):
-        if abs(nearest()[1]) <= TOLERANCE:
+    for _ in range(n_halvings):
+        if abs(nearest()[1]) <= near:
             break
         middle = 0.5 * (weaker + stronger)
         weaker, stronger = (middle, stronger) if attempt(middle) * sign < 0.0 else (weaker, middle)

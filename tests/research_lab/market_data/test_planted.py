@@ -131,7 +131,7 @@ def test_each_oracle_drifts_the_price_by_itself_until_its_own_end() -> None:
 def test_oracles_that_cannot_both_earn_are_refused_by_number() -> None:
     """The same strategy twice, once to gain and once to lose, is beyond any strength."""
     twice = [oracle("momentum"), oracle("momentum")]
-    with pytest.raises(InsufficientError, match="gives oracle [12] of 2 a Sharpe ratio"):
+    with pytest.raises(InsufficientError, match=r"gives oracle [12] of 2 a Sharpe ratio"):
         planted_together(twice, TERMS, 1, 4_000, [Plan(3.0, 0, 4_000), Plan(-3.0, 0, 4_000)])
     with pytest.raises(UsageError, match="give each a plan"):
         planted_together(twice, TERMS, 1, 4_000, [Plan(3.0, 0, 4_000)])
