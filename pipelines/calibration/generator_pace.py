@@ -43,7 +43,7 @@ def measure(policy: Policy, n_texts: int = N_TEXTS, n_candidates: int = N_CANDID
     terms, regimes = read_symbols().research_terms(PERPETUAL), load_regimes(REGIMES)
     paces = {
         name: candidates_a_minute(generator_named(name), terms, regimes, policy, n_candidates)
-        for name in ("evolution", "grammar")
+        for name in ("evolve", "grammar")
     }
     valid = valid_texts(generator_named("grammar"), n_texts)
     return Pace(valid, paces, finalists_a_minute(terms, regimes, policy))

@@ -46,7 +46,7 @@ class GeneratorRow:
 
     Parameters
     ----------
-    name, words : for commands and for people. generator : "evolution" or "grammar".
+    name, words : for commands and for people. generator : "evolve" or "grammar".
     n_worlds : of the whole table.
     n_looks : parameter sets that a campaign scores in all, those of its finalists' tuning and stresses included.
     sharpe : of each planted strategy, a year after costs, over `years`; 0 where there is no edge.
@@ -74,13 +74,13 @@ class GeneratorRow:
 
 
 ROWS: Final = (
-    GeneratorRow("edge_evolution", "Sharpe 3, 6 years: evolution", "evolution", 100, sharpe=3.0, wanted=0.8),
+    GeneratorRow("edge_evolution", "Sharpe 3, 6 years: evolution", "evolve", 100, sharpe=3.0, wanted=0.8),
     GeneratorRow("edge_grammar", "Sharpe 3, 6 years: random grammar", "grammar", 100, sharpe=3.0),
-    GeneratorRow("five_evolution", "five edges in one world: evolution", "evolution", 20, 20_000, sharpe=3.0,
+    GeneratorRow("five_evolution", "five edges in one world: evolution", "evolve", 20, 20_000, sharpe=3.0,
                  together=True, wanted=4),
     GeneratorRow("five_grammar", "five edges in one world: random grammar", "grammar", 20, 20_000, sharpe=3.0,
                  together=True),
-    GeneratorRow("noise_evolution", "no edge: evolution", "evolution", 100, wanted=0.01),
+    GeneratorRow("noise_evolution", "no edge: evolution", "evolve", 100, wanted=0.01),
     GeneratorRow("noise_grammar", "no edge: random grammar", "grammar", 100, wanted=0.01),
 )  # fmt: skip
 QUICK: Final = {"edge_evolution": 10, "edge_grammar": 10, "noise_evolution": 10}

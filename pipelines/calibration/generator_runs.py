@@ -46,11 +46,12 @@ def generator_named(name: str) -> Generator:
         from research_lab.generators.grammar import Grammar
 
         return Grammar()
-    if name == "evolution":
+    if name == "evolve":
         from research_lab.generators.evolution import Evolution
+        from research_lab.generators.grammar import Grammar
 
-        return Evolution()
-    raise UsageError(f"no generator {name!r}", "calibration", "name evolution or grammar")
+        return Evolution(Grammar())
+    raise UsageError(f"no generator {name!r}", "calibration", "name evolve or grammar")
 
 
 def bound_to(policy: Policy) -> str:

@@ -133,7 +133,7 @@ def comparison(records: Sequence[Hunt]) -> Comparison | None:
     if not numbers:
         return None
     found = {line.row.generator: line for line in lines([own[k] for own in both for k in numbers])}
-    one, other = found["evolution"], found["grammar"]
+    one, other = found["evolve"], found["grammar"]
     return Comparison(one.right, other.right, (one.first_look, other.first_look))
 
 

@@ -29,7 +29,7 @@ from research_lab.bars import FloatArray
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
 from research_lab.engine.terms import Terms
-from research_lab.generators.archive import Elite
+from research_lab.generators.archive import Archive, Elite
 from research_lab.generators.protocol import Generator
 from research_lab.generators.search import Search
 from research_lab.scoring.scorer import Score, Scorer
@@ -92,9 +92,10 @@ def run_world(
         begun = time.perf_counter()
         trail = _searched(row, number, ground, generator, oracles)
         searched = time.perf_counter()
-        elites = list(trail.search.feedback.archive)
+        archive = trail.search.feedback.archive
+        elites = list(archive)
         n_searched = n_counted(ground)
-        chosen, examinations = _examined(elites, row, ground)
+        chosen, examinations = _examined(archive, row, ground)
         done = time.perf_counter()
         passed = [e for e in examinations if e.passed(JUDGED)]
         return Hunt(
@@ -198,7 +199,7 @@ def admission(ground: World) -> Callable[[Spec], str]:
 
 def _kept_back(search: Search, row: GeneratorRow, protocol: Protocol) -> int:
     """Return how many looks the finalists of now would need."""
-    finalists = list(search.feedback.archive)[: row.n_finalists]
+    finalists = search.feedback.archive.finalists(row.n_finalists)
     return sum(most_looks(elite.spec, protocol) for elite in finalists)
 
 
@@ -215,12 +216,12 @@ def most_looks(template: Spec, protocol: Protocol) -> int:
 
 
 def _examined(
-    elites: Sequence[Elite], row: GeneratorRow, ground: World
+    archive: Archive, row: GeneratorRow, ground: World
 ) -> tuple[list[Elite], list[Examination]]:
-    """Examine the fittest elites, as many as there are looks for."""
+    """Examine the fittest elites that are no two of one idea, as many as there are looks for."""
     chosen: list[Elite] = []
     left = row.n_looks - n_counted(ground)
-    for elite in elites:
+    for elite in archive.finalists(len(archive)):
         needed = most_looks(elite.spec, ground.policy.walk_forward)
         if needed <= left and len(chosen) < row.n_finalists:
             chosen.append(elite)

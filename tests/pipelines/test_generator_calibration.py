@@ -99,7 +99,7 @@ def test_several_edges_in_one_world_each_with_a_drift_of_its_own() -> None:
 
 def test_rows_that_differ_in_their_generator_have_the_same_worlds_and_other_seeds_others() -> None:
     one = generator_rows.make(SMALL, 1, POLICY, TERMS)
-    two = generator_rows.make(replace(SMALL, name="edge_evolution", generator="evolution"), 1, POLICY, TERMS)
+    two = generator_rows.make(replace(SMALL, name="edge_evolution", generator="evolve"), 1, POLICY, TERMS)
     other = generator_rows.make(SMALL, 1, POLICY, TERMS, first_seed=100_000)
     assert one.bars.snapshot == two.bars.snapshot != other.bars.snapshot
     noise = generator_rows.make(replace(SMALL, sharpe=0.0), 1, POLICY, TERMS)
@@ -266,8 +266,8 @@ def test_a_run_goes_on_where_it_was_and_no_record_of_other_code_counts(
 
 
 def test_generators_are_named() -> None:
-    assert [generator_runs.generator_named(name).name for name in ("evolution", "grammar")] == [
-        "evolution",
+    assert [generator_runs.generator_named(name).name for name in ("evolve", "grammar")] == [
+        "evolve",
         "grammar",
     ]
     with pytest.raises(UsageError, match="no generator 'oracle'"):
