@@ -29,6 +29,17 @@ class Dimension:
     literal: bool = False
     zero: bool = False
 
+    def __hash__(self) -> int:
+        """Hash the powers' whole parts, once: a fraction's own hash costs more than all else of a look-up."""
+        found: int | None = self.__dict__.get("_hash")
+        if found is None:
+            powers = (self.price, self.volume, self.bars)
+            found = hash(
+                (*((p.numerator, p.denominator) for p in powers), self.condition, self.literal, self.zero)
+            )
+            object.__setattr__(self, "_hash", found)
+        return found
+
     def __str__(self) -> str:
         if self.condition:
             return "condition"

@@ -183,6 +183,11 @@ def checked_param(name: str, form: ParamForm) -> Param:
     return Param(low, high, float(form.step), float(form.default))
 
 
+def volatility_text(window: int, step_ms: int) -> str:
+    """Return what target_vol divides by: the annual deviation of the last log returns, in the language."""
+    return f"std(log(close / prev(close)), {window}) * {math.sqrt(_YEAR_MS / step_ms)!r}"
+
+
 class _SpecReader(Reader):
     def __init__(
         self, document: Document, form: SpecForm, where: str, resolve: Resolver | None = None
@@ -331,8 +336,7 @@ class _SpecReader(Reader):
         if kind != "target_vol":
             return (layout.RISK if kind == "risk" else layout.FRACTION), size
         window = VOLATILITY_WINDOW if form.window is None else form.window
-        bars_a_year = _YEAR_MS / timeframe_ms(self.form.timeframe)
-        volatility = f"std(log(close / prev(close)), {window}) * {math.sqrt(bars_a_year)!r}"
+        volatility = volatility_text(window, timeframe_ms(self.form.timeframe))
         return layout.FRACTION, self.tree(("size",), f"({size.text}) / ({volatility})")
 
     def _check_together(self, spec: Spec) -> None:
