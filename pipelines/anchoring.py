@@ -7,16 +7,15 @@ from dataclasses import dataclass, field
 
 from pipelines.tracking import Tracker
 from research_lab.market_data.lake import Lake
+from research_lab.market_data.openings import OWN, Openings
 from research_lab.scoring.trial_ledger import TrialLedger
 
 EVERY = 2_000  # looks
-OPENINGS = "openings.jsonl"  # beside the names of segments
 
 
 def heads_of(ledger: TrialLedger, lake: Lake) -> dict[str, str]:
-    """Return what to anchor: each segment's last hash by file name, and that of the openings once there is one."""
-    opened = lake.openings_head()
-    return {**ledger.heads(), **({OPENINGS: opened} if opened else {})}
+    """Return what to anchor: the last hash of each segment and of each list of openings, by file name."""
+    return {**ledger.heads(), **lake.openings.heads()}
 
 
 def check_openings(lake: Lake, anchored: Mapping[str, str]) -> dict[str, str]:
@@ -27,9 +26,9 @@ def check_openings(lake: Lake, anchored: Mapping[str, str]) -> dict[str, str]:
     LedgerError
         An opening that was anchored is gone.
     """
-    if OPENINGS in anchored:
-        lake.check_openings(anchored[OPENINGS])
-    return {name: head for name, head in anchored.items() if name != OPENINGS}
+    opened = {name: head for name, head in anchored.items() if name == OWN or Openings.is_one(name)}
+    lake.openings.check(opened)
+    return {name: head for name, head in anchored.items() if name not in opened}
 
 
 @dataclass

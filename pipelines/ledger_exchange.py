@@ -1,6 +1,6 @@
-"""Segments of the trial ledger through the MLflow store: what this workspace has goes up, what others have comes.
+"""Looks, and openings of holdouts, through the MLflow store: what this workspace has goes up, what others have comes.
 
-Nothing that comes is trusted: each segment's chain and rows are checked, and it must continue what is here.
+Nothing that comes is trusted: every chain and row is checked, and must continue what is here.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from pathlib import Path
 
 from pipelines.anchoring import check_openings
 from pipelines.tracking import Tracker
+from research_lab.durable import ChainedLog
 from research_lab.errors import LedgerError
 from research_lab.market_data.lake import Lake
+from research_lab.market_data.openings import Openings
 from research_lab.scoring.ledger_merge import Merged, copy_segments, merge
 from research_lab.scoring.ledger_segment import Segment
 from research_lab.scoring.trial_ledger import TrialLedger
@@ -25,6 +27,19 @@ class Checked:
     n_segments: int
     n_trials: int
     n_anchors: int
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What a pull brought: a union of segments, and openings of holdouts."""
+
+    merged: Merged
+    n_openings: int
+
+    def __add__(self, other: Pulled) -> Pulled:
+        one, two = self.merged, other.merged
+        both = Merged(one.new + two.new, one.longer + two.longer, one.n_trials + two.n_trials)
+        return Pulled(both, self.n_openings + other.n_openings)
 
 
 def verify(ledger: TrialLedger, tracker: Tracker) -> Checked:
@@ -43,11 +58,11 @@ def verify(ledger: TrialLedger, tracker: Tracker) -> Checked:
 
 
 def push(ledger: TrialLedger, tracker: Tracker) -> list[str]:
-    """Put the segments that the store has not into it, and return their names."""
+    """Put what the store has not into it, segments and the list of openings, and return the names."""
     there = {(name, head) for _, heads in tracker.pushed() for name, head in heads.items()}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        heads = copy_segments(ledger, folder)
+        heads = copy_segments(ledger, folder) | Lake(tracker.workspace.root).openings.copy(folder)
         fresh = {name: head for name, head in heads.items() if (name, head) not in there}
         for path in list(folder.iterdir()):
             if path.with_suffix(".jsonl").name not in fresh:
@@ -57,41 +72,53 @@ def push(ledger: TrialLedger, tracker: Tracker) -> list[str]:
     return sorted(fresh)
 
 
-def pull(ledger: TrialLedger, tracker: Tracker) -> Merged:
-    """Take in the segments of the store that are not here, or are longer there: all, or none of a push.
+def pull(ledger: TrialLedger, tracker: Tracker) -> Pulled:
+    """Take in what is not here, or is longer in the store, segments and lists of openings: all, or none of a push.
 
     Raises
     ------
     LedgerError
-        A segment is broken, is not what its push said, or parts from the one of the same name here.
+        A file is broken, is not what its push said, or parts from the one of the same name here.
     """
-    new: list[str] = []
-    longer: list[str] = []
-    n_trials = 0
+    openings = Lake(tracker.workspace.root).openings
+    found = Pulled(Merged((), (), 0), 0)
     for run, heads in tracker.pushed():
-        names = [n for n in heads if Path(n).name == n and Segment.is_one(Path(n))]  # none leads elsewhere
-        wanted = {n: heads[n] for n in names if not ledger.has({n: heads[n]})}
+        wanted = {name: head for name, head in heads.items() if _is_missing(name, head, ledger, openings)}
         if not wanted:
             continue
         with tempfile.TemporaryDirectory() as place:
             tracker.fetch_segments(run, sorted(wanted), Path(place))
             _check_heads(Path(place), wanted)
+            lists = [Path(place) / name for name in sorted(wanted) if Openings.is_one(name)]
+            for path in lists:
+                openings.gained(path)  # one that is broken stops the push before anything is taken in
             merged = merge(ledger, Path(place))
-        new += merged.new
-        longer += merged.longer
-        n_trials += merged.n_trials
-    return Merged(tuple(new), tuple(longer), n_trials)
+            found += Pulled(merged, sum(map(openings.take, lists)))
+    return found
+
+
+def _is_missing(name: str, head: str, ledger: TrialLedger, openings: Openings) -> bool:
+    """Whether a file of a push is wanted here; a name that leads elsewhere is not."""
+    if Openings.is_one(name):
+        return not openings.has(name, head)
+    return Path(name).name == name and Segment.is_one(Path(name)) and not ledger.has({name: head})
 
 
 def _check_heads(folder: Path, wanted: dict[str, str]) -> None:
     for name, head in wanted.items():
-        segment = Segment(folder / name)
-        if not segment.path.exists():
+        path = folder / name
+        if not path.exists():
             raise LedgerError("it was pushed, and the store does not have it", name, "push it again")
-        segment.verify()
-        if segment.head != head:
+        found = ChainedLog(path).anchor()[1] if Openings.is_one(name) else _verified(path)
+        if found != head:
             raise LedgerError(
-                f"its last line has {segment.head[:12]}, it was pushed with {head[:12]}",
+                f"its last line has {found[:12]}, it was pushed with {head[:12]}",
                 name,
                 "push it again from where it was written",
             )
+
+
+def _verified(path: Path) -> str:
+    segment = Segment(path)
+    segment.verify()
+    return segment.head

@@ -20,6 +20,7 @@ from pipelines.gates.evidence import Evidence, Figure, Outcome, Verdict
 from pipelines.gates.policy import Policy
 from pipelines.report_pictures import ZONES, day, pictures, stretches
 from pipelines.report_robustness import robustness_pictures
+from pipelines.report_selection import selection_pictures
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.durable import atomic_write
 
@@ -108,7 +109,11 @@ def write_report(candidate: Candidate, policy: Policy) -> Path:
         refusing=sorted((s for s in sections if s.kind in _REFUSING), key=lambda s: _REFUSING.index(s.kind)),
         tiles=_tiles(verdicts),
         changes=words.changes(verdicts, evidence, policy.zones.holdout_share),
-        pictures=[*pictures(evidence, verdicts), *robustness_pictures(evidence)],
+        pictures=[
+            *pictures(evidence, verdicts),
+            *robustness_pictures(evidence),
+            *selection_pictures(evidence),
+        ],
         bindings=_bindings(verdicts, evidence),
         policies=sorted({verdict.policy_hash for verdict in verdicts.values()}),
         other_policy=other_policy,

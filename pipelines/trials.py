@@ -154,7 +154,7 @@ def _next_look(ledger: TrialLedger, lake: Lake, last: Trial) -> NextLook:
     market, start_ms, end_ms = last.market, last.start_ms, last.end_ms
     trials = ledger.trials(market, start_ms, end_ms)
     scored = [t for t in trials if t.kind == "scored"]
-    n_openings = len({(o["candidate"], o["protocol"]) for o in lake.openings(market)})
+    n_openings = len({(o["candidate"], o["protocol"]) for o in lake.openings.past(market)})
     n_looks = sum(t.kind != "refused" for t in trials)
     chosen = _columns(scored)
     critical, p, best, why = math.nan, math.nan, None, ""

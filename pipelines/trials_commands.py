@@ -68,7 +68,7 @@ def verify(workspace: WorkspaceOption = "") -> None:
 
 @app.command()
 def push(workspace: WorkspaceOption = "") -> None:
-    """Put this workspace's segments into the MLflow store.
+    """Put this workspace's looks and openings of the holdout into the MLflow store.
 
     What the store has already is left out.
 
@@ -78,14 +78,16 @@ def push(workspace: WorkspaceOption = "") -> None:
 
     with _Refusing():
         names = ledger_exchange.push(_ledger(workspace), _tracker(workspace))
-    typer.echo(f"{len(names)} segments pushed")
+    n_lists = sum(name.startswith("opened-") for name in names)
+    told = ", and the openings of the holdout" if n_lists else ""
+    typer.echo(f"{len(names) - n_lists} segments pushed{told}")
 
 
 @app.command()
 def pull(workspace: WorkspaceOption = "") -> None:
-    """Take in the segments that others pushed.
+    """Take in the looks and the openings of the holdout that others pushed.
 
-    Each is checked; one that parts from what is here is refused with exit code 3, and nothing of its push is
+    Each file is checked; one that parts from what is here is refused with exit code 3, and nothing of its push is
     taken in.
 
     Example: pipeline trials pull
@@ -94,7 +96,9 @@ def pull(workspace: WorkspaceOption = "") -> None:
 
     with _Refusing():
         done = ledger_exchange.pull(_ledger(workspace), _tracker(workspace))
-    typer.echo(f"{len(done.new)} segments new, {len(done.longer)} longer, {done.n_trials:,} trials gained")
+    new, longer, n_trials = len(done.merged.new), len(done.merged.longer), done.merged.n_trials
+    told = f"{n_trials:,} trials and {done.n_openings} openings of the holdout gained"
+    typer.echo(f"{new} segments new, {longer} longer, {told}")
 
 
 class _Refusing:

@@ -177,7 +177,7 @@ def _again(
 def _was_opened(spec: Spec, world: World) -> bool:
     """Whether the holdout was opened for a strategy with this key, so that showing it again spends nothing."""
     key = holdout.key_of(spec, world)
-    openings = world.lake.openings(world.bars.market.charged_to)
+    openings = world.lake.openings.past(world.bars.market.charged_to)
     return any((o["candidate"], o["protocol"]) == (key.candidate, key.protocol) for o in openings)
 
 

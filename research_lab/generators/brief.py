@@ -24,13 +24,11 @@ from typing import Any, Final
 from research_lab.dsl.registry import FAMILIES, INPUTS
 from research_lab.dsl.spec import Spec
 from research_lab.errors import UsageError
-from research_lab.generators.brief_bounds import BLOCKS, SIZES, blocks_of, first_fault, size_of
+from research_lab.generators.brief_bounds import BLOCKS, SIZES, blocks_of, first_fault, ordered, size_of
 from research_lab.generators.vocabulary import Vocabulary
 from research_lab.strict_yaml import scalar
-from research_lab.timeframe import timeframe_ms, timeframe_name
 
 PERPETUAL_ONLY: Final = ("funding", "premium")
-_TIMEFRAMES: Final = ("timeframes", "longer")
 _TEXTS: Final = ("ideas", "avoid")
 
 
@@ -80,13 +78,7 @@ class Brief:
             place = ".".join(map(str, fault.place))
             raise UsageError(fault.what, f"brief: {place}", fault.remedy)
         for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name in _TIMEFRAMES:
-                value = [timeframe_name(timeframe_ms(name)) for name in value]
-            if field.name == "trades_a_month" and value is not None:
-                value = [float(n) for n in value]
-            if isinstance(value, Sequence) and not isinstance(value, str):
-                object.__setattr__(self, field.name, tuple(value))
+            object.__setattr__(self, field.name, ordered(field.name, getattr(self, field.name)))
 
     @cached_property
     def functions(self) -> tuple[str, ...]:

@@ -62,6 +62,17 @@ def first_fault(told: Mapping[str, Any]) -> Fault | None:
     return _of_functions(told) or _of_blocks(told)
 
 
+def ordered(name: str, value: Any) -> Any:
+    """Return a field as a brief keeps it: names in the order of the language, so that equal briefs have one text."""
+    if name in _KNOWN:
+        return tuple(known for known in _KNOWN[name][0] if known in value)
+    if name in ("timeframes", "longer"):
+        return tuple(timeframe_name(ms) for ms in sorted(map(timeframe_ms, value)))
+    if name == "trades_a_month" and value is not None:
+        return tuple(map(float, value))
+    return value if value is None or isinstance(value, (str, int)) else tuple(value)
+
+
 def _of_field(name: str, value: Any) -> Fault | None:
     if name == "goal":
         return _of_text((name,), value)

@@ -13,7 +13,7 @@ from research_lab.dsl.dimensions import BARS, CONDITION, PRICE, RATIO, VOLUME, D
 from research_lab.dsl.tree import ON_LONGER_BARS, Node
 from research_lab.errors import UsageError
 from research_lab.generators import nodes
-from research_lab.generators.spans import Span, is_centred
+from research_lab.generators.spans import Span, is_centred, is_distance
 from research_lab.generators.tunables import Dice, Tunables
 from research_lab.generators.vocabulary import (
     NUMBERS,
@@ -35,6 +35,7 @@ _COMPARED: Final = (
 )
 _PRODUCTS: Final = {PRICE_VOLUME: (PRICE, VOLUME), SQUARED_PRICE: (PRICE, PRICE)}
 _FACTORS: Final = Span(1.5, 3, 0.5)
+_NEAR: Final = Span(1.01, 1.05, 0.01)
 _HISTORY: Final = (20, 50, 100, 200)
 _NEVER: Final = 1_000_000
 _CONDITION: Final = 3  # operations that any condition may have, so that it is not always the smallest one
@@ -163,7 +164,8 @@ class RandomTrees:
             ways.append((1.0, "quotient"))
         how = self.dice.weighted(ways)
         if how == "factor":
-            x, factor = self.tree(dimension, size - 2), self.tunables.level("factor", _FACTORS)
+            x = self.tree(dimension, size - 2)
+            factor = self._factor(x)
             return (
                 nodes.arithmetic("divide", x, factor)
                 if self.dice.chance(0.3)
@@ -183,6 +185,11 @@ class RandomTrees:
             return left if how == "sum" else nodes.arithmetic("divide", left, right)
         signs = {"sum": ("add", "subtract"), "scaled": ("multiply", "divide"), "quotient": ("divide",)}
         return nodes.arithmetic(self.dice.pick(signs.get(how, ("multiply",))), left, right)
+
+    def _factor(self, x: Node) -> Node:
+        """Return a multiple worth comparing: of a price level one nearby."""
+        near = x.dimension == PRICE and not is_distance(x)
+        return self.tunables.level("factor", _NEAR if near else _FACTORS)
 
     def _calls(self, dimension: Dimension, size: int) -> tuple[tuple[Call, ...], ...]:
         found = feasible(self.words, dimension, size)

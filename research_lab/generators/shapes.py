@@ -114,7 +114,12 @@ def _index(t: RandomTrees) -> Node | None:
     if not calls:
         return None
     call_ = t.dice.pick(calls)
-    args = [t.written(call_, place) if of.literal else given("close") for place, of in enumerate(call_.takes)]
+    args = []
+    for place, (argument, of) in enumerate(zip(call_.function.arguments, call_.takes, strict=True)):
+        if argument.kind == "window" and argument.name == "n":
+            args.append(t.tunables.window(f"{name}_n", USUAL, argument.least))
+        else:
+            args.append(t.written(call_, place) if of.literal else given("close"))
     return call(name, *args)
 
 

@@ -78,6 +78,13 @@ CENTRED: Final = frozenset({
     "roc", "log_return", "change", "slope", "macd", "macd_signal", "macd_histogram", "subtract", "body", "gap",
     "money_flow_volume", "covariance", "beta", "funding", "premium",
 })  # fmt: skip
+_NARROWS: Final = frozenset({"rsi", "mfi", "cmf"})  # over many bars they stay near the middle
+_LONG: Final = 50
+# Distances rather than levels: a multiple of one can be compared with another.
+DISTANCES: Final = frozenset({
+    "atr", "std", "mad", "ewm_std", "true_range", "body", "gap", "upper_wick", "lower_wick", "change", "slope", "macd",
+    "macd_signal", "macd_histogram", "plus_dm", "minus_dm", "subtract", "abs",
+})  # fmt: skip
 _COUNTS: Final = {
     "bars_since_highest": 1,
     "bars_since_lowest": 1,
@@ -94,7 +101,8 @@ def span_of(node: Node, step_ms: int) -> Span | None:
     step_ms : length of the strategy's bars.
     """
     if node.op in SPANS:
-        return SPANS[node.op]
+        span = SPANS[node.op]
+        return _narrowed(span) if node.op in _NARROWS and _window(node.args[-1]) > _LONG else span
     if node.op in KEEPS and node.args:
         return span_of(node.args[KEEPS[node.op]], step_ms)
     if node.op in ("roc", "log_return") and node.args[0].dimension == PRICE:
@@ -113,6 +121,13 @@ def span_of(node: Node, step_ms: int) -> Span | None:
     return None
 
 
+def is_distance(node: Node) -> bool:
+    """Whether a price is the size of a move rather than a level, of which a multiple lies out of reach."""
+    if node.op in KEEPS and node.args:
+        return is_distance(node.args[KEEPS[node.op]])
+    return node.op in DISTANCES
+
+
 def is_centred(node: Node) -> bool:
     """Whether a value is as often above zero as below, so that its sign tells something."""
     if node.op in KEEPS and node.args:
@@ -124,6 +139,12 @@ def stands_still(name: str, step_ms: int) -> bool:
     """Whether a hand of the clock says the same at every close of bars of a length."""
     turns = {"hour": DAY_MS, "minutes_to_funding": 8 * HOUR_MS, "weekday": WEEK_MS}
     return name in turns and step_ms % turns[name] == 0
+
+
+def _narrowed(span: Span) -> Span:
+    """Return the inner half of a span."""
+    middle, quarter = (span.low + span.high) / 2.0, (span.high - span.low) / 4.0
+    return Span(middle - quarter, middle + quarter, span.step / 2.0)
 
 
 def _moves(hours: float) -> Span:

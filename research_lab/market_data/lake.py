@@ -15,20 +15,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from research_lab.bars import DAY_MS, Bars, read_candles, utc, write_candles
-from research_lab.durable import ChainedLog, atomic_write
+from research_lab.durable import atomic_write
 from research_lab.errors import (
     DataError,
     InsufficientError,
-    LedgerError,
     LockedError,
     UsageError,
     WorkspaceError,
 )
+from research_lab.market_data.openings import Openings
+from research_lab.market_data.openings import Span as Span
 
 HOLDOUT_SHARE = 0.4
 FORWARD_MS = 90 * DAY_MS
@@ -36,16 +37,6 @@ FORWARD_MS = 90 * DAY_MS
 _FORMAT = 1
 _LOCK_SECONDS = 30.0
 _N_DIGITS = 16
-
-
-class Span(NamedTuple):
-    """A stretch of time, ms UTC: from `start_ms` up to, but without, `end_ms`."""
-
-    start_ms: int
-    end_ms: int
-
-    def overlaps(self, other: Span) -> bool:
-        return self.start_ms < other.end_ms and other.start_ms < self.end_ms
 
 
 @dataclass(frozen=True)
@@ -256,70 +247,21 @@ class Lake:
         opened = Span(int(served.bars.time[served.start]), served.bars.interval[1])
         subject = {"candidate": key.candidate, "protocol": key.protocol, "snapshot": served.bars.snapshot}
         with self._locked():
-            k = self._count(bars.market.charged_to, zone, opened, subject)
+            k = self.openings.record(bars.market.charged_to, zone.start_ms, opened, subject)
         return Opening(served.bars, served.start, k)
 
     def forward(self, bars: Bars) -> ZoneBars:
         """Return all bars and where the forward zone begins in them: for shadow and canary."""
         return _with_warm_up(bars, self.zones(bars).forward, "forward")
 
-    def openings(self, charged_to: str | None = None) -> list[dict[str, Any]]:
-        """Return what was recorded of every opening, oldest first; of one symbol when given."""
-        lines = [dict(line.payload) for line in self._log.read()]
-        return [line for line in lines if charged_to in (None, line["charged_to"])]
-
-    def openings_head(self) -> str:
-        """Return the hash of the last line of the openings, to be kept elsewhere; "" before the first one."""
-        return self._log.head() if self._log.path.exists() else ""
-
-    def check_openings(self, head: str) -> None:
-        """Check that the line with a hash that `openings_head` once returned is still there.
-
-        Raises
-        ------
-        LedgerError
-            It is not: who deletes an opening would open the holdout for the first time again.
-        """
-        if head not in {line.hash for line in self._log.read()}:
-            raise LedgerError(
-                f"no line has the anchored hash {head[:12]}: openings of the holdout were taken away",
-                str(self._log.path),
-                "restore the file",
-            )
-
-    def _count(self, charged_to: str, zone: Span, opened: Span, subject: dict[str, str]) -> int:
-        """Record an opening and return its k; the caller holds the lock."""
-        past = self.openings(charged_to)
-        moved = [line for line in past if line["holdout_start_ms"] != zone.start_ms]
-        if moved:
-            raise LedgerError(
-                f"{charged_to} was opened with its holdout from {utc(moved[-1]['holdout_start_ms'])}, "
-                f"the seal says {utc(zone.start_ms)}",
-                str(self._seal_file),
-                "restore seal.json: a seal never moves",
-            )
-        rivals = [line for line in past if opened.overlaps(Span(*line["interval_ms"]))]
-        again = [line for line in rivals if all(line[name] == value for name, value in subject.items())]
-        k = int(again[0]["k"]) if again else 1 + sum(not line["again"] for line in rivals)
-        self._log.append(
-            {
-                "charged_to": charged_to,
-                "holdout_start_ms": zone.start_ms,
-                "interval_ms": list(opened),
-                **subject,
-                "k": k,
-                "again": bool(again),
-            }
-        )
-        return k
+    @property
+    def openings(self) -> Openings:
+        """Who opened which holdout when, here and in the workspaces that were heard of."""
+        return Openings(self.folder)
 
     @property
     def _seal_file(self) -> Path:
         return self.folder / "seal.json"
-
-    @property
-    def _log(self) -> ChainedLog:
-        return ChainedLog(self.folder / "openings.jsonl")
 
     def _snapshot_files(self, snapshot: str) -> tuple[Path, Path]:
         """Return the paths of a snapshot's candles and of its manifest."""

@@ -89,7 +89,7 @@ def test_evidence_is_bound_to_strategy_data_protocol_and_code(done: Done) -> Non
 
 
 def test_the_holdout_is_opened_once_and_for_the_best_alone(done: Done) -> None:
-    openings = Lake(done.workspace.root).openings(done.bars.market.charged_to)
+    openings = Lake(done.workspace.root).openings.past(done.bars.market.charged_to)
     assert done.result.best is not None
     assert [(o["candidate"], o["k"]) for o in openings] == [(done.result.best.spec.hash, 1)]
     other = next(e for e in done.result.examinations if e is not done.result.best)
@@ -153,7 +153,7 @@ def test_the_same_campaign_again_gives_the_same_bytes_and_counts_nothing_twice(
     assert evidence_bytes(workspace) == before
     assert campaign.TrialLedger(workspace.trials).head() == head
     assert again.n_looks == done.result.n_looks
-    openings = Lake(workspace.root).openings()
+    openings = Lake(workspace.root).openings.past()
     assert [(o["k"], o["again"]) for o in openings] == [(1, False), (1, True)]
 
 

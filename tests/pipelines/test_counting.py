@@ -24,8 +24,9 @@ from pipelines.gates.world import World
 from pipelines.proposals import read_proposals
 from pipelines.tracking import ADDRESS, Tracker
 from research_lab.bars import Bars
+from research_lab.durable import ChainedLog
 from research_lab.errors import LedgerError, SpecError, UsageError
-from research_lab.market_data.lake import Lake
+from research_lab.market_data.lake import HoldoutKey, Lake
 from research_lab.scoring import scorer as scoring
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.workspace import Workspace
@@ -250,7 +251,7 @@ def test_no_command_scores_uncounted_or_looks_beyond_the_seal(
     assert [codes[name] for name in _PASSING] == [0] * len(_PASSING)
     trials = TrialLedger(place / "ws" / "trials").every()
     assert len(trials) == len({trial.candidate for trial in trials})
-    openings = Lake(place / "ws").openings()
+    openings = Lake(place / "ws").openings.past()
     assert len({o["candidate"] for o in openings if not o["again"]}) == 1
 
 
@@ -403,8 +404,8 @@ def test_openings_of_the_holdout_cannot_be_deleted_unseen(
     monkeypatch.setattr(campaign, "Tracker", Anchored)
     workspace, strategies = Workspace.find(tmp_path / "ws"), small.strategy_folder(tmp_path, small.EMA)
     assert small.run(workspace, bars, strategies, policy).best is not None
-    assert len(Lake(workspace.root).openings()) == 1
-    (workspace.lake / anchoring.OPENINGS).unlink()
+    assert len(Lake(workspace.root).openings.past()) == 1
+    (workspace.lake / "openings.jsonl").unlink()
     with pytest.raises(LedgerError, match="openings of the holdout were taken away"):
         small.run(workspace, bars, strategies, policy)
 
@@ -477,11 +478,11 @@ def test_ledgers_of_two_machines_become_one_through_the_store(
     one, two = machines
     assert [len(exchange(workspace, "push")) for workspace in machines] == [1, 1]
     assert exchange(one, "push") == []
-    merged = exchange(two, "pull")
+    merged = exchange(two, "pull").merged
     assert (len(merged.new), merged.longer, merged.n_trials) == (1, (), 1)
     exchange(one, "pull")
     assert TrialLedger(one.trials).heads() == TrialLedger(two.trials).heads()
-    assert exchange(one, "pull").n_trials == 0
+    assert exchange(one, "pull").merged.n_trials == 0
     segment = next(path.name for path in one.trials.glob("*.jsonl"))
     ours = TrialLedger(one.trials)
     (again,) = load_templates(one.root / "strategies")
@@ -489,6 +490,62 @@ def test_ledgers_of_two_machines_become_one_through_the_store(
     for workspace in machines:
         TrialLedger(workspace.trials).verify()
         assert len(TrialLedger(workspace.trials).every()) == 2
+
+
+def opened(workspace: Workspace, bars: Bars, candidate: str) -> int:
+    return Lake(workspace.root).holdout(bars, HoldoutKey(candidate)).k
+
+
+def test_an_opening_on_another_machine_makes_the_next_one_here_the_second(
+    machines: list[Workspace], bars: Bars
+) -> None:
+    one, two = machines
+    assert opened(one, bars, "a") == 1
+    exchange(one, "push")
+    assert exchange(two, "pull").n_openings == 1
+    assert opened(two, bars, "a") == 1, "the same candidate sees the same again"
+    assert opened(two, bars, "b") == 2
+    exchange(two, "push")
+    assert exchange(one, "pull").n_openings == 2
+    assert opened(one, bars, "c") == 3
+    assert exchange(one, "push") != [] and exchange(one, "push") == []
+    assert exchange(two, "pull").n_openings == 1, "a list that has grown"
+    assert opened(two, bars, "d") == 4
+    anchored = anchoring.heads_of(TrialLedger(two.trials), Lake(two.root))
+    next((two.lake / "openings").iterdir()).unlink()
+    with pytest.raises(LedgerError, match="openings of the holdout were taken away"):
+        anchoring.check_openings(Lake(two.root), anchored)
+
+
+def test_openings_that_were_deleted_come_back_from_the_store(machines: list[Workspace], bars: Bars) -> None:
+    one, _ = machines
+    opened(one, bars, "a")
+    exchange(one, "push")
+    (one.lake / "openings.jsonl").unlink()
+    assert exchange(one, "pull").n_openings == 1
+    assert opened(one, bars, "b") == 2
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [{"k": 0}, {"interval_ms": [1]}, {"again": "no"}, {"charged_to": None}, {"more": 1}, {"k": True}],
+)
+def test_a_list_of_openings_with_something_else_in_it_is_refused(
+    machines: list[Workspace], bars: Bars, forged: Mapping[str, Any]
+) -> None:
+    one, two = machines
+    opened(one, bars, "a")
+    (line,) = Lake(one.root).openings.past()
+    (one.lake / "openings.jsonl").unlink()
+    ChainedLog(one.lake / "openings.jsonl").append({**line, **forged})
+    exchange(one, "push")
+    before = small.contents(two.root)
+    with pytest.raises(LedgerError, match="no opening of a holdout"):
+        exchange(two, "pull")
+    assert {k: v for k, v in small.contents(two.root).items() if "openings" in str(k)} == {
+        k: v for k, v in before.items() if "openings" in str(k)
+    }
+    assert len(TrialLedger(two.trials).every()) == 1
 
 
 def test_a_segment_that_parts_from_what_is_here_is_refused_and_nothing_is_taken_in(
@@ -502,7 +559,6 @@ def test_a_segment_that_parts_from_what_is_here_is_refused_and_nothing_is_taken_
     (own,) = TrialLedger(two.trials).every()[:1]
     copy.unlink()
     copy.with_suffix(".f64").unlink()
-    from research_lab.durable import ChainedLog
     from research_lab.scoring.ledger_segment import FORMAT
 
     ChainedLog(copy).append({"format": FORMAT, "segment": copy.stem})
@@ -547,7 +603,7 @@ def test_a_push_that_lost_a_file_is_refused_and_names_that_lead_elsewhere_are_le
         exchange(two, "pull")
     elsewhere = f"../{one.root.name}/trials/{lines.name}"
     monkeypatch.setattr(Tracker, "pushed", lambda self: [("run", {elsewhere: "a" * 64})])
-    assert exchange(two, "pull").n_trials == 0
+    assert exchange(two, "pull").merged.n_trials == 0
     assert small.contents(two.trials) == before
 
 

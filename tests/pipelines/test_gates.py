@@ -262,7 +262,7 @@ class TestHoldout:
         outcome, told = judged(holdout.measure(EMA, research, luck(0.01)), limits)
         assert outcome is Outcome.INSUFFICIENT
         assert "lies in holdout" in told
-        assert world.lake.openings() == []
+        assert world.lake.openings.past() == []
 
 
 class TestShadow:

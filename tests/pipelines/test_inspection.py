@@ -76,7 +76,7 @@ def named(workspace: Workspace, name: str = "ema") -> Candidate:
 def counted(workspace: Workspace) -> tuple[int, int]:
     """Return looks, and openings that were not shown again."""
     ledger = TrialLedger(workspace.trials)
-    openings = [o for o in Lake(workspace.root).openings() if not o["again"]]
+    openings = [o for o in Lake(workspace.root).openings.past() if not o["again"]]
     return len(ledger.every()), len(openings)
 
 
@@ -84,7 +84,7 @@ def counted(workspace: Workspace) -> tuple[int, int]:
 
 
 def test_the_holdout_is_opened_for_as_many_as_were_asked_for_and_each_is_an_opening(done: Done) -> None:
-    openings = Lake(done.root).openings()
+    openings = Lake(done.root).openings.past()
     assert [o["k"] for o in openings] == [1, 2]
     assert done.result.best is not None and openings[0]["candidate"] == done.result.best.spec.hash
     limits = sorted(e.verdicts["holdout"].figures["p"].limit for e in done.result.examinations)

@@ -94,7 +94,7 @@ def test_noise_passes_nothing(noise: list[Bars], regimes: RegimeSet, policy: Pol
     examinations, best = examine([EMA, QUICK], pool, small.silent)
     assert best is None
     assert [e.outcome for e in examinations] == [Outcome.FAIL, Outcome.FAIL]
-    assert pool.worlds[0].lake.openings() == []
+    assert pool.worlds[0].lake.openings.past() == []
 
 
 def test_every_market_is_charged_with_every_look_and_one_opening(found: tuple[Pool, Examination]) -> None:
@@ -105,7 +105,7 @@ def test_every_market_is_charged_with_every_look_and_one_opening(found: tuple[Po
     ]
     assert looks[0] == looks[1] == looks[2] == looks[3]
     assert len(looks[0]) == EMA.n_combinations
-    openings = pool.worlds[0].lake.openings()
+    openings = pool.worlds[0].lake.openings.past()
     assert sorted(line["charged_to"] for line in openings) == SYMBOLS
     assert examination.evidence["holdout"].figures["opening"] == 1.0
     assert examination.evidence["overfitting"].figures["n_trials"] == EMA.n_combinations
@@ -243,7 +243,7 @@ def test_no_holdout_is_opened_when_one_market_has_none(
     exam = PooledExam(Pool((*pool.worlds[:2], ended)))
     seen = exam.holdout(EMA, Evidence("overfitting", {"p": 0.01}, {}))
     assert seen.insufficient == "no bars in the holdout of CCC/USDT"
-    assert world.lake.openings() == []
+    assert world.lake.openings.past() == []
 
 
 def test_the_worst_value_stands_for_all_and_what_was_not_measured_is_the_worst() -> None:

@@ -80,7 +80,8 @@ def test_a_canonical_text_reads_back_as_the_same_brief(brief: Brief) -> None:
 
 
 def test_the_hash_tells_briefs_apart_and_lasts() -> None:
-    assert Brief().hash == Brief(timeframes=["60m", "4h"]).hash  # type: ignore[arg-type]
+    assert Brief().hash == Brief(timeframes=["240m", "60m"], families=[*FAMILIES][::-1]).hash  # type: ignore[arg-type]
+    assert Brief().hash == Brief().hash
     changes = [
         Brief(goal="x"), Brief(timeframes=("1h",)), Brief(sides=("short",)), Brief(families=("trend",)),
         Brief(inputs=("close",)), Brief(max_nodes=61), Brief(max_params=5), Brief(ideas=("x",)), Brief(avoid=("x",)),
@@ -200,7 +201,7 @@ def test_what_lies_outside_is_refused_with_its_reason(brief: Brief, told: str) -
     ("close > sma", 'tf("1d", close) > sma', 'it says tf("1d", ...), which the brief leaves out'),
     ("close > sma", 'on("ETH/USDT", close) > sma', "the market's own bars only"),
     ("size: {risk: 0.01}", "size: {risk: 0.01 * rsi(14) / 50}", "it says rsi(), which the brief leaves out"),
-    ("size: {risk: 0.01}", "size: {target_vol: 0.2}", "its size is target_vol, and the brief has risk, fraction"),
+    ("size: {risk: 0.01}", "size: {target_vol: 0.2}", "its size is target_vol, and the brief has fraction, risk"),
     ("size: {risk: 0.01}", "size: {target_vol: 0.2, window: 20}", "its size is target_vol"),
     ("stop: 2 * atr(14)", "stop: 2 * std(close, 9)", "it says std(), which the brief leaves out"),
 ])  # fmt: skip

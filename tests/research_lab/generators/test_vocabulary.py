@@ -173,7 +173,8 @@ def test_a_misfit_raises() -> None:
 
 
 @pytest.mark.parametrize(("text", "low", "high"), [
-    ("rsi(close, 14)", 20, 80), ("sma(prev(rsi(close, 14)), 5)", 20, 80), ("tf('4h', adx(14))", 10, 50),
+    ("rsi(close, 14)", 20, 80), ("rsi(close, 100)", 35, 65),
+    ("sma(prev(rsi(close, 14)), 5)", 20, 80), ("tf('4h', adx(14))", 10, 50),
     ("zscore(volume, 20)", -2.5, 2.5), ("count(close > open, 10)", 0, 8), ("bars_since_highest(high, 20)", 0, 18),
     ("hour()", 0, 22), ("weekday()", 0, 5), ("roc(close, 24)", -0.04, 0.04),
 ])  # fmt: skip

@@ -141,7 +141,7 @@ def test_an_unsealed_market_is_not_served(tmp_path: Path) -> None:
     for ask in (lake.research, lake.forward, lambda bars: lake.holdout(bars, HoldoutKey("a"))):
         with pytest.raises(UsageError, match="not sealed"):
             ask(WORLD)
-    assert lake.openings() == []
+    assert lake.openings.past() == []
 
 
 def test_openings_of_the_same_market_and_time_are_counted(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_openings_of_the_same_market_and_time_are_counted(tmp_path: Path) -> Non
     assert lake.holdout(WORLD, HoldoutKey("b")).k == 2
     assert Lake(tmp_path).holdout(at_another_place(WORLD), HoldoutKey("a")).k == 3
     assert lake.holdout(WORLD, HoldoutKey("a", "other costs")).k == 4
-    lines = lake.openings(SYMBOL)
+    lines = lake.openings.past(SYMBOL)
     assert [line["k"] for line in lines] == [1, 2, 3, 4]
     assert [line["candidate"] for line in lines] == ["a", "b", "a", "a"]
     assert lines[0]["interval_ms"] == days(48, 80)
@@ -160,7 +160,7 @@ def test_looking_again_at_the_same_counts_once_but_is_recorded(tmp_path: Path) -
     lake = sealed(tmp_path)
     ks = [lake.holdout(WORLD, HoldoutKey(name)).k for name in "abaabc"]
     assert ks == [1, 2, 1, 1, 2, 3]
-    assert [line["again"] for line in lake.openings()] == [False, False, True, True, True, False]
+    assert [line["again"] for line in lake.openings.past()] == [False, False, True, True, True, False]
 
 
 def test_more_forward_data_does_not_change_what_the_holdout_shows(tmp_path: Path) -> None:
