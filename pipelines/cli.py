@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,27 +16,19 @@ from pipelines.calibration.command import calibrate
 from pipelines.command_options import (
     CandidateArgument,
     DryRunOption,
-    FundingsOption,
-    MarketsOption,
-    ModelsOption,
     PolicyOption,
-    SeriesOption,
-    SpotsOption,
     WhyOption,
     WorkspaceOption,
     leave,
-    limits_of,
     place_of,
-    regimes_of,
 )
+from pipelines.generation import command as generation_commands
 from pipelines.lookahead_command import lookahead
-from research_lab.errors import GauntletError, UsageError
+from pipelines.run_command import promote_wanted, run, show_promoted
+from research_lab.errors import GauntletError
 
 if TYPE_CHECKING:
-    from pipelines.gates.evidence import Outcome
-    from pipelines.lifecycle import Promoted, Wish
-    from research_lab.bars import Bars
-    from research_lab.workspace import Workspace
+    pass
 
 USAGE, INTERRUPTED = 2, 130
 _DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -52,6 +43,10 @@ app = typer.Typer(
 app.add_typer(strategy_commands.app, name="strategy")
 app.add_typer(trials_commands.app, name="trials")
 app.add_typer(model_commands.app, name="model")
+app.add_typer(generation_commands.brief_app, name="brief")
+app.command()(run)
+app.command()(generation_commands.generate)
+app.command()(generation_commands.archive)
 app.command()(calibrate)
 app.command()(lookahead)
 
@@ -83,84 +78,6 @@ def main() -> None:
 
 
 @app.command()
-def run(
-    data: Annotated[
-        list[Path],
-        typer.Option(
-            "--data", help="Candles, Parquet: exchange_BASE-QUOTE_1h.parquet; of a pool, repeatable."
-        ),
-    ],
-    strategies: Annotated[Path, typer.Option("--strategies", help="A strategy file, or a folder of them.")],
-    pool: Annotated[
-        bool, typer.Option("--pool", help="One parameter set for several markets, judged as one.")
-    ] = False,
-    funding: FundingsOption = None,
-    spot: SpotsOption = None,
-    series: SeriesOption = None,
-    market: MarketsOption = None,
-    model: ModelsOption = None,
-    workspace: WorkspaceOption = "",
-    policy: PolicyOption = None,
-    promote_best: Annotated[bool, typer.Option("--promote", help="Promote what passes all gates.")] = False,
-    open_for: Annotated[
-        int, typer.Option("--open-for", min=1, help="Finalists to open the holdout for; each is an opening.")
-    ] = 1,
-    skip_broken: Annotated[
-        bool, typer.Option("--skip-broken", help="Record what is no strategy as refused, and go on.")
-    ] = False,
-) -> None:
-    """Run every strategy through gates 1 to 8.
-
-    Interrupted, it goes on where it was when the same command is run again. With --pool and several --data,
-    parameters are tuned on all markets together, and judged on each without it as well.
-
-    Example: pipeline run --data binance_BTC-USDT_1h.parquet --strategies research_lab/strategies
-    """
-    from pipelines.campaign import Wanted, run_campaign
-    from pipelines.console import CampaignProgress, show_campaign
-    from pipelines.inputs import beside, read_bars, read_pool
-    from pipelines.lifecycle import Wish
-    from pipelines.proposals import read_proposals
-
-    place = place_of(workspace)
-    proposals = read_proposals(strategies, skip_broken=skip_broken)
-    limits, regimes, templates = limits_of(policy), regimes_of(place), proposals.templates
-    if len(data) > 1 and not pool:
-        raise UsageError("several files of candles", "--data", "add --pool, or run once for each")
-    if pool and model:
-        raise UsageError("a pool reads no models", "--model", "run on one market at a time")
-    bars: Bars | list[Bars]
-    if pool:
-        bars = read_pool(
-            data, templates, regimes, place, limits,
-            funding=funding or (), spot=spot or (), series=series, markets=market,
-        )  # fmt: skip
-    else:
-        own = [""]  # one market: whatever file is given is its own
-        rates, spots = beside(funding or (), own, "--funding"), beside(spot or (), own, "--spot")
-        bars = read_bars(
-            data[0], templates, regimes, place, limits,
-            funding=rates.get(""), spot=spots.get(""), series=series, markets=market, models=model,
-        )  # fmt: skip
-    count = f"{len(templates)} {'strategy' if len(templates) == 1 else 'strategies'}"
-    for one in bars if isinstance(bars, list) else [bars]:
-        typer.echo(f"{one.market.name}: {one.n:,} bars of {one.timeframe}, {count}")
-    for refusal in proposals.refusals:
-        typer.echo(f"refused: {refusal.reason}", err=True)
-    wanted = Wanted.of(proposals, open_for)
-    with CampaignProgress() as progress:
-        result = run_campaign(place.create(), bars, templates, regimes, limits, progress, wanted)
-    show_campaign(place, result, limits)
-    outcome = result.outcome
-    if promote_best and result.passed:
-        best = [c for c in result.passed if c.hash == result.passed[0].hash]  # of a pool, one a market
-        wish = Wish(1.0 / len(best) if pool else None)  # the capital of a pool is split evenly
-        outcomes = [_promote(place, f"{c.hash}@{c.market}", policy, wish) for c in best]
-        outcome = max(outcomes, key=["PASS", "INSUFFICIENT", "FAIL"].index)
-    leave(outcome)
-
-
-@app.command()
 def promote(
     candidate: CandidateArgument,
     workspace: WorkspaceOption = "",
@@ -187,7 +104,7 @@ def promote(
     """
     from pipelines.lifecycle import Wish
 
-    leave(_promote(place_of(workspace), candidate, policy, Wish(share, why, dry_run)))
+    leave(promote_wanted(place_of(workspace), candidate, policy, Wish(share, why, dry_run)))
 
 
 @app.command()
@@ -216,7 +133,7 @@ def rollback(
     """
     from pipelines.lifecycle import roll_back
 
-    _show_promoted(roll_back(place_of(workspace), to, dry_run=dry_run, why=why))
+    show_promoted(roll_back(place_of(workspace), to, dry_run=dry_run, why=why))
 
 
 @app.command()
@@ -236,7 +153,7 @@ def retire(
     from pipelines.lifecycle import take_out
 
     place = place_of(workspace)
-    _show_promoted(take_out(place, resolve(place, candidate), dry_run=dry_run, why=why))
+    show_promoted(take_out(place, resolve(place, candidate), dry_run=dry_run, why=why))
 
 
 @app.command()
@@ -252,7 +169,7 @@ def adopt(
     """
     from pipelines.lifecycle import take_over
 
-    _show_promoted(take_over(place_of(workspace), why=why))
+    show_promoted(take_over(place_of(workspace), why=why))
 
 
 @app.command()
@@ -307,37 +224,6 @@ def demo(
     from pipelines.demo import run_demo
 
     raise typer.Exit(run_demo(place_of(workspace).create(), seed))
-
-
-def _promote(workspace: Workspace, wanted: str, limits: Path | None, wish: Wish) -> Outcome:
-    from pipelines.candidates import resolve
-    from pipelines.gates.policy import DEFAULT, load_policy
-    from pipelines.lifecycle import promote_candidate
-    from research_lab.dsl.spec_reader import load_regimes
-
-    candidate = resolve(workspace, wanted)
-    policy = load_policy(limits or DEFAULT)
-    regimes = load_regimes(workspace.regimes, workspace.macro)
-    done = promote_candidate(workspace, candidate, regimes, policy, wish)
-    change = done.promotion
-    said = "promoted" if change.written else "would be promoted" if change.diff else change.outcome.value
-    typer.echo(f"{candidate}: {said}")
-    _show_promoted(done)
-    return change.outcome
-
-
-def _show_promoted(done: Promoted) -> None:
-    change = done.promotion
-    for reason in change.reasons:
-        typer.echo(f"  {reason}")
-    if change.diff:
-        typer.echo(change.diff.rstrip("\n"))
-    if change.written:
-        typer.echo(f"enable_map.yaml is now version {change.new_map.version}")
-    else:
-        typer.echo(f"enable_map.yaml stays at version {change.old_map.version}")
-    for line in done.registered:
-        typer.echo(f"MLflow: {line}")
 
 
 if __name__ == "__main__":

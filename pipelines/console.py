@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Self
 
 from pipelines import candidates, report_text
 from pipelines.campaign import KEPT, CampaignResult
@@ -42,7 +42,7 @@ class CampaignProgress:
         self._interrupted = False
         self._before: Any = None  # the handler of Ctrl-C that stood before
 
-    def __enter__(self) -> CampaignProgress:
+    def __enter__(self) -> Self:
         in_charge = threading.current_thread() is threading.main_thread()
         if in_charge and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             self._before = signal.signal(signal.SIGINT, self._interrupt)

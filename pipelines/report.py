@@ -98,7 +98,7 @@ def write_report(candidate: Candidate, policy: Policy) -> Path:
     verdicts = {verdict.gate: verdict for verdict in candidates.load_verdicts(candidate)}
     other_policy = any(verdict.policy_hash != policy.hash for verdict in verdicts.values())
     sections = _sections(candidate, verdicts, evidence, policy)
-    page = _render(
+    page = render(
         "report.html.j2",
         candidate=candidate,
         hypothesis=spec.hypothesis,
@@ -137,7 +137,7 @@ def write_campaign_report(result: CampaignResult, policy: Policy, path: Path) ->
                 "is_best": examination is result.best,
             }
         )
-    page = _render(
+    page = render(
         "campaign.html.j2",
         name=result.name,
         n_looks=result.n_looks,
@@ -280,7 +280,8 @@ def _campaign_zones(result: CampaignResult, policy: Policy) -> list[tuple[str, s
     return [(zone, f"{seen.get(zone, 'not opened')} ({shares[zone]})") for _, zone in ZONES]
 
 
-def _render(template: str, **values: object) -> str:
+def render(template: str, **values: object) -> str:
+    """Return a page of a template; every value is escaped, and a missing one is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

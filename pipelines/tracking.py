@@ -204,6 +204,19 @@ class Tracker:
                     return None
                 raise
 
+    def log_search(self, run: str, metrics: Mapping[str, float], files: Mapping[str, Path]) -> None:
+        """Write what a search found into its campaign's run.
+
+        Parameters
+        ----------
+        metrics : numbers by name; what is not finite is left out.
+        files : by the path that they get in the run, such as "transcripts/ab12.json".
+        """
+        with tempfile.TemporaryDirectory() as folder, self._calling() as client:
+            _lay_out(Path(folder), files)
+            _log_batch(client, run, metrics, {})
+            client.log_artifacts(run, folder)
+
     def anchor_ledger(self, run: str, heads: Mapping[str, str]) -> None:
         """Note the heads of the workspace's ledger in a run, where whoever rewrites the ledger does not reach.
 
@@ -483,6 +496,11 @@ def _collect(folder: Path, spec_text: str, artifacts: Mapping[str, Path]) -> Non
     bundle = folder / SPEC_ARTIFACT
     bundle.mkdir()
     (bundle / "spec.yaml").write_text(spec_text, encoding="utf-8")
+    _lay_out(folder, artifacts)
+
+
+def _lay_out(folder: Path, artifacts: Mapping[str, Path]) -> None:
+    """Copy files to where they belong in a folder."""
     for name, source in artifacts.items():
         target = folder / name
         if not target.resolve().is_relative_to(folder.resolve()):

@@ -96,6 +96,11 @@ class Workspace:
         return self.root / "unfinished"
 
     @property
+    def generations(self) -> Path:
+        """One folder for each search for candidates: its generations, and the archive it ended with."""
+        return self.root / "generations"
+
+    @property
     def mlflow_db(self) -> Path:
         """MLflow's SQLite store."""
         return self.root / "mlflow.db"

@@ -1,24 +1,59 @@
-"""A search: ask a generator, read what it proposes as anybody's text, score it, keep the best, tell it what came out."""
+"""A search: ask a generator, read what it proposes as anybody's text, score it, keep the best, tell it what came out.
+
+A generation depends on the seed, its number and what came before, and on nothing else: neither on the number of
+workers nor on whether the search was interrupted. What it says of itself (`Generation`) is all that is needed
+to have it again without a generator or a sweep: texts, and what was measured; the ledger has the returns.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 
+from research_lab.dsl import limits
 from research_lab.dsl.spec import Spec
-from research_lab.dsl.spec_reader import parse_spec
-from research_lab.errors import InsufficientError, SpecError
+from research_lab.errors import InsufficientError
 from research_lab.generators.archive import Archive, Elite
 from research_lab.generators.behaviour import behaviour_of
 from research_lab.generators.brief import Brief
 from research_lab.generators.protocol import Answer, Feedback, Generator, Proposal
+from research_lab.scoring.crew import plain
 from research_lab.scoring.market_exposure import less_holding, market_daily
-from research_lab.scoring.origin import Refusal
-from research_lab.scoring.scorer import Score, Scorer, check_timeframe, sharpe_of
+from research_lab.scoring.origin import Origin, Refusal
+from research_lab.scoring.scorer import Score, Scorer, check_runs, sharpe_of
 
-TWICE = "the same strategy was proposed before"
+TWICE: Final = "the same strategy was proposed before"
+CRASHED: Final = "crashed"
+PATIENCE: Final = 25  # generations without a look, after which no more are asked for
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a strategy: its metrics by name, and SHA-256 of its daily returns; or what it crashed of."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    returns: str = ""
+    crash: str = ""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One generation, as it may be kept on a disk.
+
+    Parameters
+    ----------
+    number : from 0. proposals : as made, none longer than a strategy may be.
+    measured : by the hash of the strategy.
+    """
+
+    number: int
+    proposals: tuple[Proposal, ...]
+    measured: Mapping[str, Measured]
 
 
 @dataclass(eq=False)
@@ -28,9 +63,10 @@ class Search:
     Parameters
     ----------
     brief, generator : what is wanted, and who proposes.
-    scorer : counts every look; ends at the seal.
+    scorer : counts every look; ends at the seal. Its crew reads and runs what is proposed.
     seed : of everything random. batch : proposals a generation.
     admit : says why a strategy is not to be scored, "" where it is; gate 1 of a campaign.
+    keep : told of each generation once it was counted, before the generator is asked again.
     """
 
     brief: Brief
@@ -39,51 +75,139 @@ class Search:
     seed: int
     batch: int = 100
     admit: Callable[[Spec], str] = field(default=lambda spec: "")
+    keep: Callable[[Generation], None] = field(default=lambda generation: None)
 
     def __post_init__(self) -> None:
         self.feedback = Feedback(Archive())
+        self.n_idle = 0
+        self.refused: Counter[str] = Counter()  # by `kind_of`
         self._seen: set[str] = set()
+        self.origins: dict[str, Origin] = {}  # by template, for whoever goes on with the best
+        self.scorer.origins = self.origins
         _, self._market = market_daily(self.scorer.bars)
 
-    def step(self) -> Sequence[Answer]:
-        """Run one generation, and return the answers; none when the generator has no more to propose."""
+    def run(self, n_looks: int, told: Callable[[Search], None] = lambda search: None) -> str:
+        """Search until so many parameter sets were scored, and return why it ended.
+
+        Parameters
+        ----------
+        told : after each generation.
+        """
+        while self.feedback.n_looks < n_looks:
+            if self.n_idle >= PATIENCE:
+                return f"nothing new to score in {PATIENCE} generations"
+            if not self.step(n_looks - self.feedback.n_looks):
+                return "the generator has no more to propose"
+            told(self)
+        return f"all {n_looks:,} looks are spent"
+
+    def step(self, most: int | None = None) -> Sequence[Answer]:
+        """Run one generation, and return the answers; none when the generator has no more to propose.
+
+        Parameters
+        ----------
+        most : looks that may be spent on it.
+        """
         before = self.feedback
         rng = np.random.default_rng([self.seed, before.generation])
-        proposals = self.generator.propose(self.brief, before, self.batch, rng)
-        answers = [self._read(proposal) for proposal in proposals]
-        self._refuse(answers)
-        wanted = [answer for answer in answers if not answer.refused and answer.spec is not None]
-        self.scorer.origins = {
-            **self.scorer.origins,
-            **{a.spec.template_hash: a.proposal.origin for a in wanted if a.spec is not None},
-        }
-        scores = iter(self.scorer.score([a.spec for a in wanted if a.spec is not None]))
-        answers = [a if a.refused else self._answered(a, next(scores)) for a in answers]
-        self.feedback = Feedback(before.archive, answers, before.n_looks + len(wanted), before.generation + 1)
-        return answers
+        n = self.batch if most is None else min(self.batch, most)
+        proposals = [_clipped(p) for p in self.generator.propose(self.brief, before, n, rng)[:n]]
+        return self._run(proposals) if proposals else []
 
-    def _read(self, proposal: Proposal) -> Answer:
+    def recall(self, kept: Generation) -> bool:
+        """Take a generation from what was kept of it; return whether it could be: else it is to be run again.
+
+        Nothing is proposed and nothing is looked at; strategies are read anew, and returns come out of the ledger.
+        """
+        answers = self._read(kept.proposals)
+        scores = [self._recalled(spec, kept.measured) for spec in _wanted(answers)]
+        if kept.number != self.feedback.generation or None in scores:
+            return False
+        self._learn(answers, [score for score in scores if score is not None])
+        return True
+
+    def _recalled(self, spec: Spec, measured: Mapping[str, Measured]) -> Score | str | None:
+        if spec.hash not in measured:
+            return None
+        told = measured[spec.hash]
+        return told.crash or self.scorer.recall(spec, told.metrics, told.returns)
+
+    def _run(self, proposals: Sequence[Proposal]) -> list[Answer]:
+        """Read, refuse, score and count a generation; keep it; and learn what came out."""
+        answers = self._read(proposals)
+        # what was proposed before is not recorded again: the ledger has it
+        refused = [a for a in answers if a.refused and a.refused != TWICE]
+        self.scorer.refuse(
+            [Refusal("", a.proposal.text, a.refused, a.proposal.origin, a.spec) for a in refused]
+        )
+        specs, origins = _wanted(answers), [a.proposal.origin for a in answers if not a.refused]
+        scores = self.scorer.attempt(specs, origins)
+        measured = {spec.hash: _measured(score) for spec, score in zip(specs, scores, strict=True)}
+        self.keep(Generation(self.feedback.generation, tuple(proposals), measured))
+        return self._learn(answers, scores)
+
+    def _read(self, proposals: Sequence[Proposal]) -> list[Answer]:
+        """Return an answer to each proposal: why it is not to be scored, or that it is."""
+        found: list[Answer] = []
+        fresh: set[str] = set()
+        for proposal, spec in zip(proposals, self.scorer.crew.read([p.text for p in proposals]), strict=True):
+            if isinstance(spec, str):
+                found.append(Answer(proposal, None, refused=spec))
+                continue
+            twice = spec.hash in self._seen or spec.hash in fresh
+            found.append(Answer(proposal, spec, refused=TWICE if twice else self._unfit(spec)))
+            fresh.add(spec.hash)
+        return found
+
+    def _unfit(self, spec: Spec) -> str:
         try:
-            spec = parse_spec(proposal.text, "proposal")
-            check_timeframe(spec, self.scorer.bars)
-        except (SpecError, InsufficientError) as fault:
-            return Answer(proposal, None, refused=str(fault))
-        if spec.hash in self._seen:
-            return Answer(proposal, spec, refused=TWICE)
-        self._seen.add(spec.hash)
-        return Answer(proposal, spec, refused=self.admit(spec))
+            check_runs(spec, self.scorer.bars)
+        except InsufficientError as fault:
+            return plain(f"data: {fault}")
+        return plain(self.admit(spec))
 
-    def _refuse(self, answers: Sequence[Answer]) -> None:
-        for answer in answers:
-            if answer.refused and answer.spec is None:
-                text = Refusal("", answer.proposal.text, answer.refused, answer.proposal.origin)
-                self.scorer.refuse([text])
-            elif answer.refused and answer.spec is not None:
-                self.scorer.refuse([answer.spec], answer.refused)
+    def _learn(self, answers: Sequence[Answer], scores: Sequence[Score | str]) -> list[Answer]:
+        """Offer what was scored to the archive, and make of all answers the next feedback."""
+        before, waiting = self.feedback, iter(scores)
+        found = [a if a.refused else self._answered(a, next(waiting)) for a in answers]
+        for answer in found:
+            if answer.spec is not None:
+                self._seen.add(answer.spec.hash)
+                self.origins.setdefault(answer.spec.template_hash, answer.proposal.origin)
+        self.refused.update(kind_of(answer) for answer in found if answer.refused)
+        self.n_idle = 0 if scores else self.n_idle + 1
+        self.feedback = Feedback(before.archive, found, before.n_looks + len(scores), before.generation + 1)
+        return found
 
-    def _answered(self, answer: Answer, score: Score) -> Answer:
+    def _answered(self, answer: Answer, score: Score | str) -> Answer:
+        if isinstance(score, str):
+            return replace(answer, refused=f"{CRASHED}: {score}")
         behaviour = behaviour_of(score, self._market)
         fitness = sharpe_of(less_holding(score.daily, self._market))
         elite = Elite(score.spec, answer.proposal.origin, fitness, score.metrics["sharpe"], behaviour)
         kept = bool(np.isfinite(fitness)) and self.feedback.archive.offer(elite)
         return replace(answer, fitness=fitness, behaviour=behaviour, kept=kept)
+
+
+def kind_of(answer: Answer) -> str:
+    """Return in a word or two what refused a proposal: the reader, the archive, the data, or who is named first."""
+    if answer.spec is None:
+        return "no strategy"
+    return "twice" if answer.refused == TWICE else answer.refused.partition(":")[0][:20]
+
+
+def _wanted(answers: Sequence[Answer]) -> list[Spec]:
+    return [answer.spec for answer in answers if answer.spec is not None and not answer.refused]
+
+
+def _measured(score: Score | str) -> Measured:
+    if isinstance(score, str):
+        return Measured(crash=score)
+    return Measured(score.metrics, hashlib.sha256(np.ascontiguousarray(score.daily).data).hexdigest())
+
+
+def _clipped(proposal: Proposal) -> Proposal:
+    """Return a proposal that is no longer than what is read of one: a model may send megabytes."""
+    if len(proposal.text) <= limits.BYTES:
+        return proposal
+    return replace(proposal, text=proposal.text[: limits.BYTES + 1])

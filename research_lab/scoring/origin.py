@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from research_lab.dsl.spec import Spec
 from research_lab.errors import DataError, UsageError
 
 ANYONE = "*"
@@ -62,22 +63,28 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A proposal that is no strategy: its text was read, and nothing was run.
+    """A proposal that was not run: a text that is no strategy, or a strategy that may not be run.
 
     Parameters
     ----------
     name : what it calls itself, or its file. text : as proposed. reason : why it was refused.
+    spec : the strategy, where the text is one.
     """
 
     name: str
     text: str
     reason: str
     origin: Origin = Origin()
+    spec: Spec | None = None
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the text."""
-        return hashlib.sha256(self.text.encode("utf-8", errors="surrogateescape")).hexdigest()
+        """SHA-256 of the text: of the bytes that it was read from, where it was."""
+        try:
+            raw = self.text.encode("utf-8", errors="surrogateescape")
+        except UnicodeEncodeError:  # half a pair, which no file holds but a model's answer may
+            raw = self.text.encode("utf-8", errors="surrogatepass")
+        return hashlib.sha256(raw).hexdigest()
 
 
 def read_origins(path: Path) -> dict[str, Origin]:

@@ -24,6 +24,7 @@ from research_lab.engine.slot import CompiledUnion
 from research_lab.engine.sweep import sweep
 from research_lab.engine.terms import Terms
 from research_lab.errors import InsufficientError, UsageError
+from research_lab.scoring.crew import Course, Crew
 from research_lab.scoring.origin import Origin, Refusal
 from research_lab.scoring.sweep_plan import SweepPlan, free_memory
 from research_lab.scoring.trial import Trial
@@ -92,6 +93,7 @@ class Scorer:
     terms, regimes : costs and regimes of every run. campaign, origin : who asks, for the ledger.
     progress : told how many strategies were scored, after they were counted.
     origins : who proposed a strategy, by its template's hash; others are of the generator `origin`.
+    crew : who reads and runs what is proposed by the hundred.
     """
 
     ledger: TrialLedger
@@ -102,10 +104,13 @@ class Scorer:
     origin: str = "file"
     progress: Callable[[int], None] | None = None
     origins: Mapping[str, Origin] = field(default_factory=dict)
+    crew: Crew = field(default_factory=Crew)
 
     def __post_init__(self) -> None:
         self._known: dict[str, Score] = {}
+        self._attempted: set[str] = set()
         self._regime = regime_codes(None if self.regimes is None else self.regimes.compiled, self.bars)
+        self._course = Course(self.bars, self.terms, self._regime)
 
     @property
     def members(self) -> Sequence[Scorer]:
@@ -147,6 +152,61 @@ class Scorer:
                 self._run(group, chunks)
         return [self._known[spec.hash] for spec in specs]
 
+    def attempt(self, specs: Sequence[Spec], origins: Sequence[Origin]) -> list[Score | str]:
+        """Return a score for each strategy, or what it crashed of: for many that nobody has seen before.
+
+        The crew runs them, and all are counted before anything is told, in the order given, whoever ran what. A
+        crash is one strategy's own and counted as such. No score is remembered: a search keeps what it needs.
+
+        Parameters
+        ----------
+        origins : who proposed each.
+
+        Raises
+        ------
+        InsufficientError
+            There are no bars, or a strategy cannot be run on them; see `check_runs`.
+        """
+        if self.bars.n == 0:
+            raise InsufficientError("the market has no bars", self.bars.market.name, "bring candles")
+        for spec in specs:
+            check_runs(spec, self.bars)
+        runs = self.crew.sweep(self._course, specs) if specs else []
+        whole = [run for run in runs if not isinstance(run, str)]
+        daily = None
+        if whole:
+            nothing = np.zeros_like(whole[0].daily)
+            daily = np.stack([nothing if isinstance(run, str) else run.daily for run in runs])
+        found = [
+            run if isinstance(run, str) else _score_of(spec, run.metrics, run.first_day, run.daily)
+            for spec, run in zip(specs, runs, strict=True)
+        ]
+        trials = [
+            replace(self._trial(spec, origin=origin), kind="crashed", reason=score)
+            if isinstance(score, str)
+            else self._trial(spec, score, origin)
+            for spec, score, origin in zip(specs, found, origins, strict=True)
+        ]
+        self.ledger.append(trials, daily, whole[0].first_day if whole else 0)
+        self._attempted.update(spec.hash for spec in specs)
+        if self.progress is not None and specs:
+            self.progress(len(specs))
+        return found
+
+    def recall(self, spec: Spec, told: Mapping[str, float], returns: str) -> Score | None:
+        """Return a score that was counted before, its daily returns out of the ledger; None where it has none such.
+
+        Parameters
+        ----------
+        told : its metrics. returns : SHA-256 of its daily returns.
+        """
+        market = self.bars.market.charged_to
+        found = self.ledger.returns_of((spec.hash, market, *self.bars.interval), returns)
+        if found is None:
+            return None
+        self._attempted.add(spec.hash)
+        return Score(spec, dict(told), *found)
+
     @property
     def regime(self) -> FloatArray:
         """The regime's code after each bar."""
@@ -159,7 +219,7 @@ class Scorer:
         ------
         UsageError : when it was not scored, hence not counted.
         """
-        if spec.hash not in self._known:
+        if spec.hash not in self._known and spec.hash not in self._attempted:
             raise UsageError("was not scored, so its run is not counted", spec.name, "score it first")
         return backtest(compile_spec(spec), self.bars, self.terms, regime=self._regime)
 
@@ -170,7 +230,7 @@ class Scorer:
             self.ledger.append([replace(self._trial(spec), kind="crashed") for spec in specs])
             raise
         scores = [
-            Score(spec, dict(zip(metrics.NAMES, row.tolist(), strict=True)), result.first_day, daily)
+            _score_of(spec, row, result.first_day, daily)
             for spec, row, daily in zip(specs, result.metrics, result.daily_returns, strict=True)
         ]
         self.ledger.append([self._trial(s.spec, s) for s in scores], result.daily_returns, result.first_day)
@@ -192,15 +252,14 @@ class Scorer:
 
     def _refused(self, proposal: Spec | Refusal, reason: str) -> Trial:
         if isinstance(proposal, Refusal):
-            digest, told = proposal.digest, proposal.reason
-            identity = {"candidate": digest, "template": digest, "name": proposal.name, "timeframe": ""}
-            return self._record(proposal.origin, kind="refused", reason=told, **identity)
+            told = _identity(proposal) | {"reason": proposal.reason}
+            return self._record(proposal.origin, kind="refused", **told)
         return replace(self._trial(proposal), kind="refused", reason=reason)
 
-    def _trial(self, spec: Spec, score: Score | None = None) -> Trial:
+    def _trial(self, spec: Spec, score: Score | None = None, origin: Origin | None = None) -> Trial:
         """Return the ledger's record of a look; without a score it is one that came to nothing."""
         return self._record(
-            self.origin_of(spec),
+            origin or self.origin_of(spec),
             kind="scored",
             candidate=spec.hash,
             template=spec.template_hash,
@@ -237,6 +296,35 @@ class Scorer:
         first = start_ms // metrics.DAY_MS
         last = -(-end_ms // metrics.DAY_MS)
         return self.ledger.daily_returns(self.bars.market.charged_to, first, last)
+
+
+def _score_of(spec: Spec, row: FloatArray, first_day: int, daily: FloatArray) -> Score:
+    return Score(spec, dict(zip(metrics.NAMES, row.tolist(), strict=True)), first_day, daily)
+
+
+def _identity(refusal: Refusal) -> dict[str, str]:
+    """Return what the ledger calls a proposal that was refused: the strategy that it is, or its text."""
+    spec, digest = refusal.spec, refusal.digest
+    if spec is None:
+        return {"candidate": digest, "template": digest, "name": refusal.name, "timeframe": ""}
+    names = {"name": spec.name, "timeframe": spec.timeframe}
+    return {"candidate": spec.hash, "template": spec.template_hash, **names}
+
+
+def check_runs(spec: Spec, bars: Bars) -> None:
+    """Refuse a strategy that bars cannot run: for its timeframe, or for what it reads beside the market.
+
+    Raises
+    ------
+    InsufficientError
+        As `check_timeframe`; or bars have no values of a series, calendar, model or market that it reads.
+    """
+    check_timeframe(spec, bars)
+    missing = sorted(name for name, row in spec.rows.items() if row not in bars.series)
+    if missing:
+        raise InsufficientError(
+            f"{spec.name} reads {missing[0]}, of which there are no values", bars.market.name
+        )
 
 
 def check_timeframe(spec: Spec, bars: Bars) -> None:

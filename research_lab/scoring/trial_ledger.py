@@ -79,6 +79,7 @@ class TrialLedger:
         self._own: tuple[int, Segment] | None = None
         self._distinct: list[tuple[Segment, Record]] | None = None
         self._known: dict[Key, set[str]] | None = None
+        self._scored: dict[tuple[Key, str], tuple[Segment, Record]] | None = None
         self._cut_torn_ends()
 
     def append(self, trials: Sequence[Trial], daily: FloatArray | None = None, first_day: int = 0) -> int:
@@ -120,7 +121,7 @@ class TrialLedger:
                 self._own_segment().append(
                     stamped, [rows[i] for i in new], [digests[i] for i in new], first_day
                 )
-                self._distinct = None
+                self._distinct = self._scored = None
             self._known = known
         return len(new)
 
@@ -179,6 +180,32 @@ class TrialLedger:
                 days = row[first - record.first_day : last - record.first_day]
                 out[first - start_day : last - start_day] = days
         return matrix.T, [record.trial.candidate for _, record in scored]
+
+    def returns_of(self, key: Key, sha256: str) -> tuple[int, FloatArray] | None:
+        """Return first day and daily returns of a scored trial, None where it was not recorded with these.
+
+        Parameters
+        ----------
+        key : candidate, market, start and end of the interval. sha256 : of the returns' bytes.
+
+        Raises
+        ------
+        LedgerError
+            Its row is missing or was changed.
+        """
+        with self._threads:
+            self._refresh()
+            if self._scored is None:
+                self._scored = {
+                    (record.trial.key, record.sha256): (segment, record)
+                    for segment in self._segments.values()
+                    for record in segment.records
+                    if record.sha256
+                }
+            if (key, sha256) not in self._scored:
+                return None
+            segment, record = self._scored[key, sha256]
+            return record.first_day, np.array(segment.row(record, segment.open_rows()))
 
     def every(self) -> list[Trial]:
         """Return every trial of every market and time, oldest first."""
@@ -282,7 +309,7 @@ class TrialLedger:
             for name, path in paths.items():
                 segment = self._segments.setdefault(name, self._opened(path))
                 if segment.refresh():
-                    self._distinct = self._known = None
+                    self._distinct = self._known = self._scored = None
 
     def _known_trials(self) -> dict[Key, set[str]]:
         """Return the identities of returns that each candidate, market and interval has; "" for none."""

@@ -209,7 +209,7 @@ def test_hostile_text_stays_text(workspace: Workspace) -> None:
 def test_text_that_is_no_unicode_becomes_a_mark() -> None:
     named = {"name": "a lone \ud800 surrogate", "n_passed": 0, "rows": [], "outcome": "FAIL", "zones": []}
     rest = {"markets": [], "n_looks": 0, "snapshots": [], "policy": POLICY, "gates": []}
-    assert "a lone ? surrogate" in report._render("campaign.html.j2", **named, **rest)
+    assert "a lone ? surrogate" in report.render("campaign.html.j2", **named, **rest)
 
 
 def test_gates_that_were_not_reached_are_said_to_be(workspace: Workspace) -> None:

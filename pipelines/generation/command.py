@@ -1,0 +1,234 @@
+"""The commands `pipeline generate`, `pipeline archive` and `pipeline brief`: searches for candidates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.command_options import (
+    FundingOption,
+    MarketsOption,
+    PolicyOption,
+    SeriesOption,
+    SpotOption,
+    WorkspaceOption,
+    limits_of,
+    place_of,
+    regimes_of,
+)
+from pipelines.generation.options import (
+    BatchOption,
+    BriefOption,
+    GeneratorOption,
+    IdeasOption,
+    LooksOption,
+    ModelConfigOption,
+    OfflineOption,
+    SchedulerOption,
+    SeedOption,
+    WorkersOption,
+)
+from research_lab.errors import UsageError
+
+if TYPE_CHECKING:
+    from pipelines.generation.search_campaign import Found, Wish
+    from pipelines.proposals import Proposals
+    from research_lab.bars import Bars
+    from research_lab.workspace import Workspace
+
+brief_app = typer.Typer(
+    help="Say what a generator is asked for.\n\nExample: pipeline brief new brief.yaml",
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+
+
+def generate(
+    data: Annotated[Path, typer.Option("--data", help="Candles, Parquet: exchange_BASE-QUOTE_1h.parquet.")],
+    generator: GeneratorOption = "evolve",
+    brief: BriefOption = "",
+    n: LooksOption = 500,
+    seed: SeedOption = 1,
+    batch: BatchOption = 100,
+    workers: WorkersOption = 1,
+    scheduler: SchedulerOption = "",
+    ideas: IdeasOption = None,
+    model_config: ModelConfigOption = None,
+    offline: OfflineOption = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="New folder for the elites.", show_default="the search's own folder"),
+    ] = None,
+    funding: FundingOption = None,
+    spot: SpotOption = None,
+    series: SeriesOption = None,
+    market: MarketsOption = None,
+    workspace: WorkspaceOption = "",
+    policy: PolicyOption = None,
+) -> None:
+    """Search the research bars for candidates.
+
+    The bars are sealed first, every parameter set scored is a look that counts, and refused texts are recorded
+    too. The elites are written into a folder that `pipeline run --strategies` takes. Interrupted, it goes on
+    where it was when the same command is run again.
+
+    Example: pipeline generate --data binance_BTC-USDT_1h.parquet --generator evolve --n 500
+
+    Example: pipeline generate --data binance_BTC-USDT_1h.parquet --generator llm --model-config model.yaml
+    """
+    from pipelines.generation.elites import of_families, write_folder
+    from pipelines.generation.inputs import read_search_bars, wish_of
+
+    place, limits = place_of(workspace), limits_of(policy)
+    wish = wish_of(generator, brief, n, seed, batch, model_config, ideas, offline=offline)
+    bars = read_search_bars(
+        data, wish, place, limits, funding=funding, spot=spot, series=series, markets=market
+    )
+    found = search(place, bars, wish, policy, workers, scheduler)
+    folder = out or found.folder / "elites"
+    elites = of_families(list(found.archive))
+    write_folder(folder, elites, found.name)
+    show_found(place, found)
+    typer.echo(f"{len(elites)} strategies written: {folder}")
+    typer.echo(f"to examine them: pipeline run --data {data} --strategies {folder}")
+
+
+def search(
+    place: Workspace, bars: Bars, wish: Wish, policy: Path | None, workers: int, scheduler: str
+) -> Found:
+    """Run a search with its progress shown."""
+    from pipelines.generation.search_campaign import run_search
+    from pipelines.generation.search_progress import SearchProgress
+    from research_lab.scoring.crew import Crew
+
+    typer.echo(f"{bars.market.name}: {bars.n:,} bars of {bars.timeframe}; {wish.generator}, {wish.n:,} looks")
+    with Crew(workers, scheduler) as crew, SearchProgress() as progress:
+        return run_search(
+            place.create(),
+            bars,
+            regimes_of(place),
+            limits_of(policy),
+            wish,
+            crew,
+            progress.told,
+            progress.say,
+        )
+
+
+def show_found(place: Workspace, found: Found) -> None:
+    """Print what a search found, and write its page."""
+    from pipelines.generation import archive_text
+    from pipelines.generation.archive_report import write_search_report
+    from pipelines.generation.kept_search import find_archive
+
+    _, content = find_archive(place.generations, found.name)
+    typer.echo(archive_text.summary(content))
+    _print_table(content["elites"][: archive_text.ROWS])
+    if len(content["elites"]) > archive_text.ROWS:
+        typer.echo(f"the others: pipeline archive {found.name}")
+    typer.echo(f"page: {write_search_report(content, place.reports / f'{found.name}.html')}")
+
+
+def proposals_of(found: Found, n: int) -> Proposals:
+    """Return the n best elites that are not one idea, as what a campaign examines."""
+    from pipelines.generation.elites import finalists
+    from pipelines.proposals import Proposals
+
+    chosen = finalists(found.archive, n)
+    return Proposals(
+        tuple(elite.spec for elite in chosen), (), {e.spec.template_hash: e.origin for e in chosen}
+    )
+
+
+def archive(
+    name: Annotated[
+        str, typer.Argument(help="Of a search, or its first letters.", show_default="the latest")
+    ] = "",
+    of: Annotated[
+        str, typer.Option("--of", help="Hash of an elite: show its text, and what it was made from.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    workspace: WorkspaceOption = "",
+) -> None:
+    """Show the elites of a search.
+
+    Each is the fittest of its niche: a way of trading by trades a month, holding time, exposure and correlation
+    with holding. The map as a picture stands in the search's page.
+
+    Example: pipeline archive
+
+    Example: pipeline archive search-1f09c2aa --of 3b1c77
+    """
+    from pipelines.generation import archive_text
+    from pipelines.generation.archive_report import write_search_report
+    from pipelines.generation.elites import elites_of, lineage
+    from pipelines.generation.kept_search import find_archive
+    from research_lab.scoring.trial_ledger import TrialLedger
+
+    place = place_of(workspace)
+    folder, content = find_archive(place.generations, name)
+    elites = elites_of(content)
+    if of:
+        wanted = [elite for elite in elites if len(of) >= 4 and elite["hash"].startswith(of)]
+        if len(wanted) != 1:
+            raise UsageError(
+                f"{len(wanted)} elites have a hash that begins with {of[:64]!r}",
+                "--of",
+                "see pipeline archive",
+            )
+        symbol = content["facts"]["symbol"]
+        line = lineage(wanted[0]["hash"], TrialLedger(place.trials).every(), symbol)
+        if as_json:
+            told = [
+                {
+                    "back": one.generation,
+                    "hash": one.trial.candidate,
+                    "kind": one.trial.kind,
+                    "name": one.trial.name,
+                }
+                for one in line
+            ]
+            typer.echo(json.dumps({"elite": wanted[0], "line": told}, indent=1))
+        else:
+            typer.echo(wanted[0]["text"] + archive_text.family(line))
+        return
+    if as_json:
+        typer.echo(json.dumps(content, indent=1))
+        return
+    typer.echo(archive_text.summary(content))
+    _print_table(elites)
+    typer.echo(
+        f"kept in {folder}; page: {write_search_report(content, place.reports / f'{folder.name}.html')}"
+    )
+
+
+@brief_app.command()
+def new(
+    file: Annotated[Path, typer.Argument(help="To write.")] = Path("brief.yaml"),
+) -> None:
+    """Write a brief to start from, with every field explained.
+
+    Example: pipeline brief new brief.yaml
+    """
+    from research_lab.durable import atomic_write
+    from research_lab.generators.brief_form import brief_text
+
+    if file.exists():
+        raise UsageError("it is there already", str(file), "name another file")
+    if not file.parent.is_dir():
+        raise UsageError("there is no such folder", str(file.parent), "make it first")
+    atomic_write(file, brief_text())
+    typer.echo(f"written: {file}; pipeline generate --brief {file} reads it")
+
+
+def _print_table(elites: list[dict[str, object]]) -> None:
+    from rich.console import Console
+
+    from pipelines.generation import archive_text
+
+    if elites:
+        Console(highlight=False).print(archive_text.table(elites))

@@ -1,0 +1,167 @@
+"""The elites of a search outside of it: as JSON, as a folder of strategies, as a family tree."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final
+
+from pipelines.proposals import ORIGINS
+from research_lab.dsl.spec import Spec
+from research_lab.dsl.spec_reader import parse_spec
+from research_lab.durable import atomic_write
+from research_lab.errors import UsageError, WorkspaceError
+from research_lab.generators.archive import Archive, Elite
+from research_lab.generators.search import Search
+from research_lab.scoring.origin import Origin
+from research_lab.scoring.trial import Trial
+
+NAME_LENGTH: Final = 48
+_HASH: Final = 10  # digits of the hash in a name
+MARK: Final = "elites.json"  # says that a folder's strategies were written here, and may be written again
+
+
+def archive_content(name: str, search: Search, ended: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `archive.json` says of a search."""
+    state = search.feedback
+    return {
+        "name": name,
+        "ended": "" if ended == "interrupted" else ended,
+        "facts": dict(facts),
+        "n_looks": state.n_looks,
+        "n_generations": state.generation,
+        "refused": dict(search.refused),
+        "elites": [elite_to_json(elite) for elite in state.archive],
+    }
+
+
+def elite_to_json(elite: Elite) -> dict[str, Any]:
+    """Return an elite as plain data."""
+    return {
+        "hash": elite.spec.hash,
+        "name": elite.spec.name,
+        "niche": list(elite.niche),
+        "fitness": _finite(elite.fitness),
+        "sharpe": _finite(elite.sharpe),
+        "behaviour": asdict(elite.behaviour),
+        "origin": asdict(elite.origin),
+        "text": elite.spec.canonical(),
+    }
+
+
+def named(spec: Spec) -> Spec:
+    """Return a strategy under a name that no other one has: its own, with the first digits of its hash."""
+    mark = spec.hash[:_HASH]
+    if spec.name.endswith(mark):
+        return spec
+    return replace(spec, name=f"{spec.name[: NAME_LENGTH - _HASH - 1].rstrip('_')}_{mark}")
+
+
+def finalists(archive: Archive, n: int) -> list[Elite]:
+    """Return the n fittest that are not one idea, under names of their own."""
+    return [replace(elite, spec=named(elite.spec)) for elite in archive.finalists(n)]
+
+
+def of_families(elites: Sequence[Elite]) -> list[Elite]:
+    """Return the fittest of each family: a campaign tunes the parameters, and would refuse the same twice."""
+    found: dict[str, Elite] = {}
+    for elite in elites:
+        found.setdefault(elite.spec.template_hash, elite)
+    return [replace(elite, spec=named(elite.spec)) for elite in found.values()]
+
+
+def write_folder(folder: Path, elites: Sequence[Elite], search: str) -> list[Path]:
+    """Write strategies with who proposed them into a folder that `pipeline run --strategies` takes.
+
+    Raises
+    ------
+    UsageError
+        The folder holds something else.
+    """
+    strangers = [] if (folder / MARK).exists() else sorted(folder.glob("*")) if folder.exists() else []
+    if strangers or (folder.exists() and not folder.is_dir()):
+        raise UsageError(
+            "strategies are written into a folder of their own, and this one holds something else",
+            str(folder), "name a new one with --out",
+        )  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    known = {f"{name}.yaml" for name in _written(folder / MARK)}
+    files = {f"{elite.spec.name}.yaml": elite.spec.canonical() for elite in elites}
+    atomic_write(folder / MARK, _json({"search": search, "strategies": [e.spec.name for e in elites]}))
+    for name in known - files.keys():
+        (folder / name).unlink(missing_ok=True)
+    for name, text in files.items():
+        atomic_write(folder / name, text)
+    atomic_write(folder / ORIGINS, _json({e.spec.name: asdict(e.origin) for e in elites}))
+    return [folder / name for name in files]
+
+
+def _written(mark: Path) -> list[str]:
+    """Return the names of the strategies that were written into a folder before."""
+    if not mark.exists():
+        return []
+    try:
+        names = json.loads(mark.read_text(encoding="utf-8"))["strategies"]
+        return [
+            name for name in names if isinstance(name, str) and Path(f"{name}.yaml").name == f"{name}.yaml"
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise WorkspaceError("it is damaged", str(mark), "name another folder with --out") from None
+
+
+@dataclass(frozen=True)
+class Ancestor:
+    """A strategy in the line of an elite: how far back, what the ledger has of it."""
+
+    generation: int
+    trial: Trial
+
+
+def lineage(digest: str, trials: Sequence[Trial], market: str) -> list[Ancestor]:
+    """Return a strategy and its ancestors, the nearest first, each once.
+
+    Parameters
+    ----------
+    trials : of the ledger. market : symbol that is charged.
+    """
+    by_hash: dict[str, Trial] = {}
+    for trial in trials:
+        if trial.market == market and (trial.candidate not in by_hash or trial.kind == "scored"):
+            by_hash.setdefault(trial.candidate, trial)
+    found: dict[str, Ancestor] = {}
+    now = [digest]
+    generation = 0
+    while now:
+        known = [one for one in now if one in by_hash and one not in found]
+        found.update((one, Ancestor(generation, by_hash[one])) for one in known)
+        now = [parent for one in known for parent in by_hash[one].parent.split()]
+        generation += 1
+    return list(found.values())
+
+
+def elites_of(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the elites of an archive that was read, with their texts checked to be strategies of that hash.
+
+    Raises
+    ------
+    WorkspaceError
+        One is not what the archive says.
+    """
+    known = {field.name for field in fields(Origin)}
+    for row in content["elites"]:
+        if parse_spec(row["text"], "archive").hash != row["hash"] or not set(row["origin"]) <= known:
+            raise WorkspaceError(
+                f"the text of {row['name'][:60]} was changed", "archive", "run the search again"
+            )
+    return list(content["elites"])
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _json(content: object) -> str:
+    return json.dumps(content, indent=1) + "\n"

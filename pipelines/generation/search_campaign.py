@@ -1,0 +1,244 @@
+"""A search as a campaign: bars sealed first, looks counted and anchored, generations kept, the archive told.
+
+The scorer's bars end at the seal, and a generator is handed neither: a brief, the archive, the last answers,
+random numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from pipelines.anchoring import Anchor, check_openings
+from pipelines.gates import static
+from pipelines.gates.policy import Policy
+from pipelines.gates.world import code_hash
+from pipelines.generation.elites import archive_content
+from pipelines.generation.generator_registry import Ideas, Made, WithIdeas, check_options, make
+from pipelines.generation.kept_search import KeptSearch, kept_search, left_behind, write_archive
+from pipelines.grounds import open_world
+from pipelines.tracking import Tracker
+from research_lab.bars import Bars
+from research_lab.dsl.regimes import RegimeSet
+from research_lab.dsl.spec import Spec
+from research_lab.errors import TrackingError
+from research_lab.generators.archive import Archive
+from research_lab.generators.brief import Brief
+from research_lab.generators.protocol import Generator
+from research_lab.generators.search import Search
+from research_lab.market_data.lake import Lake
+from research_lab.scoring.crew import Crew
+from research_lab.scoring.scorer import Scorer
+from research_lab.scoring.trial_ledger import TrialLedger
+from research_lab.workspace import Workspace
+
+BATCH: Final = 100
+INTERRUPTED: Final = "interrupted"
+_TRANSCRIPTS: Final = "transcripts"
+
+Told = Callable[[Search, int], None]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked of a search.
+
+    Parameters
+    ----------
+    generator : its name. brief : what is wanted. n : looks to spend.
+    seed : of everything random. batch : proposals a generation.
+    settings : file that configures a language model. offline : whether it may be asked nothing new.
+    ideas : what somebody brings along.
+    """
+
+    generator: str
+    brief: Brief
+    n: int
+    seed: int = 1
+    batch: int = BATCH
+    settings: Path | None = None
+    offline: bool = False
+    ideas: Ideas = field(default_factory=Ideas)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a search found.
+
+    Parameters
+    ----------
+    name, folder : of the search. archive : the elites.
+    ended : why it ended. n_looks, n_generations, refused : what it took, refusals by their kind.
+    run : its MLflow run.
+    """
+
+    name: str
+    folder: Path
+    archive: Archive
+    ended: str
+    n_looks: int
+    n_generations: int
+    refused: Mapping[str, int]
+    run: str
+
+
+def run_search(
+    workspace: Workspace,
+    bars: Bars,
+    regimes: RegimeSet,
+    policy: Policy,
+    wish: Wish,
+    crew: Crew,
+    told: Told,
+    say: Callable[[str], None] = lambda line: None,
+) -> Found:
+    """Seal the bars, and search their research zone for candidates.
+
+    Interrupted or killed, it goes on where it was when it is asked for the same again: it gives the same archive,
+    and no look is counted twice. Asked for anything else, it is another search.
+
+    Parameters
+    ----------
+    told : after each generation, also those taken from the disk: the search, and the looks asked for.
+    say : told in a sentence what is taken up again, and what is not.
+    """
+    check_options(wish.generator, Made(wish.settings, offline=wish.offline))
+    tracker = Tracker(workspace)
+    lake, ledger = Lake(workspace.root), TrialLedger(workspace.trials)
+    ledger.verify(check_openings(lake, tracker.anchored_heads()))
+    bound = bound_to(bars, regimes, policy, wish)
+    kept = kept_search(workspace.generations, bound)
+    for name, differs in left_behind(workspace.generations, bound):
+        say(
+            f"{name} is another search that did not end: it differs in {', '.join(differs)}; {kept.name} begins anew"
+        )
+    with kept.alone():
+        generator = make(wish.generator, Made(wish.settings, _memory(workspace, bound), wish.offline))
+        run = tracker.start_campaign(kept.name, {**_facts(bars, wish), **bound})
+        try:
+            scorer = open_world(workspace, bars, regimes, policy, kept.name).scorer
+            scorer.crew = crew
+            anchor = Anchor(tracker, run, scorer.ledger, lake)
+            scorer.progress = anchor.looked
+            search = _search(scorer, generator, policy, wish, kept)
+            try:
+                ended = _go_on(search, kept, wish, told, say)
+                ended = getattr(generator, "stopped", "") or ended
+            except KeyboardInterrupt:
+                if search.feedback.generation:
+                    write_archive(
+                        kept.folder, archive_content(kept.name, search, INTERRUPTED, _facts(bars, wish))
+                    )
+                anchor.drop()
+                raise
+            path = write_archive(kept.folder, archive_content(kept.name, search, ended, _facts(bars, wish)))
+            anchor.drop()
+            tracker.log_search(run, _figures(search), _files(path, _memory(workspace, bound)))
+        except BaseException as fault:
+            with suppress(TrackingError):  # what went wrong is told, not that the store could not be told
+                tracker.finish(run, "KILLED" if isinstance(fault, KeyboardInterrupt) else "FAILED")
+            raise
+        tracker.finish(run)
+    state = search.feedback
+    return Found(
+        kept.name, kept.folder, state.archive, ended, state.n_looks, state.generation, search.refused, run
+    )
+
+
+def bound_to(bars: Bars, regimes: RegimeSet, policy: Policy, wish: Wish) -> dict[str, str]:
+    """Return all that a search's archive depends on, by name; the number of workers is no part of it."""
+    settings = "" if wish.settings is None else _digest(wish.settings.read_bytes())
+    return {
+        "data": bars.snapshot,
+        "regimes": regimes.hash,
+        "policy": policy.hash,
+        "brief": wish.brief.hash,
+        "ideas": wish.ideas.hash,
+        "generator": wish.generator,
+        "settings": settings,
+        "seed": str(wish.seed),
+        "looks": str(wish.n),
+        "batch": str(wish.batch),
+        "code": code_hash(),
+    }
+
+
+def _go_on(search: Search, kept: KeptSearch, wish: Wish, told: Told, say: Callable[[str], None]) -> str:
+    """Take what was kept, then search on; return why it ended."""
+    for generation in kept.generations():
+        if not search.recall(generation):
+            say(f"the ledger does not have all looks of generation {generation.number}: it is run again")
+            break
+        told(search, wish.n)
+    if search.feedback.generation:
+        n = search.feedback.generation
+        say(f"{kept.name} goes on: {n} generations with {search.feedback.n_looks:,} looks were kept")
+    return search.run(wish.n, lambda search: told(search, wish.n))
+
+
+def _search(scorer: Scorer, generator: Generator, policy: Policy, wish: Wish, kept: KeptSearch) -> Search:
+    brief, batch = wish.ideas.told(wish.brief), max(wish.batch, len(wish.ideas.words))
+    if wish.ideas.texts:
+        generator = WithIdeas(generator, [text for _, text in wish.ideas.texts], batch)
+
+    def admit(spec: Spec) -> str:
+        outside = brief.refuses(spec)
+        return f"brief: {outside}" if outside else static.refusal(spec, policy)
+
+    return Search(brief, generator, scorer, wish.seed, batch, admit, kept.keep)
+
+
+def _memory(workspace: Workspace, bound: Mapping[str, str]) -> Path:
+    """Return where a language model's answers to the questions of a search are kept.
+
+    Whatever the policy and the code are now: a search that is run again asks the same questions.
+    """
+    asked = {name: told for name, told in bound.items() if name not in ("policy", "code")}
+    digest = _digest(json.dumps(asked, sort_keys=True).encode())
+    return workspace.generations / f"asked-{digest[:8]}"
+
+
+def _facts(bars: Bars, wish: Wish) -> dict[str, Any]:
+    """Return what people ask of a search first."""
+    return {
+        "market": bars.market.name,
+        "symbol": bars.market.charged_to,
+        "snapshot": bars.snapshot,
+        "generator": wish.generator,
+        "goal": wish.brief.goal,
+        "looks_asked": wish.n,
+        "seed": wish.seed,
+        "batch": wish.batch,
+    }
+
+
+def _figures(search: Search) -> dict[str, float]:
+    best = next(iter(search.feedback.archive), None)
+    told = {f"refused/{kind}": float(n) for kind, n in search.refused.items()}
+    return {
+        "n_looks": float(search.feedback.n_looks),
+        "n_generations": float(search.feedback.generation),
+        "n_elites": float(len(search.feedback.archive)),
+        "best_fitness": math.nan if best is None else best.fitness,
+        "best_sharpe": math.nan if best is None else best.sharpe,
+        **told,
+    }
+
+
+def _files(archive: Path, memory: Path) -> dict[str, Path]:
+    """Return the artifacts of a search: its archive, and every call of a language model."""
+    calls = sorted((memory / _TRANSCRIPTS).glob("*"))
+    return {
+        archive.name: archive,
+        **{f"{_TRANSCRIPTS}/{path.name}": path for path in calls if path.is_file()},
+    }
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()

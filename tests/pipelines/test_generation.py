@@ -1,0 +1,461 @@
+"""Searches as commands: counted, kept, killed and gone on with, shown, and handed on to the gates."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from pipelines import cli
+from pipelines.gates.policy import Policy
+from pipelines.gates.world import World
+from pipelines.generation import elites as elite_files
+from pipelines.generation import generator_registry, kept_search, search_campaign
+from pipelines.generation.generator_registry import Ideas, read_ideas
+from pipelines.generation.search_campaign import Found, Wish, run_search
+from pipelines.proposals import read_proposals
+from research_lab.bars import Bars
+from research_lab.errors import LockedError, UsageError
+from research_lab.generators.brief import Brief
+from research_lab.market_data.lake import Lake
+from research_lab.scoring.crew import Crew
+from research_lab.scoring.scorer import Scorer
+from research_lab.scoring.trial_ledger import TrialLedger
+from research_lab.workspace import Workspace
+from tests.pipelines import small_campaign as small
+from tests.research_lab.generators import made_up
+from tests.research_lab.generators.test_search import reachable
+
+ROOT = Path(cli.__file__).parents[1]
+LOOKS, BATCH = 14, 6
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
+    return small.policy(tmp_path_factory.mktemp("policy"))
+
+
+@pytest.fixture(scope="module")
+def bars() -> Bars:
+    return small.planted(n_days=260)
+
+
+@pytest.fixture(autouse=True)
+def drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generator of crossings, and a store of campaigns that only remembers."""
+    monkeypatch.setitem(generator_registry.GENERATORS, "drawing", lambda made: made_up.Drawing())  # type: ignore[arg-type]
+    monkeypatch.setattr(search_campaign, "Tracker", Store)
+
+
+class Store(small.Tracker):
+    def log_search(self, run: str, metrics: Any, files: Any) -> None:
+        assert all(path.is_file() for path in files.values())
+
+
+def wish(**changed: Any) -> Wish:
+    return Wish(**({"generator": "drawing", "brief": Brief(), "n": LOOKS, "batch": BATCH} | changed))
+
+
+def searched(
+    place: Path, bars: Bars, policy: Policy, asked: Wish | None = None, say: Callable[[str], None] = print
+) -> Found:
+    workspace = Workspace.find(place).create()
+    with Crew() as crew:
+        return run_search(
+            workspace, bars, small.regimes(workspace), policy, asked or wish(), crew, lambda *_: None, say
+        )
+
+
+def result(place: Path) -> tuple[bytes, str]:
+    """Return the bytes of the one archive of a workspace, and its ledger without times."""
+    (archive,) = (place / "generations").glob("search-*/archive.json")
+    return archive.read_bytes(), repr(made_up.rows(place / "trials"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, bars: Bars, policy: Policy) -> tuple[bytes, str]:
+    """Archive and ledger of a search that nothing interrupted."""
+    place = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(generator_registry.GENERATORS, "drawing", lambda made: made_up.Drawing())  # type: ignore[arg-type]
+        patch.setattr(search_campaign, "Tracker", Store)
+        searched(place, bars, policy)
+    return result(place)
+
+
+def test_a_search_counts_each_look_and_tells_what_it_refused(
+    tmp_path: Path, bars: Bars, policy: Policy
+) -> None:
+    found = searched(tmp_path, bars, policy)
+    trials = TrialLedger(tmp_path / "trials").every()
+    assert found.n_looks == LOOKS == sum(trial.kind == "scored" for trial in trials)
+    assert found.refused["no strategy"] >= sum(t.kind == "refused" and not t.timeframe for t in trials) > 0
+    research = Lake(tmp_path).research(bars).interval
+    assert {(t.start_ms, t.end_ms) for t in trials} == {research}, "nothing was looked at beyond the seal"
+    assert {t.campaign for t in trials} == {found.name}
+    content = json.loads((found.folder / "archive.json").read_text())
+    assert [e["hash"] for e in content["elites"]] == [e.spec.hash for e in found.archive]
+    assert "looks are spent" in content["ended"]
+
+
+def test_the_first_gate_and_the_brief_refuse_before_anything_is_scored(
+    tmp_path: Path, bars: Bars, policy: Policy
+) -> None:
+    told = policy.model_dump()
+    told["gates"]["static"]["n_nodes"]["at_most"] = 5.0
+    strict = Policy(**told)
+    found = searched(tmp_path / "gate", bars, strict)
+    assert found.n_looks == 0 and found.refused["gate 1"] > 0
+    trials = TrialLedger(tmp_path / "gate" / "trials").every()
+    assert {t.kind for t in trials} == {"refused"}
+    assert any(t.reason.startswith("gate 1: n_nodes is ") and t.timeframe for t in trials)
+    short = searched(tmp_path / "brief", bars, policy, wish(brief=Brief(timeframes=("4h",))))
+    assert short.refused["brief"] > 0
+    assert all(e.spec.timeframe == "4h" for e in short.archive)
+
+
+# Killed, and gone on with
+
+
+class KilledError(BaseException):
+    """The process was killed here."""
+
+
+def killed_at(k: int, monkeypatch: pytest.MonkeyPatch, run: Callable[[], object]) -> bool:
+    """Run, and be killed at the k-th time that something is made sure to be on the disk; return whether it was."""
+    n = 0
+    really = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        nonlocal n
+        n += 1
+        if n == k:
+            raise KilledError
+        really(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        try:
+            run()
+        except KilledError:
+            return True
+    return False
+
+
+def test_killed_at_any_write_and_run_again_it_gives_the_same_archive_and_ledger(
+    tmp_path: Path, bars: Bars, policy: Policy, whole: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = 0
+    for k in range(1, 200, 3):
+        place = tmp_path / str(k)
+        if not killed_at(k, monkeypatch, lambda place=place: searched(place, bars, policy)):  # type: ignore[misc]
+            break
+        points += 1
+        searched(place, bars, policy)
+        assert result(place) == whole, f"killed at write {k}"
+        shutil.rmtree(place)
+    assert points >= 8
+
+
+def test_killed_again_and_again_it_still_ends_with_the_same(
+    tmp_path: Path, bars: Bars, policy: Policy, whole: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n = 0
+    while killed_at(14, monkeypatch, lambda: searched(tmp_path, bars, policy)):
+        n += 1
+    assert n >= 2
+    assert result(tmp_path) == whole
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+import pytest
+from pipelines.gates.policy import load_policy
+from pipelines.generation import generator_registry, search_campaign
+from tests.pipelines import small_campaign as small, test_generation as t
+from tests.research_lab.generators import made_up
+generator_registry.GENERATORS["drawing"] = lambda made: made_up.Drawing()
+search_campaign.Tracker = t.Store
+place = Path(sys.argv[1])
+t.searched(place, small.planted(n_days=260), load_policy(place / "policy.yaml"))
+"""
+
+
+def test_a_search_that_the_system_kills_goes_on_and_gives_the_same(
+    tmp_path: Path, bars: Bars, policy: Policy, whole: Any
+) -> None:
+    small.policy_file(tmp_path)
+    command = [sys.executable, "-c", SCRIPT.format(root=str(ROOT)), str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    until = time.monotonic() + 120.0
+    while not list(tmp_path.glob("generations/search-*/000000.json")):
+        assert process.poll() is None and time.monotonic() < until, process.communicate()[1].decode()
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    said: list[str] = []
+    searched(tmp_path, bars, policy, say=said.append)
+    assert any("goes on" in line for line in said)
+    assert result(tmp_path) == whole
+
+
+def test_an_interrupt_leaves_an_archive_and_what_was_counted(
+    tmp_path: Path, bars: Bars, policy: Policy, whole: Any
+) -> None:
+    workspace = Workspace.find(tmp_path).create()
+
+    def stop(search: Any, n: int) -> None:
+        if search.feedback.generation == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Crew() as crew:
+        run_search(workspace, bars, small.regimes(workspace), policy, wish(), crew, stop)
+    content = json.loads(result(tmp_path)[0])
+    assert (content["ended"], content["n_generations"]) == ("", 2)
+    assert (tmp_path / "ended").read_text() == "KILLED\n"
+    searched(tmp_path, bars, policy)
+    assert result(tmp_path) == whole
+
+
+@pytest.mark.parametrize("spoiled", ["generation", "ledger"])
+def test_what_cannot_be_taken_up_again_is_run_again_and_counted_once(
+    spoiled: str, tmp_path: Path, bars: Bars, policy: Policy, whole: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    while not list(tmp_path.glob("generations/search-*/000001.json")):
+        assert killed_at(20, monkeypatch, lambda: searched(tmp_path, bars, policy))
+    if spoiled == "generation":
+        (file,) = tmp_path.glob("generations/search-*/000000.json")
+        file.write_text(file.read_text()[:-200])
+    else:
+        shutil.rmtree(tmp_path / "trials")
+    said: list[str] = []
+    searched(tmp_path, bars, policy, say=said.append)
+    assert any("run again" in line for line in said) == (spoiled == "ledger")
+    assert result(tmp_path) == whole
+
+
+def test_with_anything_changed_it_is_another_search_and_says_so(
+    tmp_path: Path, bars: Bars, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert killed_at(20, monkeypatch, lambda: searched(tmp_path, bars, policy))
+    said: list[str] = []
+    found = searched(tmp_path, bars, policy, wish(seed=2), said.append)
+    assert "differs in seed" in said[0] and f"{found.name} begins anew" in said[0]
+    workspace = Workspace.find(tmp_path)
+    regimes = small.regimes(workspace)
+    base = search_campaign.bound_to(bars, regimes, policy, wish())
+    with monkeypatch.context() as patch:
+        patch.setattr(search_campaign, "code_hash", lambda: "c" * 64)
+        other_code = search_campaign.bound_to(bars, regimes, policy, wish())
+    other = [
+        search_campaign.bound_to(bars.window(0, bars.n - 1), regimes, policy, wish()),
+        search_campaign.bound_to(bars, regimes, Policy(**{**policy.model_dump(), "shadow_days": 31}), wish()),
+        other_code,
+        *(
+            search_campaign.bound_to(bars, regimes, policy, wish(**changed))
+            for changed in (
+                {"generator": "grammar"}, {"brief": Brief(max_nodes=9)}, {"seed": 2}, {"n": 15}, {"batch": 7},
+                {"ideas": Ideas(words=("a",))},
+            )
+        ),
+    ]  # fmt: skip
+    names = {kept_search.kept_search(tmp_path, bound).name for bound in [base, *other]}
+    assert len(names) == 1 + len(other)
+
+
+def test_two_processes_do_not_run_one_search(tmp_path: Path, bars: Bars, policy: Policy) -> None:
+    bound = search_campaign.bound_to(bars, small.regimes(Workspace.find(tmp_path)), policy, wish())
+    kept = kept_search.kept_search(tmp_path / "generations", bound)
+    with kept.alone(), pytest.raises(LockedError, match="another process runs this search"):
+        searched(tmp_path, bars, policy)
+
+
+# What a generator can reach
+
+
+class Thief(made_up.Drawing):
+    """Goes through all that it is handed, for bars, the lake, a ledger, or the name of a file."""
+
+    stolen: list[object]
+
+    def propose(self, brief: Any, feedback: Any, n: int, rng: Any) -> Any:
+        everything = reachable(brief, feedback, rng)
+        self.stolen = [
+            one for one in everything
+            if isinstance(one, (Bars, Lake, Scorer, TrialLedger, Workspace, World, Path))
+            or (isinstance(one, str) and os.path.exists(one))
+            or (isinstance(one, np.ndarray) and one.dtype == float and one.size > 1_000)
+        ]  # fmt: skip
+        return super().propose(brief, feedback, n, rng)
+
+
+def test_a_generator_in_a_campaign_reaches_no_bars_no_lake_and_no_file(
+    tmp_path: Path, bars: Bars, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thief = Thief()
+    monkeypatch.setitem(generator_registry.GENERATORS, "drawing", lambda made: thief)  # type: ignore[arg-type]
+    searched(tmp_path, bars, policy)
+    assert len(thief.asked) > 1 and thief.stolen == []
+    leaking = type(thief.asked[-1][1])(thief.asked[-1][1].archive, [Lake(tmp_path)])
+    thief.propose(Brief(), leaking, 1, np.random.default_rng(0))
+    assert {type(one).__name__ for one in thief.stolen} >= {"Lake"}, "a planted leak is noticed"
+
+
+# Elites outside of a search
+
+
+def test_elites_are_written_as_strategies_that_a_campaign_takes_with_their_origins(
+    tmp_path: Path, bars: Bars, policy: Policy
+) -> None:
+    found = searched(tmp_path, bars, policy)
+    elites = elite_files.of_families(list(found.archive))
+    folder = tmp_path / "out"
+    elite_files.write_folder(folder, elites, found.name)
+    proposals = read_proposals(folder)
+    assert {t.hash for t in proposals.templates} == {e.spec.hash for e in elites}
+    assert {o.generator for o in proposals.origins.values()} == {"drawing"}
+    assert len({t.name for t in proposals.templates}) == len(elites)
+    elite_files.write_folder(folder, elites[:1], found.name)
+    assert len(read_proposals(folder).templates) == 1, "written again, what is no elite any more is gone"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "own.yaml").write_text(small.EMA)
+    with pytest.raises(UsageError, match="holds something else"):
+        elite_files.write_folder(tmp_path / "mine", elites, found.name)
+
+
+def test_a_folder_of_ideas_is_proposed_first_and_a_list_of_words_needs_a_model(
+    tmp_path: Path, bars: Bars, policy: Policy
+) -> None:
+    folder = small.strategy_folder(tmp_path, small.EMA, small.QUICK.replace("ema(close, 48)", "em(close, 48)"))
+    (folder / "regimes.yaml").write_text("regimes: no strategy")
+    ideas = read_ideas(folder, "drawing")
+    assert [name for name, _ in ideas.texts] == ["ema", "quick"]
+    searched(tmp_path / "ws", bars, policy, wish(ideas=ideas))
+    first, second, *_ = TrialLedger(tmp_path / "ws" / "trials").every()
+    assert (first.kind, first.origin, second.kind, second.name) == ("refused", "ideas", "scored", "ema")
+    words = tmp_path / "ideas.txt"
+    words.write_text("# mine\nbuy dips in a rising market\n\nsell what nobody wants\n")
+    assert read_ideas(words, "llm").words == ("buy dips in a rising market", "sell what nobody wants")
+    with pytest.raises(UsageError, match="cannot read ideas in words"):
+        read_ideas(words, "evolve")
+    words.write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="not UTF-8"):
+        read_ideas(words, "llm")
+    with pytest.raises(UsageError, match="no such file"):
+        read_ideas(tmp_path / "nowhere", "llm")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="0 ideas"):
+        read_ideas(tmp_path / "empty", "llm")
+
+
+# Commands
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("commands")
+    small.candle_file(folder, small.planted())
+    small.policy_file(folder)
+    return folder
+
+
+def invoked(*arguments: object) -> Any:
+    done = CliRunner().invoke(cli.app, [str(a) for a in arguments])
+    if done.exception is not None and not isinstance(done.exception, (SystemExit, UsageError)):
+        raise done.exception
+    return done
+
+
+def common(place: Path) -> list[object]:
+    data = place / "synthetic_EDGE-USDT_1h.parquet"
+    return ["--data", data, "-w", place / "ws", "--policy", place / "policy.yaml", "--n", 30, "--batch", 15]
+
+
+def test_generate_archive_and_run_go_together(place: Path) -> None:
+    made = invoked("generate", "--generator", "drawing", *common(place), "--out", place / "elites")
+    assert made.exit_code == 0, made.output
+    assert "30 looks" in made.output and "strategies written" in made.output and "30 of 30 looks" in made.output
+    shown = invoked("archive", "-w", place / "ws")
+    assert shown.exit_code == 0 and "drawing 1" in shown.output
+    content = json.loads(invoked("archive", "-w", place / "ws", "--json").output)
+    assert content["n_looks"] == 30
+    child = next(e for e in content["elites"] if e["origin"]["parent"])
+    line = invoked("archive", content["name"], "--of", child["hash"][:10], "-w", place / "ws")
+    assert line.exit_code == 0
+    assert child["text"] in line.output and f"  {child['origin']['parent'][:8]} " in line.output
+    page = (place / "ws" / "reports" / f"{content['name']}.html").read_text()
+    assert "<svg" in page and "<script" not in page and child["hash"][:12] in page
+    files = sorted((place / "elites").glob("*.yaml"))
+    assert len(files) >= 3
+    for path in files[2:]:
+        path.unlink()
+    (place / "elites" / "origins.json").write_text('{"*": {"generator": "drawing"}}')
+    ran = invoked("run", "--strategies", place / "elites", *common(place)[:6])
+    assert ran.exit_code in (0, 3), ran.output
+
+
+def test_the_same_command_again_scores_nothing_anew(place: Path, tmp_path: Path) -> None:
+    trials = TrialLedger(place / "ws" / "trials")
+    before = trials.heads()
+    again = invoked("generate", "--generator", "drawing", *common(place), "--out", tmp_path / "again")
+    assert again.exit_code == 0 and "goes on" in again.output
+    assert TrialLedger(place / "ws" / "trials").heads() == before
+
+
+def test_wrong_mixtures_of_options_are_refused_with_what_to_do(place: Path, tmp_path: Path) -> None:
+    data = ["--data", place / "synthetic_EDGE-USDT_1h.parquet", "-w", tmp_path / "ws"]
+    for command, told in (
+        (["run", *data], "neither strategies nor a generator"),
+        (["run", *data, "--strategies", place, "--generator", "evolve"], "strategies and a generator"),
+        (["run", *data, "--strategies", place, "--n", "5"], "--n belongs to --generator"),
+        (["run", *data, "--strategies", place, "--finalists", "5"], "--finalists belongs to --generator"),
+        (["run", *data, "--strategies", place, "--offline"], "--offline belongs to --generator"),
+        (["run", *data, "--generator", "evolve", "--pool"], "--pool belongs to --strategies"),
+        (["run", *data, "--generator", "evolve", "--skip-broken"], "--skip-broken belongs to --strategies"),
+        (["generate", *data, "--generator", "magic"], "no generator 'magic'"),
+        (["generate", *data, "--generator", "evolve", "--model-config", place], "asks no language model"),
+        (["generate", *data, "--generator", "grammar", "--offline"], "needs no network"),
+        (["generate", *data, "--generator", "llm"], "--model-config"),
+        (["generate", *data, "--brief", "nowhere.yaml"], "nowhere.yaml"),
+        (["generate", *data, "--workers", "2", "--scheduler", "tcp://127.0.0.1:9"], "give one of them"),
+        (["archive", "-w", tmp_path / "ws"], "no search was run here"),
+    ):
+        done = invoked(*command)
+        assert isinstance(done.exception, UsageError), (command, done.output)
+        assert told in str(done.exception), command
+    assert not (tmp_path / "ws" / "trials").exists() or not TrialLedger(tmp_path / "ws" / "trials").every()
+
+
+def test_an_archive_that_was_changed_by_hand_is_noticed(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "ws" / "generations", tmp_path / "generations")
+    (file,) = tmp_path.glob("generations/search-*/archive.json")
+    content = json.loads(file.read_text())
+    content["elites"][0]["text"] = content["elites"][1]["text"]
+    file.write_text(json.dumps(content))
+    done = CliRunner().invoke(cli.app, ["archive", "-w", str(tmp_path)])
+    assert "was changed" in str(done.exception)
+    file.write_text("{")
+    assert "no archive" in str(CliRunner().invoke(cli.app, ["archive", "-w", str(tmp_path)]).exception)
+
+
+def test_a_brief_is_written_and_read_back(tmp_path: Path) -> None:
+    file = tmp_path / "brief.yaml"
+    assert invoked("brief", "new", file).exit_code == 0
+    from research_lab.generators.brief import brief_of
+
+    assert brief_of(str(file)).timeframes
+    assert "is there already" in str(invoked("brief", "new", file).exception)
