@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +12,6 @@ import numpy as np
 
 from live_shadow.symbols import read_symbols
 from pipelines.calibration.generator_rows import BRIEF, FIRST_SEED
-from pipelines.calibration.generator_runs import generator_named
 from pipelines.calibration.generator_table import Pace
 from pipelines.calibration.hunt import admission
 from pipelines.calibration.rows import HOURS_A_YEAR, strategies
@@ -20,6 +20,7 @@ from pipelines.calibration.table import Rate
 from pipelines.campaign import examine
 from pipelines.gates.policy import Policy
 from pipelines.gates.world import World
+from pipelines.generation.generator_registry import Made, make
 from pipelines.grounds import sealed_world
 from research_lab.bars import DAY_MS, HOUR_MS
 from research_lab.dsl.regimes import RegimeSet
@@ -31,6 +32,7 @@ from research_lab.generators.protocol import Feedback, Generator
 from research_lab.generators.search import Search
 from research_lab.market_data import null_worlds
 from research_lab.market_data.planted import PERPETUAL
+from research_lab.scoring.crew import Crew
 
 N_TEXTS: Final = 10_000
 N_CANDIDATES: Final = 5_000
@@ -42,10 +44,10 @@ def measure(policy: Policy, n_texts: int = N_TEXTS, n_candidates: int = N_CANDID
     """Return the pace on this machine, of both generators, one after the other."""
     terms, regimes = read_symbols().research_terms(PERPETUAL), load_regimes(REGIMES)
     paces = {
-        name: candidates_a_minute(generator_named(name), terms, regimes, policy, n_candidates)
+        name: candidates_a_minute(make(name, Made()), terms, regimes, policy, n_candidates)
         for name in ("evolve", "grammar")
     }
-    valid = valid_texts(generator_named("grammar"), n_texts)
+    valid = valid_texts(make("grammar", Made()), n_texts)
     return Pace(valid, paces, finalists_a_minute(terms, regimes, policy))
 
 
@@ -66,16 +68,16 @@ def candidates_a_minute(
     generator: Generator, terms: Terms, regimes: RegimeSet, policy: Policy, n: int = N_CANDIDATES
 ) -> float:
     """Return how many proposals a minute are generated, read, judged by gate 1, scored on 8,760 bars and counted."""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, Crew(os.cpu_count() or 1) as crew:
         n_all = round(HOURS_A_YEAR / (1.0 - policy.zones.holdout_share))
-        ground = _ground(Path(folder), n_all, terms, regimes, policy)
-        search = Search(BRIEF, generator, ground.scorer, FIRST_SEED, admit=admission(ground))
-        n_proposed, begun = 0, time.perf_counter()
-        warm = False
-        while n_proposed < n:
-            if not warm and search.feedback.n_looks >= _WARM:
-                warm, n_proposed, begun = True, 0, time.perf_counter()
-            n_proposed += len(search.step())
+        scorer = _ground(Path(folder), n_all, terms, regimes, policy).scorer
+        scorer.crew = crew
+        search = Search(BRIEF, generator, scorer, FIRST_SEED, admit=admission(policy))
+        while search.feedback.n_looks < _WARM:
+            search.step()
+        begun, n_proposed = time.perf_counter(), 0
+        while n_proposed < n and (answers := search.step()):
+            n_proposed += len(answers)
         return 60.0 * n_proposed / (time.perf_counter() - begun)
 
 

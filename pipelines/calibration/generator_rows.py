@@ -51,8 +51,8 @@ class GeneratorRow:
     n_looks : parameter sets that a campaign scores in all, those of its finalists' tuning and stresses included.
     sharpe : of each planted strategy, a year after costs, over `years`; 0 where there is no edge.
     kinds : of edges that take turns; `together`: they are all planted in each world.
-    wanted : at least this share of worlds promotes the planted edge; of worlds without one at most this share
-        promotes anything; where all kinds are in one world, at least so many of them are found. None: published.
+    wanted : at least this share of worlds promotes something; of worlds without an edge at most this share
+        does; where all kinds are in one world, at least so many of them are found. None: published.
     """
 
     name: str
@@ -75,6 +75,7 @@ class GeneratorRow:
 
 ROWS: Final = (
     GeneratorRow("edge_evolution", "Sharpe 3, 6 years: evolution", "evolve", 100, sharpe=3.0, wanted=0.8),
+    GeneratorRow("edge_evolution_1000", "Sharpe 3, 6 years: evolution, 1,000 looks", "evolve", 100, 1_000, sharpe=3.0),
     GeneratorRow("edge_grammar", "Sharpe 3, 6 years: random grammar", "grammar", 100, sharpe=3.0),
     GeneratorRow("five_evolution", "five edges in one world: evolution", "evolve", 20, 20_000, sharpe=3.0,
                  together=True, wanted=4),
@@ -83,7 +84,7 @@ ROWS: Final = (
     GeneratorRow("noise_evolution", "no edge: evolution", "evolve", 100, wanted=0.01),
     GeneratorRow("noise_grammar", "no edge: random grammar", "grammar", 100, wanted=0.01),
 )  # fmt: skip
-QUICK: Final = {"edge_evolution": 10, "edge_grammar": 10, "noise_evolution": 10}
+QUICK: Final = {"edge_evolution": 10, "edge_evolution_1000": 10, "edge_grammar": 10, "noise_evolution": 10}
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,9 +15,8 @@ from pipelines.calibration.records import in_turn, run_missing
 from pipelines.calibration.runs import REGIMES
 from pipelines.gates.policy import Policy, load_policy
 from pipelines.gates.world import code_hash
+from pipelines.generation.generator_registry import Made, make
 from research_lab.dsl.spec_reader import load_regimes
-from research_lab.errors import UsageError
-from research_lab.generators.protocol import Generator
 from research_lab.market_data.planted import PERPETUAL
 
 Progress = Callable[[int, int, Hunt], None]
@@ -32,26 +31,6 @@ class Job:
     row: str
     number: int
     policy: str
-
-
-def generator_named(name: str) -> Generator:
-    """Return a generator with its defaults.
-
-    Raises
-    ------
-    UsageError
-        There is none of this name.
-    """
-    if name == "grammar":
-        from research_lab.generators.grammar import Grammar
-
-        return Grammar()
-    if name == "evolve":
-        from research_lab.generators.evolution import Evolution
-        from research_lab.generators.grammar import Grammar
-
-        return Evolution(Grammar())
-    raise UsageError(f"no generator {name!r}", "calibration", "name evolve or grammar")
 
 
 def bound_to(policy: Policy) -> str:
@@ -92,5 +71,5 @@ def run_job(job: Job, first_seed: int = generator_rows.FIRST_SEED) -> Hunt:
     row = next(row for row in generator_rows.ROWS if row.name == job.row)
     terms = read_symbols().research_terms(PERPETUAL)
     hidden = generator_rows.make(row, job.number, policy, terms, first_seed)
-    generator = generator_named(row.generator)
+    generator = make(row.generator, Made())
     return run_world(row, job.number, hidden, generator, terms, load_regimes(REGIMES), policy)

@@ -22,7 +22,7 @@ from pipelines.calibration.generator_rows import BRIEF, GeneratorRow, Hidden
 from pipelines.calibration.one_world import JUDGED, refusals
 from pipelines.campaign import Examination, examine, n_counted
 from pipelines.gates import static
-from pipelines.gates.policy import Policy, judge
+from pipelines.gates.policy import Policy
 from pipelines.gates.world import World
 from pipelines.grounds import sealed_world
 from research_lab.bars import FloatArray
@@ -173,13 +173,12 @@ def _searched(
     row: GeneratorRow, number: int, ground: World, generator: Generator, oracles: Oracles
 ) -> _Trail:
     """Search until the looks are spent that the finalists do not need."""
-    search = Search(BRIEF, generator, ground.scorer, number, admit=admission(ground))
+    search = Search(BRIEF, generator, ground.scorer, number, admit=admission(ground.policy))
     trail = _Trail(search)
     protocol = ground.policy.walk_forward
     while (left := row.n_looks - search.feedback.n_looks - _kept_back(search, row, protocol)) > 0:
         before = search.feedback.n_looks
-        search.batch = min(search.batch, max(1, left // 2))  # what is kept back changes with who leads
-        answers = search.step()
+        answers = search.step(max(1, left // 2))  # what is kept back changes with who leads
         if not answers:
             break
         trail.n_proposed += len(answers)
@@ -192,9 +191,9 @@ def _searched(
     return trail
 
 
-def admission(ground: World) -> Callable[[Spec], str]:
+def admission(policy: Policy) -> Callable[[Spec], str]:
     """Return gate 1 as a search asks it: why a strategy is refused, "" where it is not."""
-    return lambda spec: "; ".join(judge(static.measure(spec, ground), ground.policy).reasons)
+    return lambda spec: BRIEF.refuses(spec) or static.refusal(spec, policy)
 
 
 def _kept_back(search: Search, row: GeneratorRow, protocol: Protocol) -> int:
@@ -215,9 +214,7 @@ def most_looks(template: Spec, protocol: Protocol) -> int:
     return min(others, n_asked + 2 * len(template.params) * LEADERS)
 
 
-def _examined(
-    archive: Archive, row: GeneratorRow, ground: World
-) -> tuple[list[Elite], list[Examination]]:
+def _examined(archive: Archive, row: GeneratorRow, ground: World) -> tuple[list[Elite], list[Examination]]:
     """Examine the fittest elites that are no two of one idea, as many as there are looks for."""
     chosen: list[Elite] = []
     left = row.n_looks - n_counted(ground)

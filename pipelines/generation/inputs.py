@@ -16,6 +16,7 @@ from research_lab.errors import SpecError, UsageError
 from research_lab.generators.brief import brief_of
 from research_lab.workspace import Workspace
 
+
 def wish_of(
     generator: str,
     brief: str,

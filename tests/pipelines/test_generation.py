@@ -340,7 +340,9 @@ def test_elites_are_written_as_strategies_that_a_campaign_takes_with_their_origi
 def test_a_folder_of_ideas_is_proposed_first_and_a_list_of_words_needs_a_model(
     tmp_path: Path, bars: Bars, policy: Policy
 ) -> None:
-    folder = small.strategy_folder(tmp_path, small.EMA, small.QUICK.replace("ema(close, 48)", "em(close, 48)"))
+    folder = small.strategy_folder(
+        tmp_path, small.EMA, small.QUICK.replace("ema(close, 48)", "em(close, 48)")
+    )
     (folder / "regimes.yaml").write_text("regimes: no strategy")
     ideas = read_ideas(folder, "drawing")
     assert [name for name, _ in ideas.texts] == ["ema", "quick"]
@@ -388,7 +390,9 @@ def common(place: Path) -> list[object]:
 def test_generate_archive_and_run_go_together(place: Path) -> None:
     made = invoked("generate", "--generator", "drawing", *common(place), "--out", place / "elites")
     assert made.exit_code == 0, made.output
-    assert "30 looks" in made.output and "strategies written" in made.output and "30 of 30 looks" in made.output
+    assert (
+        "30 looks" in made.output and "strategies written" in made.output and "30 of 30 looks" in made.output
+    )
     shown = invoked("archive", "-w", place / "ws")
     assert shown.exit_code == 0 and "drawing 1" in shown.output
     content = json.loads(invoked("archive", "-w", place / "ws", "--json").output)

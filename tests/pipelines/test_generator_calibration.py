@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,11 +22,11 @@ from pipelines.calibration.table import Rate
 from pipelines.campaign import n_counted
 from pipelines.gates.policy import DEFAULT, load_policy
 from pipelines.gates.world import World
+from pipelines.generation.generator_registry import Made, make
 from pipelines.grounds import sealed_world
 from research_lab.dsl.spec import compile_spec
 from research_lab.dsl.spec_reader import load_regimes, parse_spec
 from research_lab.engine.backtest import backtest
-from research_lab.errors import UsageError
 from research_lab.generators.archive import Elite
 from research_lab.generators.behaviour import behaviour_of
 from research_lab.generators.brief import Brief
@@ -199,43 +198,53 @@ def test_the_table_judges_edges_kinds_and_false_promotions() -> None:
         made("five_evolution", 3, found=kinds, n_twice=1),
         made("noise_evolution", 100, promoted=True),
     ]
-    worse += [made("edge_evolution", 11)]
+    worse += [made("edge_evolution", 11), made("edge_evolution", 12)]
     assert [line.met for line in generator_table.lines(worse)] == ["missed", "missed", "missed"]
     few = generator_table.lines([made("noise_evolution", k) for k in range(50)])
     assert few[0].met == "too few worlds to say"
 
 
-def test_evolution_is_compared_on_the_worlds_that_both_searched() -> None:
-    evolution = [found_at("edge_evolution", k, 300) for k in range(4)]
-    grammar = [found_at("edge_grammar", 0, 500), made("edge_grammar", 1), made("edge_grammar", 2)]
-    found = generator_table.comparison([*evolution, *grammar])
+def test_evolution_is_compared_on_the_worlds_that_all_searched() -> None:
+    def records(row: str, n: int, n_found: int) -> list[Hunt]:
+        return [found_at(row, k, 300) if k < n_found else made(row, k) for k in range(n)]
+
+    def met(whole: int, half: int, grammar: int) -> str:
+        rows = {"edge_evolution": whole, "edge_evolution_1000": half, "edge_grammar": grammar}
+        told = generator_table.comparison([r for row, k in rows.items() for r in records(row, 10, k)])
+        assert told is not None and (told.evolution, told.half, told.grammar) == (
+            Rate(whole, 10),
+            Rate(half, 10),
+            Rate(grammar, 10),
+        )
+        return told.met
+
+    assert [met(8, 3, 4), met(7, 4, 4), met(7, 3, 4), met(0, 0, 0)] == ["met", "met", "missed", "missed"]
+    some = [*records("edge_evolution", 10, 10), *records("edge_evolution_1000", 10, 10)]
+    assert generator_table.comparison(some) is None
+    found = generator_table.comparison([*some, *records("edge_grammar", 3, 1)])
     assert found is not None and (found.evolution, found.grammar) == (Rate(3, 3), Rate(1, 3))
-    assert found.looks == (300, math.inf) and found.met == "met"
-    alike = [found_at("edge_grammar", k, 500) for k in range(4)]
-    equal = generator_table.comparison([*evolution, *alike])
-    assert equal is not None and equal.met == "missed"
-    sooner = generator_table.comparison([*evolution, *(found_at("edge_grammar", k, 600) for k in range(4))])
-    assert sooner is not None and sooner.met == "met"
-    nothing = [made(f"edge_{name}", 0) for name in ("evolution", "grammar")]
-    neither = generator_table.comparison(nothing)
-    assert neither is not None and neither.met == "missed"
-    assert generator_table.comparison(evolution) is None
 
 
 def test_the_table_is_told_as_text_and_data() -> None:
     records = [
         found_at("edge_evolution", 0, 300),
+        made("edge_evolution_1000", 0),
         made("edge_grammar", 0, finalists=[{"stopped_by": ["holdout.p"]}]),
     ]
     records += [made("five_evolution", 0, found=["momentum", "season"], n_twice=3)]
     pace = Pace(Rate(9_990, 10_000), {"evolution": 4_000.0, "grammar": 6_000.0}, 12.0)
     table, beside = generator_table.lines(records), generator_table.comparison(records)
     text = generator_table.markdown(table, beside, pace)
-    assert "1 of 1" in text and "look 300 and never" in text and "2 kinds in 1; 3 elites twice" in text
+    assert (
+        "1 of 1" in text
+        and "| 300 |" in text
+        and "| never |" in text
+        and "2 kinds in 1; 3 elites twice" in text
+    )
     assert "9990 of 10000" in text and "4,000 | at least 5,000 | missed" in text and "holdout.p 1" in text
     assert pace.met == ("met", "missed", "met")
     data = json.loads(json.dumps(generator_table.to_json(table, beside, pace), allow_nan=False))
-    assert data["rows"][1]["first_look"] is None and data["pace"]["verdicts"] == ["met", "missed", "met"]
+    assert data["rows"][2]["first_look"] is None and data["pace"]["verdicts"] == ["met", "missed", "met"]
 
 
 def test_a_run_goes_on_where_it_was_and_no_record_of_other_code_counts(
@@ -265,13 +274,9 @@ def test_a_run_goes_on_where_it_was_and_no_record_of_other_code_counts(
     assert len(run({"edge_evolution": 1})) == 1 and len(ran) == 4
 
 
-def test_generators_are_named() -> None:
-    assert [generator_runs.generator_named(name).name for name in ("evolve", "grammar")] == [
-        "evolve",
-        "grammar",
-    ]
-    with pytest.raises(UsageError, match="no generator 'oracle'"):
-        generator_runs.generator_named("oracle")
+def test_every_row_names_a_generator_that_a_command_can_name() -> None:
+    for row in generator_rows.ROWS:
+        assert make(row.generator, Made()).name == row.generator
 
 
 def test_valid_texts_are_counted_by_the_reader() -> None:
