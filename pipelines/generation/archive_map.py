@@ -24,12 +24,12 @@ def archive_map(elites: Sequence[Mapping[str, Any]]) -> Markup:
     cells: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
     for elite in elites:
         cells.setdefault((elite["niche"][_DOWN], elite["niche"][_ACROSS]), []).append(elite)
-    top = max(abs(elite["fitness"]) for elite in elites) or 1.0
+    tops = tuple(max(sign * elite["fitness"] for elite in elites) for sign in (1.0, -1.0))
     columns, rows = bins(_ACROSS), bins(_DOWN)
     head = Markup("").join(Markup('<th scope="col">{}</th>').format(name) for name in columns)
     body = Markup("").join(
         Markup('<tr><th scope="row">{}</th>{}</tr>').format(
-            name, Markup("").join(_cell(cells.get((i, j), []), top) for j in range(len(columns)))
+            name, Markup("").join(_cell(cells.get((i, j), []), tops) for j in range(len(columns)))
         )
         for i, name in enumerate(rows)
     )
@@ -47,16 +47,16 @@ def bins(axis: int) -> list[str]:
     return [f"to {at[0]}", *between, f"over {at[-1]}"]
 
 
-def _cell(elites: Sequence[Mapping[str, Any]], top: float) -> Markup:
+def _cell(elites: Sequence[Mapping[str, Any]], tops: tuple[float, ...]) -> Markup:
     if not elites:
         return Markup('<td class="none"><span class="sr">nobody</span></td>')
     n_up, n_across = len(bins(_INNER_UP)), len(bins(_INNER_ACROSS))
     best: dict[tuple[int, int], float] = {}
     for elite in elites:
         place = (elite["niche"][_INNER_UP], elite["niche"][_INNER_ACROSS])
-        best[place] = max(best.get(place, -top), elite["fitness"])
+        best[place] = max(best.get(place, elite["fitness"]), elite["fitness"])
     squares = Markup("").join(
-        _square(i, j, n_up, best.get((i, j)), top) for i in range(n_up) for j in range(n_across)
+        _square(i, j, n_up, best.get((i, j)), tops) for i in range(n_up) for j in range(n_across)
     )
     told = max(best.values())
     alt = f"{len(elites)} elites, the best of fitness {told:.2f}"
@@ -65,9 +65,11 @@ def _cell(elites: Sequence[Mapping[str, Any]], top: float) -> Markup:
     ).format(_SIDE * n_across, _SIDE * n_up, alt, alt, squares, f"{told:.2f}".replace("-", "−"))
 
 
-def _square(i: int, j: int, n_up: int, value: float | None, top: float) -> Markup:
+def _square(i: int, j: int, n_up: int, value: float | None, tops: tuple[float, ...]) -> Markup:
+    """Return an inner square, the stronger the nearer its value is to the best above zero, or the worst below."""
     style = "nobody" if value is None else "up" if value >= 0.0 else "down"
-    share = 1.0 if value is None else 0.2 + 0.8 * abs(value) / top
+    top = tops[style == "down"]
+    share = 1.0 if value is None or top <= 0.0 else 0.25 + 0.75 * abs(value) / top
     return Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}" rx="1.5" style="--a:{}"/>').format(
         style, j * _SIDE + 1, (n_up - 1 - i) * _SIDE + 1, _SIDE - 2, _SIDE - 2, f"{share:.2f}"
     )

@@ -25,11 +25,16 @@ MARK: Final = "elites.json"  # says that a folder's strategies were written here
 
 
 def archive_content(name: str, search: Search, ended: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `archive.json` says of a search."""
+    """Return what `archive.json` says of a search.
+
+    Parameters
+    ----------
+    ended : why it ended; "" for one that was interrupted.
+    """
     state = search.feedback
     return {
         "name": name,
-        "ended": "" if ended == "interrupted" else ended,
+        "ended": ended,
         "facts": dict(facts),
         "n_looks": state.n_looks,
         "n_generations": state.generation,

@@ -39,7 +39,6 @@ from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.workspace import Workspace
 
 BATCH: Final = 100
-INTERRUPTED: Final = "interrupted"
 _TRANSCRIPTS: Final = "transcripts"
 
 Told = Callable[[Search, int], None]
@@ -109,46 +108,45 @@ def run_search(
     say : told in a sentence what is taken up again, and what is not.
     """
     check_options(wish.generator, Made(wish.settings, offline=wish.offline))
-    tracker = Tracker(workspace)
-    lake, ledger = Lake(workspace.root), TrialLedger(workspace.trials)
-    ledger.verify(check_openings(lake, tracker.anchored_heads()))
-    bound = bound_to(bars, regimes, policy, wish)
+    tracker, lake = Tracker(workspace), Lake(workspace.root)
+    TrialLedger(workspace.trials).verify(check_openings(lake, tracker.anchored_heads()))
+    bound, facts = bound_to(bars, regimes, policy, wish), _facts(bars, wish)
     kept = kept_search(workspace.generations, bound)
+    memory = _memory(workspace, bound)
     for name, differs in left_behind(workspace.generations, bound):
-        say(
-            f"{name} is another search that did not end: it differs in {', '.join(differs)}; {kept.name} begins anew"
-        )
+        why = f"it differs in {', '.join(differs)}"
+        say(f"{name} is another search that did not end, {why}; {kept.name} begins anew")
     with kept.alone():
-        generator = make(wish.generator, Made(wish.settings, _memory(workspace, bound), wish.offline))
-        run = tracker.start_campaign(kept.name, {**_facts(bars, wish), **bound})
+        generator = make(wish.generator, Made(wish.settings, memory, wish.offline))
+        run = tracker.start_campaign(kept.name, {**facts, **bound})
         try:
             scorer = open_world(workspace, bars, regimes, policy, kept.name).scorer
-            scorer.crew = crew
             anchor = Anchor(tracker, run, scorer.ledger, lake)
-            scorer.progress = anchor.looked
+            scorer.crew, scorer.progress = crew, anchor.looked
             search = _search(scorer, generator, policy, wish, kept)
             try:
                 ended = _go_on(search, kept, wish, told, say)
-                ended = getattr(generator, "stopped", "") or ended
             except KeyboardInterrupt:
-                if search.feedback.generation:
-                    write_archive(
-                        kept.folder, archive_content(kept.name, search, INTERRUPTED, _facts(bars, wish))
-                    )
-                anchor.drop()
+                write_archive(kept.folder, archive_content(kept.name, search, "", facts))
+                say(f"{kept.name}: {_taken(search)} are kept in {kept.folder}")
                 raise
-            path = write_archive(kept.folder, archive_content(kept.name, search, ended, _facts(bars, wish)))
-            anchor.drop()
-            tracker.log_search(run, _figures(search), _files(path, _memory(workspace, bound)))
+            finally:
+                anchor.drop()
+            ended = getattr(generator, "stopped", "") or ended  # a budget that is spent, say
+            path = write_archive(kept.folder, archive_content(kept.name, search, ended, facts))
+            tracker.log_search(run, _figures(search), _files(path, memory))
         except BaseException as fault:
             with suppress(TrackingError):  # what went wrong is told, not that the store could not be told
                 tracker.finish(run, "KILLED" if isinstance(fault, KeyboardInterrupt) else "FAILED")
             raise
         tracker.finish(run)
     state = search.feedback
-    return Found(
-        kept.name, kept.folder, state.archive, ended, state.n_looks, state.generation, search.refused, run
-    )
+    taken = (state.n_looks, state.generation, search.refused)
+    return Found(kept.name, kept.folder, state.archive, ended, *taken, run)
+
+
+def _taken(search: Search) -> str:
+    return f"{search.feedback.generation} generations with {search.feedback.n_looks:,} looks"
 
 
 def bound_to(bars: Bars, regimes: RegimeSet, policy: Policy, wish: Wish) -> dict[str, str]:
@@ -177,8 +175,7 @@ def _go_on(search: Search, kept: KeptSearch, wish: Wish, told: Told, say: Callab
             break
         told(search, wish.n)
     if search.feedback.generation:
-        n = search.feedback.generation
-        say(f"{kept.name} goes on: {n} generations with {search.feedback.n_looks:,} looks were kept")
+        say(f"{kept.name} goes on: {_taken(search)} were kept")
     return search.run(wish.n, lambda search: told(search, wish.n))
 
 

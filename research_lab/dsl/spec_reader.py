@@ -81,7 +81,7 @@ def parse_spec(text: str | bytes, where: str = "spec", resolve: Resolver | None 
     """
     spec = _read(text, where, resolve)
     _check_compiles(spec, where)  # first: what is too large is read once only
-    _check_comes_back(spec, where)
+    _check_comes_back(spec, text, where)
     return spec
 
 
@@ -90,11 +90,13 @@ def _read(text: str | bytes, where: str, resolve: Resolver | None = None) -> Spe
     return _SpecReader(document, form_of(SpecForm, document, where), where, resolve).read()
 
 
-def _check_comes_back(spec: Spec, where: str) -> None:
+def _check_comes_back(spec: Spec, text: str | bytes, where: str) -> None:
     """Refuse what is too large once definitions are written out: the canonical text is what is kept."""
-    remedy = "make it simpler"
+    remedy, canonical = "make it simpler", spec.canonical()
+    if text in (canonical, canonical.encode(errors="surrogatepass")):
+        return  # it was read just now
     try:
-        again = _read(spec.canonical(), where)
+        again = _read(canonical, where)
     except SpecError as fault:
         raise LimitError(f"with definitions written out: {fault.what}", where, remedy=remedy) from None
     if not spec.says_the_same(again):

@@ -67,6 +67,14 @@ class Search:
     seed : of everything random. batch : proposals a generation.
     admit : says why a strategy is not to be scored, "" where it is; gate 1 of a campaign.
     keep : told of each generation once it was counted, before the generator is asked again.
+
+    Attributes
+    ----------
+    feedback : what the generator is told next: the archive, the last answers, looks and generations so far.
+    scores : of the last generation, or what each crashed of, in the order of the answers that are not `TWICE` or
+        refused before they ran. Nothing else remembers them, for a long search has many.
+    refused : how many proposals were refused, by `kind_of`. n_idle : generations since the last look.
+    origins : who proposed a template first, for whoever goes on with the best.
     """
 
     brief: Brief
@@ -79,10 +87,11 @@ class Search:
 
     def __post_init__(self) -> None:
         self.feedback = Feedback(Archive())
+        self.scores: Sequence[Score | str] = ()
         self.n_idle = 0
         self.refused: Counter[str] = Counter()  # by `kind_of`
         self._seen: set[str] = set()
-        self.origins: dict[str, Origin] = {}  # by template, for whoever goes on with the best
+        self.origins: dict[str, Origin] = {}
         self.scorer.origins = self.origins
         _, self._market = market_daily(self.scorer.bars)
 
@@ -175,6 +184,7 @@ class Search:
                 self._seen.add(answer.spec.hash)
                 self.origins.setdefault(answer.spec.template_hash, answer.proposal.origin)
         self.refused.update(kind_of(answer) for answer in found if answer.refused)
+        self.scores = scores
         self.n_idle = 0 if scores else self.n_idle + 1
         self.feedback = Feedback(before.archive, found, before.n_looks + len(scores), before.generation + 1)
         return found

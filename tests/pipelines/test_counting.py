@@ -27,6 +27,7 @@ from research_lab.bars import Bars
 from research_lab.durable import ChainedLog
 from research_lab.errors import LedgerError, SpecError, UsageError
 from research_lab.market_data.lake import HoldoutKey, Lake
+from research_lab.scoring import crew
 from research_lab.scoring import scorer as scoring
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.workspace import Workspace
@@ -49,6 +50,7 @@ RUNNERS = (
 )
 REACHED_BY = {
     "research_lab/scoring/scorer.py": "counts before it tells",
+    "research_lab/scoring/crew.py": "sweeps for the scorer, which counts before it tells",
     "research_lab/scoring/portfolio_scorer.py": "counts before it tells",
     "research_lab/backtests/both_orders.py": "the bridge of notebooks: says that it does not count",
     "research_lab/backtests/trade_story.py": "one trade of a picture; the gallery's markets are made up",
@@ -134,13 +136,16 @@ class Watch:
         self.swept = self.told = self.shown = 0
         self.uncounted: list[str] = []
         self.beyond: list[str] = []
-        sweep, append, run = scoring.sweep, TrialLedger.append, World.run
+        append, run = TrialLedger.append, World.run
         both = World.both_orders
 
-        def swept(*arguments: Any, **named: Any) -> Any:
-            result = sweep(*arguments, **named)
-            self.swept += len(result.metrics)
-            return result
+        def watched(sweep: Any) -> Any:
+            def swept(*arguments: Any, **named: Any) -> Any:
+                result = sweep(*arguments, **named)
+                self.swept += len(result.metrics)
+                return result
+
+            return swept
 
         def told(ledger: TrialLedger, trials: Any, *rest: Any) -> int:
             self.told += sum(trial.kind == "scored" for trial in trials)
@@ -163,7 +168,8 @@ class Watch:
             return both(world, spec, over, *rest, **named)
 
         self.stage = ""
-        patch.setattr(scoring, "sweep", swept)
+        for module in (scoring, crew):
+            patch.setattr(module, "sweep", watched(module.sweep))
         patch.setattr(TrialLedger, "append", told)
         patch.setattr(World, "run", ran)
         patch.setattr(World, "both_orders", ran_both)
@@ -189,6 +195,12 @@ def commands(place: Path) -> list[tuple[str, list[str]]]:
     limits, model = ["--policy", str(place / "policy.yaml")], str(place / "drift.yaml")
     return [
         ("run", ["--data", data, "--strategies", str(place / "strategies"), *where, *limits]),
+        (
+            "generate",
+            ["--data", data, "--generator", "grammar", "--n", "20", "--batch", "10", *where, *limits],
+        ),
+        ("archive", where),
+        ("brief new", [str(place / "brief.yaml")]),
         ("gate", ["ema", *where, *limits, "--junit", str(place / "junit.xml")]),
         ("promote", ["ema", *where, *limits]),
         ("verify", ["ema", *where, *limits]),
@@ -220,7 +232,18 @@ def test_a_strategy_that_was_never_scored_is_noticed_when_it_is_run(
     assert len(watch.beyond) == 1
 
 
-_PASSING = ("run", "gate", "model fit", "promote", "verify", "compare", "trials verify")
+_PASSING = (
+    "run",
+    "generate",
+    "archive",
+    "brief new",
+    "gate",
+    "model fit",
+    "promote",
+    "verify",
+    "compare",
+    "trials verify",
+)
 ELSEWHERE = {
     "ui": "serves MLflow's pages",
     "demo": "campaigns on synthetic worlds through the same code as run",
@@ -243,7 +266,7 @@ def test_no_command_scores_uncounted_or_looks_beyond_the_seal(
         codes[name] = done.exit_code
         looks_itself = name == "model fit"  # at the model, whose returns no sweep makes
         assert watch.told - before == watch.swept - swept + looks_itself, name
-        if name not in ("run", "gate", "verify"):
+        if name not in ("run", "generate", "gate", "verify"):
             assert watch.swept == swept, f"{name} scored something"
     assert watch.swept > 0 and watch.shown > 0
     assert watch.uncounted == []

@@ -8,17 +8,18 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from research_lab.dsl import limits
+from research_lab.dsl import limits, spec_reader
 from research_lab.dsl.compiler import program_of
 from research_lab.dsl.expressions import Scope, parse_expression
 from research_lab.dsl.spec import Spec, compile_spec
-from research_lab.dsl.spec_reader import parse_regimes, parse_spec
+from research_lab.dsl.spec_reader import load_spec, parse_regimes, parse_spec
 from research_lab.errors import DimensionError, LimitError, SpecError
 from tests.strategies_of_specs import spec_texts, specs
 
@@ -631,3 +632,23 @@ def test_a_longer_timeframe_that_is_the_own_one_is_nothing_said() -> None:
     longer = changed("enter_long: close > level and", 'enter_long: close > tf("1h", open) and')
     assert parse_spec(longer).hash == parse_spec(plain).hash
     assert parse_spec(longer).canonical() == parse_spec(plain).canonical()
+
+
+def test_a_canonical_text_is_read_once_and_any_other_one_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str | bytes] = []
+    read = spec_reader._read
+
+    def noted(text: str | bytes, *rest: Any) -> Spec:
+        texts.append(text)
+        return read(text, *rest)
+
+    monkeypatch.setattr(spec_reader, "_read", noted)
+    canonical = load_spec(spec_reader.LIBRARY / "ema_atr.yaml").canonical()
+    assert len(texts) == 2
+    for text in (canonical, canonical.encode()):
+        texts.clear()
+        assert parse_spec(text).canonical() == canonical
+        assert texts == [text]
+    texts.clear()
+    parse_spec("# a remark\n" + canonical)
+    assert len(texts) == 2
