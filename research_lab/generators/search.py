@@ -19,14 +19,16 @@ from research_lab.dsl import limits
 from research_lab.dsl.spec import Spec
 from research_lab.errors import InsufficientError
 from research_lab.generators.archive import Archive, Elite
-from research_lab.generators.behaviour import behaviour_of
+from research_lab.generators.behaviour import behaviour_of, daily_regimes, signal_of
 from research_lab.generators.brief import Brief
+from research_lab.generators.fitness import fitness_of
 from research_lab.generators.protocol import Answer, Feedback, Generator, Proposal
 from research_lab.scoring.crew import plain
-from research_lab.scoring.market_exposure import less_holding, market_daily
+from research_lab.scoring.market_exposure import market_daily
 from research_lab.scoring.origin import Origin, Refusal
-from research_lab.scoring.scorer import Score, Scorer, check_runs, sharpe_of
+from research_lab.scoring.scorer import Score, Scorer, check_runs
 
+MIGRATION: Final = 5  # generations between visits of the best to the next island
 TWICE: Final = "the same strategy was proposed before"
 CRASHED: Final = "crashed"
 PATIENCE: Final = 25  # generations without a look, after which no more are asked for
@@ -94,6 +96,7 @@ class Search:
         self.origins: dict[str, Origin] = {}
         self.scorer.origins = self.origins
         _, self._market = market_daily(self.scorer.bars)
+        self._regimes = None if self.scorer.regimes is None else daily_regimes(self.scorer)
 
     def run(self, n_looks: int, told: Callable[[Search], None] = lambda search: None) -> str:
         """Search until so many parameter sets were scored, and return why it ended.
@@ -178,7 +181,10 @@ class Search:
     def _learn(self, answers: Sequence[Answer], scores: Sequence[Score | str]) -> list[Answer]:
         """Offer what was scored to the archive, and make of all answers the next feedback."""
         before, waiting = self.feedback, iter(scores)
-        found = [a if a.refused else self._answered(a, next(waiting)) for a in answers]
+        n_looks, generation = before.n_looks + len(scores), before.generation + 1
+        found = [a if a.refused else self._answered(a, next(waiting), n_looks) for a in answers]
+        if generation % MIGRATION == 0:
+            before.archive.migrate()
         for answer in found:
             if answer.spec is not None:
                 self._seen.add(answer.spec.hash)
@@ -186,16 +192,17 @@ class Search:
         self.refused.update(kind_of(answer) for answer in found if answer.refused)
         self.scores = scores
         self.n_idle = 0 if scores else self.n_idle + 1
-        self.feedback = Feedback(before.archive, found, before.n_looks + len(scores), before.generation + 1)
+        self.feedback = Feedback(before.archive, found, n_looks, generation)
         return found
 
-    def _answered(self, answer: Answer, score: Score | str) -> Answer:
+    def _answered(self, answer: Answer, score: Score | str, n_looks: int) -> Answer:
         if isinstance(score, str):
             return replace(answer, refused=f"{CRASHED}: {score}")
-        behaviour = behaviour_of(score, self._market)
-        fitness = sharpe_of(less_holding(score.daily, self._market))
+        behaviour = behaviour_of(score, self._market, self._regimes)
+        fitness = fitness_of(score, self._market, n_looks, self.brief.trades_a_month).value
         elite = Elite(score.spec, answer.proposal.origin, fitness, score.metrics["sharpe"], behaviour)
-        kept = bool(np.isfinite(fitness)) and self.feedback.archive.offer(elite)
+        archive = self.feedback.archive
+        kept = bool(np.isfinite(fitness)) and archive.offer(elite, lambda: signal_of(self.scorer, score))
         return replace(answer, fitness=fitness, behaviour=behaviour, kept=kept)
 
 

@@ -26,7 +26,7 @@ from pipelines.generation.generator_registry import Ideas, read_ideas
 from pipelines.generation.search_campaign import Found, Wish, run_search
 from pipelines.proposals import read_proposals
 from research_lab.bars import Bars
-from research_lab.errors import LockedError, UsageError
+from research_lab.errors import GauntletError, LockedError, UsageError
 from research_lab.generators.brief import Brief
 from research_lab.market_data.lake import Lake
 from research_lab.scoring.crew import Crew
@@ -35,6 +35,8 @@ from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.workspace import Workspace
 from tests.pipelines import small_campaign as small
 from tests.research_lab.generators import made_up
+from tests.research_lab.generators.language_model import loopback as says
+from tests.research_lab.generators.language_model import strategies as texts
 from tests.research_lab.generators.test_search import reachable
 
 ROOT = Path(cli.__file__).parents[1]
@@ -315,6 +317,35 @@ def test_a_generator_in_a_campaign_reaches_no_bars_no_lake_and_no_file(
     assert {type(one).__name__ for one in thief.stolen} >= {"Lake"}, "a planted leak is noticed"
 
 
+def test_a_search_by_a_language_model_is_replayed_offline_byte_for_byte(
+    tmp_path: Path, bars: Bars, policy: Policy
+) -> None:
+    logged: list[str] = []
+
+    class Noting(Store):
+        def log_search(self, run: str, metrics: Any, files: Any) -> None:
+            logged.extend(files)
+
+    first = says.Says(texts.answer(texts.strategy(20), texts.strategy(30, enter_long="close > rsi(14)")))
+    second = says.Says(texts.answer(texts.strategy(40), texts.strategy(50)))
+    file = tmp_path / "model.yaml"
+    asked: dict[str, Any] = {"generator": "llm", "n": 3, "batch": 2, "settings": file}
+    asked["brief"] = Brief(goal="Trends that last for days", timeframes=("1h",))
+    with pytest.MonkeyPatch.context() as patch, says.serving(first, second) as server:
+        patch.setattr(search_campaign, "Tracker", Noting)
+        file.write_text(texts.settings(server.url, repairs=0).model_dump_json(exclude_none=True))
+        found = searched(tmp_path / "online", bars, policy, wish(**asked))
+        n_asked = len(server.asked)
+    assert (found.n_looks, found.refused["no strategy"]) == (3, 1) and n_asked >= 2
+    assert len([name for name in logged if name.startswith("transcripts/")]) == n_asked
+    (memory,) = (tmp_path / "online" / "generations").glob("asked-*")
+    shutil.copytree(memory, tmp_path / "offline" / "generations" / memory.name)
+    searched(tmp_path / "offline", bars, policy, wish(**asked, offline=True))
+    assert result(tmp_path / "offline") == result(tmp_path / "online")
+    with pytest.raises(GauntletError):
+        searched(tmp_path / "elsewhere", bars, policy, wish(**asked, offline=True))
+
+
 # Elites outside of a search
 
 
@@ -394,9 +425,9 @@ def test_generate_archive_and_run_go_together(place: Path) -> None:
         "30 looks" in made.output and "strategies written" in made.output and "30 of 30 looks" in made.output
     )
     shown = invoked("archive", "-w", place / "ws")
-    assert shown.exit_code == 0 and "drawing 1" in shown.output
     content = json.loads(invoked("archive", "-w", place / "ws", "--json").output)
     assert content["n_looks"] == 30
+    assert shown.exit_code == 0 and all(e["hash"][:8] in shown.output for e in content["elites"])
     child = next(e for e in content["elites"] if e["origin"]["parent"])
     line = invoked("archive", content["name"], "--of", child["hash"][:10], "-w", place / "ws")
     assert line.exit_code == 0
