@@ -57,7 +57,7 @@ docs: env ## Write the language page, the schema of strategy files and the libra
 
 lock: env ## Renew requirements.lock from pyproject.toml (UPGRADE=--upgrade for newer pins)
 	@test -x build/uv/bin/uv || { $(BIN)/python -m venv build/uv && build/uv/bin/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION); }
-	build/uv/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	build/uv/bin/uv pip compile pyproject.toml --extra dev --extra llm --extra cluster --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --system-certs --quiet $(UPGRADE) -o requirements.lock
 
 clean: ## Remove caches, build products and the workspace demo/; .venv stays

@@ -178,6 +178,7 @@ _LABELS = {
 }
 _LABELS_OF_GATE = {
     ("overfitting", "n_trials"): "trials charged to this market and time",
+    ("overfitting", "n_rivals"): "of them, with enough trades to be promoted instead",
     ("holdout", "p"): "chance of doing as well by luck, holdout alone (p)",
     ("walk_forward", "sharpe"): "out-of-sample Sharpe ratio",
 }

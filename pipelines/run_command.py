@@ -119,7 +119,7 @@ def run(
         command.show_found(place, found)
         proposals = command.proposals_of(found, finalists)
         if not proposals.templates:
-            typer.echo("no finalist: none is fitter than luck alone would make the best of so many looks")
+            typer.echo("no finalist: the archive is empty; the page says what was refused")
             raise typer.Exit(REFUSED)
     outcome = _examined(place, bars, proposals, regimes, policy, open_for, promote=promote_best)
     leave(outcome)

@@ -112,7 +112,8 @@ def test_every_pin_of_the_lock_has_a_hash() -> None:
 
 def test_the_lock_holds_every_dependency() -> None:
     locked = {found.group(1) for line in LOCK.splitlines() if (found := PIN.match(line))}
-    wanted = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["dev"]]
+    extras = PROJECT["project"]["optional-dependencies"]
+    wanted = [*PROJECT["project"]["dependencies"], *extras["dev"], *extras["llm"], *extras["cluster"]]
     names = {re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", line, maxsplit=1)[0]).lower() for line in wanted}
     assert names - locked == set()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from research_lab.validation.reality_check import reality_check
 Beside = tuple[dict[str, float], dict[str, Any]]
 """Figures, and series for pictures."""
 
+LEAST_TRADES: Final = 40  # below this one trade decides the result, as gate 4 has it
 _FOLDS, _TEST_FOLDS = 10, 3  # of CPCV: 120 splits, 36 paths
 _POINTS = 201  # of the twins' picture
 _BINS = np.linspace(-8.0, 8.0, 33)  # of the logits' picture
@@ -45,7 +46,8 @@ def measure(spec: Spec, world: World) -> Evidence:
     family, candidates = world.scorer.family()
     columns = [k for k, candidate in enumerate(candidates) if candidate == spec.hash]
     holding = _on_days(*market_daily(world.research), world, family.shape[0])
-    among = Among(family, less_holding(family, holding), columns, _tuned(spec, world, candidates))
+    rivals = _rivals(world, candidates, columns)
+    among = Among(family, less_holding(family, holding), columns, _tuned(spec, world, candidates), rivals)
     held = [k for k, c in enumerate(candidates) if c in champions[:1]]
 
     def beside() -> Beside:
@@ -62,12 +64,14 @@ class Among:
     ----------
     daily, timed : (n_days, n_trials) returns, and these less what holding would have earned.
     columns : the candidate's. tuned : those of the parameter sets of its template.
+    rivals : those that could be promoted in the candidate's place, its own among them; None for all.
     """
 
     daily: FloatArray
     timed: FloatArray
     columns: list[int]
     tuned: list[int]
+    rivals: list[int] | None = None
 
 
 def measured_among(
@@ -78,24 +82,27 @@ def measured_among(
     if not columns:
         return Evidence("overfitting", {}, bound, "the ledger of this market does not have the candidate")
     rules = policy.bootstrap
+    rivals = list(range(timed.shape[1])) if among.rivals is None else among.rivals
+    own = [rivals.index(column) for column in columns]
     try:
-        found = family_wise_p(timed, columns, n_draws=rules.n_draws, seed=rules.seed)
+        found = family_wise_p(timed[:, rivals], own, n_draws=rules.n_draws, seed=rules.seed)
     except InsufficientError as fault:
         return Evidence("overfitting", {}, bound, str(fault))
     figures = {
         "p": found.p,
         "statistic": found.statistic,
         "critical_99": found.critical_99,
-        "n_trials": float(found.n_trials),
+        "n_trials": float(timed.shape[1]),
+        "n_rivals": float(found.n_trials),
         "n_columns": float(found.n_columns),
         "n_drawn": float(found.n_drawn),
         "n_effective": found.n_effective,
         "n_days": float(found.n_days),
         "block_days": float(found.block_length),
     }
-    own = _fullest(family, columns)
-    figures["sharpe_less_holding"] = sharpe_of(timed[np.isfinite(timed[:, own]), own])
-    figures |= _sharpe_ratio(family[:, own], family, found)
+    fullest = _fullest(family, columns)
+    figures["sharpe_less_holding"] = sharpe_of(timed[np.isfinite(timed[:, fullest]), fullest])
+    figures |= _sharpe_ratio(family[:, fullest], family, found)
     series: dict[str, Any] = {}
     for more, shown in (
         _halvings(family),
@@ -152,6 +159,22 @@ def _halvings(family: FloatArray) -> Beside:
     counts, _ = np.histogram(np.clip(logits, _BINS[0], _BINS[-1]), _BINS)
     shown = {"pbo_logit_edges": [float(edge) for edge in _BINS], "pbo_logit_counts": [int(n) for n in counts]}
     return {"pbo": float((logits <= 0.0).mean())}, shown
+
+
+def _rivals(world: World, candidates: list[str], columns: list[int]) -> list[int]:
+    """Return the columns of trials with enough trades to be promoted in the candidate's place, and its own.
+
+    Trials of a few trades have draws with a long right tail, which raises the bar for everybody (decision 0016); yet
+    gate 4 lets none of them through, so none of them can be a false promotion. A candidate with few trades itself is
+    held against all that have as many.
+    """
+    start_ms, end_ms = world.research.interval
+    charged = world.scorer.ledger.trials(world.research.market.charged_to, start_ms, end_ms)
+    n_trades: dict[str, int] = {}
+    for trial in charged:
+        n_trades[trial.candidate] = max(trial.n_trades, n_trades.get(trial.candidate, 0))
+    least = min([LEAST_TRADES, *(n_trades.get(candidates[k], 0) for k in columns)])
+    return [k for k, c in enumerate(candidates) if n_trades.get(c, least) >= least or k in columns]
 
 
 def _tuned(spec: Spec, world: World, candidates: list[str]) -> list[int]:

@@ -173,7 +173,7 @@ def _longer(figure: Figure, evidence: Evidence) -> str:
     if math.isfinite(found.get("critical_99", math.nan)):
         told = (
             f"its statistic is {found.get('statistic', math.nan):.2f}; the best of "
-            f"{found.get('n_trials', math.nan):,.0f} trials without any edge exceeds "
+            f"{found.get('n_rivals', found.get('n_trials', math.nan)):,.0f} trials without any edge exceeds "
             f"{found['critical_99']:.2f} in one world of a hundred"
         )
     normal, days = NormalDist(), found.get("n_days", math.nan)

@@ -46,7 +46,11 @@ def _evolution(made: Made) -> Generator:
     from research_lab.generators.evolution import Evolution
     from research_lab.generators.grammar import Grammar
 
-    return Evolution(Grammar())
+    if made.settings is None:
+        return Evolution(Grammar())
+    from research_lab.generators.mixture import Mixture
+
+    return Mixture(Evolution(Grammar()), _language_model(made))
 
 
 def _language_model(made: Made) -> Generator:
@@ -79,9 +83,11 @@ def check_options(name: str, made: Made) -> None:
             "a language model needs to be told which, and for how much", "--model-config",
             "name its YAML file; docs/language_models.md says what stands in it",
         )  # fmt: skip
-    if name != "llm" and made.settings is not None:
-        raise UsageError(f"{name} asks no language model", "--model-config", "leave it out, or take llm")
-    if name != "llm" and made.offline:
+    if name not in ("llm", "evolve") and made.settings is not None:
+        raise UsageError(
+            f"{name} asks no language model", "--model-config", "leave it out, or take llm or evolve"
+        )
+    if made.settings is None and made.offline:
         raise UsageError(f"{name} needs no network at all", "--offline", "leave it out")
 
 

@@ -20,11 +20,12 @@ from research_lab.dsl.tree import Node
 from research_lab.errors import UsageError
 from research_lab.generators import nodes
 from research_lab.generators.brief import Brief
+from research_lab.generators.filters import FILTERS
 from research_lab.generators.mirror import mirrored
 from research_lab.generators.protocol import Feedback, Proposal
 from research_lab.generators.random_trees import RandomTrees
 from research_lab.generators.risk_blocks import RiskBlocks, draw_blocks
-from research_lab.generators.shapes import FILTERS, KINDS, SHAPES, Idea, Shape
+from research_lab.generators.shapes import KINDS, SHAPES, Idea, Shape
 from research_lab.generators.tunables import Dice, Tunables
 from research_lab.generators.vocabulary import Vocabulary
 from research_lab.scoring.origin import Origin
@@ -34,6 +35,7 @@ SHAPED: Final = 0.7  # share of strategies with a form that people write
 _FILTERED: Final = 0.5  # share of those with another condition beside it
 _TRIES: Final = 64  # for one strategy; the last half without shapes
 _SMALL: Final = 10  # operations of a small strategy: a condition, a time stop, a size
+_APART: Final = 0.25  # share of shorts, without a shape, that are not their longs reflected
 _AMPLE: Final = 45  # operations that leave room for everything
 _ROOM: Final = (1.0, 0.5, 0.0, 0.0)
 _CHANCE: Final = "Drawn at random, with no idea behind it."
@@ -160,7 +162,7 @@ def _spec(plan: _Plan, conditions: Mapping[str, Node], blocks: RiskBlocks, tunab
     return replace(spec, params={n: p for n, p in tunables.params.items() if n in used})
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _shapes(words: Vocabulary) -> tuple[tuple[float, Shape], ...]:
     """Return the shapes that a vocabulary has the words for, by weight: each kind its own, shared among its shapes."""
     drawn = []
@@ -176,14 +178,20 @@ def _random_idea(t: RandomTrees, side: str, target: int, *, bare: bool) -> Idea 
     """Return conditions without any form: an entry, and an exit more often than not, unless it is to be bare."""
     if not t.can(CONDITION):
         return None
-    share = 0.6 if side != "both" else 0.3
-    entry = t.tree(CONDITION, max(3, int(share * (target - 4))))
-    way = t.dice.random()
+    size = max(3, int((0.3 if side == "both" else 0.6) * (target - 4)))
+    way, entry = t.dice.random(), t.tree(CONDITION, size)
+    leaves = _exit(t, entry, way, size, bare=bare)
+    if side != "both" or not t.dice.chance(_APART):
+        return Idea(entry, leaves)
+    short = t.tree(CONDITION, size)
+    return Idea(entry, leaves, (short, _exit(t, short, way, size, bare=bare)))
+
+
+def _exit(t: RandomTrees, entry: Node, way: float, size: int, *, bare: bool) -> Node | None:
+    """Return an exit of an entry: none, the entry's end, or any condition."""
     if bare or way < 0.25:
-        return Idea(entry)
-    if way < 0.4:
-        return Idea(entry, nodes.opposite(entry))
-    return Idea(entry, t.tree(CONDITION, max(3, int(share * (target - 4) / 2))))
+        return None
+    return nodes.opposite(entry) if way < 0.4 else t.tree(CONDITION, max(3, size // 2))
 
 
 def _with_exit(idea: Idea, blocks: RiskBlocks, dice: Dice) -> Idea:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache, cached_property
 from typing import Final
 
 import numpy as np
@@ -14,6 +11,7 @@ from research_lab.dsl.tree import ON_LONGER_BARS, Node
 from research_lab.errors import UsageError
 from research_lab.generators import nodes
 from research_lab.generators.spans import Span, is_centred, is_distance
+from research_lab.generators.tree_sizes import NEVER, PRODUCTS, feasible, sizes_of
 from research_lab.generators.tunables import Dice, Tunables
 from research_lab.generators.vocabulary import (
     NUMBERS,
@@ -33,12 +31,9 @@ _COMPARED: Final = (
     (0.02, PRICE_VOLUME),
     (0.01, SQUARED_PRICE),
 )
-_PRODUCTS: Final = {PRICE_VOLUME: (PRICE, VOLUME), SQUARED_PRICE: (PRICE, PRICE)}
 _FACTORS: Final = Span(1.5, 3, 0.5)
 _NEAR: Final = Span(1.01, 1.05, 0.01)
 _HISTORY: Final = (20, 50, 100, 200)
-_NEVER: Final = 1_000_000
-_CONDITION: Final = 3  # operations that any condition may have, so that it is not always the smallest one
 _SAME_BAR: Final = frozenset({"open", "high", "low", "close"})
 
 
@@ -95,7 +90,7 @@ class RandomTrees:
         return (nodes.all_of if self.dice.chance(0.7) else nodes.any_of)(*parts)
 
     def _comparison(self, dimension: Dimension, size: int) -> Node:
-        of = self.dice.weighted([(w, d) for w, d in _COMPARED if self.sizes.pairs.get(d, _NEVER) <= size])
+        of = self.dice.weighted([(w, d) for w, d in _COMPARED if self.sizes.pairs.get(d, NEVER) <= size])
         left = self.tree(of, self._share_of(size - 1, of, of))
         return self.against(left, size - 1 - left.size)
 
@@ -151,16 +146,16 @@ class RandomTrees:
     def _computed(self, dimension: Dimension, size: int) -> Node:
         """Return a sum, difference, product or quotient of a dimension."""
         least, ways = self._least, []
-        own = least.get(dimension, _NEVER)
+        own = least.get(dimension, NEVER)
         if own + 2 <= size:
             ways.append((0.4, "factor"))
         if 2 * own < size:
             ways.append((0.4, "sum"))
-        if own + least.get(RATIO, _NEVER) < size:
+        if own + least.get(RATIO, NEVER) < size:
             ways.append((0.1, "scaled"))
-        if dimension in _PRODUCTS and 1 + sum(least.get(d, _NEVER) for d in _PRODUCTS[dimension]) <= size:
+        if dimension in PRODUCTS and 1 + sum(least.get(d, NEVER) for d in PRODUCTS[dimension]) <= size:
             ways.append((1.0, "product"))
-        if dimension == RATIO and any(2 * least.get(d, _NEVER) < size for d in NUMBERS):
+        if dimension == RATIO and any(2 * least.get(d, NEVER) < size for d in NUMBERS):
             ways.append((1.0, "quotient"))
         how = self.dice.weighted(ways)
         if how == "factor":
@@ -172,9 +167,9 @@ class RandomTrees:
                 else nodes.arithmetic("multiply", factor, x)
             )
         if how == "product":
-            sides = _PRODUCTS[dimension]
+            sides = PRODUCTS[dimension]
         elif how == "quotient":
-            sides = (self.dice.pick([d for d in NUMBERS if 2 * least.get(d, _NEVER) < size]),) * 2
+            sides = (self.dice.pick([d for d in NUMBERS if 2 * least.get(d, NEVER) < size]),) * 2
         else:
             sides = (dimension, RATIO if how == "scaled" else dimension)
         left = self.tree(sides[0], self._share_of(size - 1, *sides))
@@ -264,73 +259,3 @@ def _tells(left: Node, right: Node) -> bool:
 def name_of(node: Node) -> str:
     """Return what a value is called in the name of a parameter."""
     return str(node.value) if node.op == "input" else node.op
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """The fewest operations of what a vocabulary can make.
-
-    Parameters
-    ----------
-    least : of a tree of each dimension that there is.
-    pairs : of a comparison of each dimension that can be true and can be false.
-    computed : of a sum, product or quotient of each dimension.
-    """
-
-    least: Mapping[Dimension, int]
-    pairs: Mapping[Dimension, int]
-    computed: Mapping[Dimension, int]
-
-    @cached_property
-    def comparison(self) -> int:
-        """The smallest comparison."""
-        return min(self.pairs.values(), default=_NEVER)
-
-
-@cache
-def sizes_of(words: Vocabulary) -> Sizes:
-    """Return the sizes of a vocabulary's smallest trees, by going through its calls until nothing shrinks."""
-    least = {d: 1 for d in NUMBERS if words.leaves(d)}
-    while True:
-        pairs = {d: _pair_least(words, least[d], d) for d in NUMBERS if d in least}
-        computed = {d: _computed_least(d, least) for d in NUMBERS}
-        found = Sizes(dict(least), pairs, computed)
-        for dimension in (*NUMBERS, CONDITION):
-            sizes = [_least_of(c, least) for calls in words.calls(dimension).values() for c in calls]
-            sizes += [computed.get(dimension, _NEVER), least.get(dimension, _NEVER)]
-            if dimension.condition:
-                sizes.append(found.comparison)
-            if min(sizes) < _NEVER:
-                least[dimension] = max(min(sizes), _CONDITION if dimension.condition else 1)
-        if least == found.least:
-            return found
-
-
-@cache
-def feasible(words: Vocabulary, dimension: Dimension, size: int) -> tuple[tuple[Call, ...], ...]:
-    """Return the calls of a dimension that fit into a size, by function."""
-    least = sizes_of(words).least
-    fits = [
-        tuple(c for c in calls if _least_of(c, least) <= size) for calls in words.calls(dimension).values()
-    ]
-    return tuple(calls for calls in fits if calls)
-
-
-def _least_of(call: Call, least: Mapping[Dimension, int]) -> int:
-    return 1 + sum(1 if of.literal else least.get(of, _NEVER) for of in call.takes)
-
-
-def _pair_least(words: Vocabulary, least: int, dimension: Dimension) -> int:
-    """Return the size of the smallest comparison that is neither always true nor never."""
-    leaves = {str(leaf.value) for leaf in words.leaves(dimension)}
-    alone = least == 1 and (len(leaves) < 2 or (dimension == PRICE and not leaves >= {"open", "close"}))
-    return 1 + 2 * least + 2 * alone  # room for one of them some bars ago
-
-
-def _computed_least(dimension: Dimension, least: Mapping[Dimension, int]) -> int:
-    sizes = [least.get(dimension, _NEVER) + 2]
-    if dimension in _PRODUCTS:
-        sizes.append(1 + sum(least.get(d, _NEVER) for d in _PRODUCTS[dimension]))
-    if dimension == RATIO:
-        sizes += [1 + 2 * least[d] for d in NUMBERS if d in least]
-    return min(sizes)

@@ -21,7 +21,7 @@ from research_lab.generators.spans import Span
 from research_lab.timeframe import DAY_MS, HOUR_MS
 
 # How often each stands in a strategy, where it may.
-CHANCES: Final = {"stop": 0.6, "take": 0.3, "trail": 0.25, "breakeven": 0.3, "time_stop": 0.45, "regimes": 0.12,
+CHANCES: Final = {"stop": 0.6, "take": 0.3, "trail": 0.25, "breakeven": 0.5, "time_stop": 0.45, "regimes": 0.15,
                   "regime_exit": 0.3}  # fmt: skip
 _MULTIPLES: Final = Span(1, 4, 0.5)  # of the usual height of a bar
 _RANGES: Final = (10, 14, 20, 24, 48)

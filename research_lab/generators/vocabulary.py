@@ -23,13 +23,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from research_lab.dsl.dimensions import BARS, CONDITION, LITERAL, PRICE, RATIO, VOLUME, Dimension
 from research_lab.dsl.function import FIXED_KINDS, Argument, Function
-from research_lab.dsl.registry import FAMILIES, FUNCTIONS, INPUTS
+from research_lab.dsl.registry import FUNCTIONS, INPUTS
 from research_lab.dsl.tree import Node
 from research_lab.errors import SpecError
 from research_lab.generators.nodes import given
@@ -79,11 +79,6 @@ class Call:
     takes: tuple[Dimension, ...]
     gives: Dimension
     exponents: tuple[int, ...] = ()
-
-    @property
-    def is_small(self) -> bool:
-        """Whether all its arguments are numbers: it stands alone, as atr(14) does."""
-        return all(of == LITERAL for of in self.takes)
 
 
 @dataclass(frozen=True, eq=False)  # `of` gives one object for equal bounds
@@ -161,10 +156,6 @@ class Vocabulary:
             kept[dimension] = {name: calls for name, calls in possible.items() if calls}
         return kept
 
-    def small_calls(self, dimension: Dimension) -> tuple[Call, ...]:
-        """Return the calls of a dimension that take numbers only, such as atr(n)."""
-        return tuple(c for calls in self.calls(dimension).values() for c in calls if c.is_small)
-
     def windows(self, function: Function, argument: Argument) -> tuple[int, ...]:
         """Return the windows that people write for an argument, ascending; its least where there is none."""
         usual = LAGS if argument.default == "1" else NAMED_WINDOWS.get(argument.name, WINDOWS)
@@ -191,7 +182,7 @@ class Vocabulary:
         return next(filter(None, map(self.lacks, node.args)), "")
 
 
-@cache
+@lru_cache(maxsize=64)  # many briefs in one process forget each other
 def _vocabulary(
     functions: tuple[str, ...], inputs: tuple[str, ...], longer: tuple[str, ...], step_ms: int
 ) -> Vocabulary:
@@ -247,15 +238,6 @@ def reads_of(name: str) -> frozenset[str]:
     for word in words & set(FUNCTIONS) - {name}:
         found |= reads_of(word)
     return frozenset(found)
-
-
-@cache
-def families_of(functions: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
-    """Return functions by family, in the order of the registry; families without one are left out."""
-    named = {
-        family: tuple(f.name for f in members if f.name in functions) for family, members in FAMILIES.items()
-    }
-    return {family: names for family, names in named.items() if names}
 
 
 def _has_body(function: Function, step_ms: int) -> bool:

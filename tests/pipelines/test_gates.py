@@ -191,6 +191,19 @@ class TestOverfitting:
         assert among.figures["p"] >= alone.figures["p"]
         assert alone.bound_to["context"] != among.bound_to["context"]
 
+    def test_a_trial_of_a_few_trades_is_charged_and_raises_nobodys_bar(self, world: World) -> None:
+        world.scorer.score([EMA])
+        alone = overfitting.measure(EMA, world).figures
+        rare = parse_spec(
+            small.EMA.replace("enter_long: rising", "enter_long: rising and hour() == 4 and weekday() < 3")
+        )
+        score = world.scorer.score([rare])[0]
+        assert 10 <= score.metrics["n_trades"] < overfitting.LEAST_TRADES
+        among = overfitting.measure(EMA, world).figures
+        assert (among["n_trials"], among["n_rivals"]) == (2.0, 1.0)
+        assert among["p"] == alone["p"]
+        assert overfitting.measure(rare, world).figures["n_rivals"] == 2.0, "all with as many as itself"
+
     def test_what_is_reported_beside_p_is_measured_and_judges_nothing(
         self, world: World, limits: Policy
     ) -> None:

@@ -346,6 +346,14 @@ def test_a_search_by_a_language_model_is_replayed_offline_byte_for_byte(
         searched(tmp_path / "elsewhere", bars, policy, wish(**asked, offline=True))
 
 
+def test_evolution_with_a_model_configured_has_it_vary_a_share(tmp_path: Path) -> None:
+    file = tmp_path / "model.yaml"
+    file.write_text(texts.settings("http://127.0.0.1:1").model_dump_json(exclude_none=True))
+    made = generator_registry.make("evolve", generator_registry.Made(file, tmp_path))
+    assert made.name == "evolve+llm"
+    assert generator_registry.make("evolve", generator_registry.Made()).name == "evolve"
+
+
 # Elites outside of a search
 
 
@@ -400,9 +408,16 @@ def test_a_folder_of_ideas_is_proposed_first_and_a_list_of_words_needs_a_model(
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Candles, a policy, and a workspace with a search that was run."""
     folder = tmp_path_factory.mktemp("commands")
     small.candle_file(folder, small.planted())
     small.policy_file(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(generator_registry.GENERATORS, "drawing", lambda made: made_up.Drawing())  # type: ignore[arg-type]
+        patch.setattr(search_campaign, "Tracker", Store)
+        made = invoked("generate", "--generator", "drawing", *common(folder), "--out", folder / "elites")
+    assert made.exit_code == 0, made.output
+    (folder / "said").write_text(made.output)
     return folder
 
 
@@ -418,12 +433,9 @@ def common(place: Path) -> list[object]:
     return ["--data", data, "-w", place / "ws", "--policy", place / "policy.yaml", "--n", 30, "--batch", 15]
 
 
-def test_generate_archive_and_run_go_together(place: Path) -> None:
-    made = invoked("generate", "--generator", "drawing", *common(place), "--out", place / "elites")
-    assert made.exit_code == 0, made.output
-    assert (
-        "30 looks" in made.output and "strategies written" in made.output and "30 of 30 looks" in made.output
-    )
+def test_a_search_that_was_run_is_shown(place: Path) -> None:
+    said = (place / "said").read_text()
+    assert all(words in said for words in ("30 looks", "strategies written", "30 of 30 looks", "no strategy"))
     shown = invoked("archive", "-w", place / "ws")
     content = json.loads(invoked("archive", "-w", place / "ws", "--json").output)
     assert content["n_looks"] == 30
@@ -434,13 +446,29 @@ def test_generate_archive_and_run_go_together(place: Path) -> None:
     assert child["text"] in line.output and f"  {child['origin']['parent'][:8]} " in line.output
     page = (place / "ws" / "reports" / f"{content['name']}.html").read_text()
     assert "<svg" in page and "<script" not in page and child["hash"][:12] in page
-    files = sorted((place / "elites").glob("*.yaml"))
-    assert len(files) >= 3
-    for path in files[2:]:
-        path.unlink()
-    (place / "elites" / "origins.json").write_text('{"*": {"generator": "drawing"}}')
-    ran = invoked("run", "--strategies", place / "elites", *common(place)[:6])
-    assert ran.exit_code in (0, 3), ran.output
+    assert len(list((place / "elites").glob("*.yaml"))) >= 3
+
+
+def test_run_with_a_generator_searches_and_takes_the_best_through_the_gates(
+    place: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(place / "ws", tmp_path / "ws")
+    data = ["--data", common(place)[1], *common(place)[4:]]
+    ran = invoked("run", "--generator", "drawing", *data, "-w", tmp_path / "ws", "--finalists", 1)
+    assert ran.exit_code in (0, 3) and "goes on" in ran.output, ran.output
+    assert "1 strategy" in ran.output and "passed every gate" in ran.output
+    looks = [t for t in TrialLedger(tmp_path / "ws" / "trials").every() if t.kind == "scored"]
+    assert {t.origin for t in looks} == {"drawing"} and len(looks) >= 30
+
+
+def test_without_an_elite_nothing_goes_on_and_the_exit_code_is_3(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = made_up.Saying([[made_up.cross().replace("atr", "art")]])
+    monkeypatch.setitem(generator_registry.GENERATORS, "drawing", lambda made: broken)  # type: ignore[arg-type]
+    data = ["--data", common(place)[1], *common(place)[4:]]
+    done = invoked("run", "--generator", "drawing", *data, "-w", tmp_path / "ws")
+    assert done.exit_code == 3 and "no finalist" in done.output
 
 
 def test_the_same_command_again_scores_nothing_anew(place: Path, tmp_path: Path) -> None:
@@ -462,7 +490,7 @@ def test_wrong_mixtures_of_options_are_refused_with_what_to_do(place: Path, tmp_
         (["run", *data, "--generator", "evolve", "--pool"], "--pool belongs to --strategies"),
         (["run", *data, "--generator", "evolve", "--skip-broken"], "--skip-broken belongs to --strategies"),
         (["generate", *data, "--generator", "magic"], "no generator 'magic'"),
-        (["generate", *data, "--generator", "evolve", "--model-config", place], "asks no language model"),
+        (["generate", *data, "--generator", "grammar", "--model-config", place], "asks no language model"),
         (["generate", *data, "--generator", "grammar", "--offline"], "needs no network"),
         (["generate", *data, "--generator", "llm"], "--model-config"),
         (["generate", *data, "--brief", "nowhere.yaml"], "nowhere.yaml"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import warnings
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -48,6 +49,7 @@ _UNREADABLE: Final = (
     AgentRunError, UserError, OpenAIError, AnthropicError, httpx2.HTTPError, ValueError, TypeError, LookupError,
     AttributeError, ArithmeticError, AssertionError, RuntimeError, OSError,
 )  # fmt: skip
+_REPAIRED: Final = 200_000  # characters of all that is sent with a repair
 _HYPOTHESIS: Final = re.compile(r'hypothesis\\*"?\s*:\s*(.*?)(?:\\*",|\n|$)')
 
 
@@ -182,6 +184,9 @@ class _Recorded(httpx2.AsyncBaseTransport):
         A repair repeats what the model said; one that would tell too much is left undone.
         """
         said = _said({name: value for name, value in body.items() if name != "model"})
+        if self.heard.turns and len(said) > _REPAIRED:
+            self.heard.ended = f"not repaired, since the answer is longer than {_REPAIRED} characters"
+            return False
         found = findings(said, code=True)
         if self.heard.turns:
             found += (one for claim in _HYPOTHESIS.findall(said) for one in findings(claim))
@@ -199,7 +204,8 @@ async def _run(ask: Ask, settings: Settings, transport: _Recorded) -> tuple[list
     """Return the model's responses in order, and why there are no more."""
     agent = _agent(ask, settings, transport)
     fault = ""
-    with capture_run_messages() as messages:
+    with capture_run_messages() as messages, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the libraries warn of what an answer holds, in its words
         try:
             await agent.run(ask.prompt, model_settings=_model_settings(ask, settings))
         except _UNREADABLE as error:
@@ -259,10 +265,9 @@ def _last(messages: Sequence[ModelMessage]) -> ModelResponse | None:
 
 def _words_of(response: ModelResponse) -> str:
     """Return what a model answered: the arguments of its first call of a tool, else its text."""
-    calls = [part.args for part in response.parts if isinstance(part, ToolCallPart)]
-    if calls:
-        return calls[0] if isinstance(calls[0], str) else json.dumps(calls[0] or {})
-    return "".join(part.content for part in response.parts if isinstance(part, TextPart))
+    said: list[Any] = [part.args for part in response.parts if isinstance(part, ToolCallPart)][:1]
+    said = said or [part.content for part in response.parts if isinstance(part, TextPart)]
+    return "".join(one if isinstance(one, str) else json.dumps(one or {}) for one in said)
 
 
 def _spent_on(turn: Turn, response: ModelResponse, settings: Settings) -> Spent:

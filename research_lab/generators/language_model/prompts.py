@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
-from research_lab.dsl import limits
 from research_lab.dsl.function import MAX_WINDOW
 from research_lab.dsl.json_schema import FIELDS
 from research_lab.dsl.reference import dimension_words
@@ -183,9 +182,7 @@ def _uses(text: str, names: Iterable[str]) -> bool:
 def _wanted(brief: Brief) -> str:
     rows = [f"Goal: {brief.goal}"] if brief.goal else []
     rows.append(f"Timeframes: {', '.join(brief.timeframes)}. Sides: {', '.join(brief.sides)}.")
-    rows.append(
-        f"At most {brief.max_nodes} operations and {brief.max_params} parameters; {limits.BYTES} bytes of text."
-    )
+    rows.append(f"At most {brief.max_nodes} operations and {brief.max_params} parameters.")
     rows += [f"Needed in each: {', '.join(brief.required)}."] * bool(brief.required)
     if brief.trades_a_month is not None:
         rows.append("Trades a month: {:g} to {:g}.".format(*brief.trades_a_month))

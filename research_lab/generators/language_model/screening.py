@@ -36,7 +36,7 @@ _LEVEL: Final = r"(?:close[sd]?|opens?|price[sd]?|quotes?|levels?|support|resist
 _SIDE: Final = (
     r"(?:above|below|over|under|beyond|past|through|at|of|near|around|is|reaches|crosses|breaks|hits|[<>=]=?)"
 )
-_NUMBER: Final = r"\d[\d,' ]*(?:\.\d+)?"
+_NUMBER: Final = r"\d[\d,' ]{0,20}(?:\.\d{1,20})?"
 
 _WORD: Final = re.compile(r"[^\W\d_][^\W_]+", re.UNICODE)
 _INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")

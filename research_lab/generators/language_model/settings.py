@@ -54,7 +54,8 @@ class Limits(_Form):
     timeout_s : from the first byte sent to the last one received. retries : after the first try.
     backoff_s : before the first repetition, doubled each time. longest_wait_s : between two;
         a server that asks for more is left.
-    answer_bytes : of an HTTP answer. answer_depth : brackets inside each other in it.
+    answer_bytes : of an HTTP answer. answer_values : values in its JSON, or in what it says. answer_depth : brackets
+        inside each other.
     failed_calls : in a row, after which nothing more is asked.
     """
 
@@ -62,7 +63,8 @@ class Limits(_Form):
     retries: Annotated[int, Field(ge=0, le=10)] = 3
     backoff_s: Annotated[float, Field(ge=0.0, le=60.0)] = 1.0
     longest_wait_s: Seconds = 60.0
-    answer_bytes: Annotated[int, Field(ge=1_024, le=16 << 20)] = 2 << 20
+    answer_bytes: Annotated[int, Field(ge=1_024, le=16 << 20)] = 1 << 20
+    answer_values: Annotated[int, Field(ge=1_000, le=100_000)] = 40_000
     answer_depth: Annotated[int, Field(ge=8, le=100)] = 40
     failed_calls: Annotated[int, Field(ge=1, le=100)] = 3
 

@@ -138,6 +138,8 @@ class Wire:
                          status, passing=passing)  # fmt: skip
         if kind not in _TAKEN:
             return Reply(f"the answer is {kind[:60]!r}, not JSON", status)
+        if _values(text) > self.limits.answer_values:
+            return Reply(f"the answer has more than {self.limits.answer_values} values", status)
         if _depth(text) > self.limits.answer_depth:
             return Reply(f"the answer is nested deeper than {self.limits.answer_depth}", status)
         return Reply(ANSWERED, status, kind, text)
@@ -183,6 +185,12 @@ def _wait_asked(response: httpx2.Response) -> float | None:
 def _joined(text: str) -> str:
     """Return the pieces of a streamed answer put together: what is cut in two there is whole in what they make."""
     return "".join(_PIECE.findall(text))
+
+
+def _values(text: str) -> int:
+    """Return how many values stand at most in any one JSON text of an answer, one inside a string counted too."""
+    events = text.splitlines() if text.lstrip().startswith(("event:", "data:", ":")) else [text]
+    return max(sum(map(part.count, ",[{")) for part in (*events, _joined(text)))
 
 
 def _depth(text: str) -> int:

@@ -14,7 +14,8 @@ from research_lab.dsl.tree import Node, is_same
 from research_lab.errors import GauntletError, UsageError
 from research_lab.generators import nodes
 from research_lab.generators.brief import Brief
-from research_lab.generators.random_trees import RandomTrees, sizes_of
+from research_lab.generators.random_trees import RandomTrees
+from research_lab.generators.tree_sizes import sizes_of
 from research_lab.generators.tunables import Dice, Tunables
 from research_lab.generators.vocabulary import NUMBERS, Vocabulary
 from research_lab.timeframe import timeframe_ms

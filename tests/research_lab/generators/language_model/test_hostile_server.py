@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from research_lab.dsl.spec_reader import parse_spec
-from research_lab.errors import SpecError
+from research_lab.errors import SpecError, UsageError
+from research_lab.generators.brief import Brief
 from research_lab.generators.language_model.generator import LanguageModel
 from tests.research_lab.generators.language_model.loopback import (
     Asked,
@@ -35,8 +36,9 @@ from tests.research_lab.generators.language_model.strategies import (
 )
 
 GOOD = answer(strategy(20))
-DEEP = b'{"choices": ' + b"[" * 50_000 + b"]" * 50_000 + b"}"
+DEEP = b'{"choices": ' + b"[" * 5_000 + b"]" * 5_000 + b"}"
 BOMB = gzip.compress(b" " * (64 << 20))
+MANY = {f"p{k}": {"range": [1, 9], "step": 1, "default": 2} for k in range(10_000)}
 ESCAPED = "".join(f"\\u{ord(c):04x}" for c in KEY)
 USAGE: dict[str, Any] = {"prompt_tokens": -5, "completion_tokens": 10**30, "total_tokens": "many"}
 
@@ -82,6 +84,7 @@ def split_key(handler: Handler, asked: Asked) -> None:
 # A turn, and words of the reason that is kept.
 HOSTILE: dict[str, tuple[Turn, str]] = {
     "deep nesting": (body(DEEP), "nested deeper"),
+    "ten thousand parameters": (Says(answer(strategy(params=MANY))), "more than 40000 values"),
     "a slow drip": (drip, "within the time"),
     "a cut": (cut, "connection broke"),
     "garbage": (garbage, "connection broke"),
@@ -136,7 +139,7 @@ def test_a_hostile_server_crashes_nothing_and_its_reason_is_kept(
     monkeypatch.setenv(VARIABLE, KEY)
     caplog.set_level(logging.DEBUG)
     with serving(turn) as server:
-        limits = {"timeout_s": 0.3, "answer_bytes": 200_000}
+        limits = {"timeout_s": 0.3 if turn is drip else 5.0, "answer_bytes": 800_000}
         known = settings(server.url, repairs=0, key_variable=VARIABLE, output="prompted", limits=limits)
         model = LanguageModel(known, tmp_path)
         texts = asked(model)
@@ -149,7 +152,7 @@ def test_a_hostile_server_crashes_nothing_and_its_reason_is_kept(
     assert told["outcome"] != "answered" or all(row["refused"] for row in told["strategies"])
     assert words in told["outcome"]
     assert told["spent"]["calls"] in (1, 2)
-    assert told["spent"]["answer_tokens"] <= 200_000
+    assert told["spent"]["answer_tokens"] <= 800_000
     shown = capfd.readouterr()
     everything = (
         everything_in(tmp_path) + (shown.out + shown.err + caplog.text).encode() + repr(vars(model)).encode()
@@ -157,3 +160,37 @@ def test_a_hostile_server_crashes_nothing_and_its_reason_is_kept(
     for form in (KEY, ESCAPED, base64.b64encode(KEY.encode()).decode()):
         assert form.encode() not in everything
     assert asked(LanguageModel(known, tmp_path, offline=True)) == texts
+
+
+def test_a_brief_that_holds_the_key_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, KEY)
+    with serving(Says(GOOD)) as server:
+        model = LanguageModel(settings(server.url, key_variable=VARIABLE), tmp_path)
+        with pytest.raises(UsageError, match="holds the key") as refusal:
+            asked(model, brief=Brief(goal=f"trends, with {KEY}"))
+    assert server.asked == []
+    assert KEY not in str(refusal.value)
+    assert KEY.encode() not in everything_in(tmp_path)
+
+
+def test_a_server_on_this_machine_is_asked_past_any_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with serving(Says(GOOD)) as server:
+        assert [json.loads(text) for text in asked(LanguageModel(settings(server.url), tmp_path))] == [
+            strategy(20)
+        ]
+
+
+def test_the_libraries_own_variables_neither_send_elsewhere_nor_add_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_ORG_ID", "ANTHROPIC_AUTH_TOKEN"):
+        monkeypatch.setenv(name, KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1")
+    for provider in ("openai-compatible", "anthropic"):
+        with serving(Says(GOOD)) as server:
+            asked(LanguageModel(settings(server.url, provider=provider), tmp_path / provider))
+        assert KEY not in json.dumps(server.asked[0].headers)

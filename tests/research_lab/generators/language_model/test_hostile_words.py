@@ -103,7 +103,11 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     script = [Says('{"strategies": [' + row + "]}") for row in rows]
     with serving(*script) as server:
         known = settings(
-            server.url, repairs=0, output="prompted", strategies_a_call=1, limits={"failed_calls": 100}
+            server.url,
+            repairs=0,
+            output="prompted",
+            strategies_a_call=1,
+            limits={"failed_calls": 100, "answer_values": 100_000},
         )
         model = LanguageModel(known, folder)
         proposals = model.propose(BRIEF, Feedback(Archive()), len(rows), np.random.default_rng(1))
@@ -147,13 +151,13 @@ def test_an_answer_that_is_none_is_a_refused_proposal_with_its_reason_in_every_m
 
 
 def test_ten_thousand_strategies_are_as_many_as_were_asked_for(tmp_path: Path) -> None:
-    rows = [strategy(n, name=f"s{n}") for n in range(2, 4_002)]
+    rows = [[n] for n in range(10_000)]
     with serving(Says(answer(*rows))) as server:
-        known = settings(server.url, repairs=0, output="prompted", limits={"answer_bytes": 4 << 20})
+        known = settings(server.url, repairs=0, output="prompted")
         texts = asked(LanguageModel(known, tmp_path), n=2)
-    assert len(texts) == 2
+    assert texts == ["[0]", "[1]"]
     (told,) = (json.loads(path.read_text()) for path in (tmp_path / "transcripts").iterdir())
-    assert told["left_out"] == 3_998
+    assert told["left_out"] == 9_998
 
 
 def test_a_strategy_in_yaml_is_taken_as_a_file_would_be(tmp_path: Path) -> None:
