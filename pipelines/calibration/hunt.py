@@ -247,7 +247,7 @@ def _told(
         "sharpe": before.sharpe(),
         "tuned_sharpe": after.sharpe(),
         "alike": oracles.kind(after),
-        "correlation": float(max(oracles.correlations(after), default=math.nan)),
+        "correlation": float(max(oracles.correlations(after), default=0.0)),
         "stopped_by": refusals(examination),
         "text": elite.spec.name,
         **figures,

@@ -127,6 +127,17 @@ def test_what_nobody_proposes_is_not_found() -> None:
     assert found.n_looks == 60 and all(told["stopped_by"] for told in found.finalists)
 
 
+def test_a_small_campaign_of_evolution_is_the_same_twice() -> None:
+    row = replace(SMALL, name="edge_evolution", generator="evolve", years=2, n_looks=260)
+    hidden = generator_rows.make(row, 1, POLICY, TERMS)
+    regimes = load_regimes(REGIMES)
+    one, two = (
+        hunt.run_world(row, 1, hidden, make("evolve", Made()), TERMS, regimes, POLICY) for _ in range(2)
+    )
+    assert replace(one, seconds=(0.0, 0.0)) == replace(two, seconds=(0.0, 0.0))
+    assert 200 < one.n_searched <= one.n_looks <= 260 and one.n_elites > 10 and one.finalists
+
+
 def test_oracles_are_alike_themselves_alone_and_nobody_is_charged_for_them(tmp_path: Path) -> None:
     hidden = generator_rows.make(THREE, 0, POLICY, TERMS)
     ground = ground_of(tmp_path, hidden)
