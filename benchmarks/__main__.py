@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import (
     comparisons,
     costs,
+    generators,
     lookahead,
     many_strategies,
     markets,
@@ -37,6 +38,7 @@ def works(quick: bool) -> dict[str, Callable[[], Result]]:
         ),
         "start": lambda: comparisons.start(n),
         "strategies": lambda: many_strategies.measure(200 if quick else 10_000, 1_000 if quick else 8_760),
+        "generators": lambda: generators.measure(*((200, 300) if quick else (10_000, 5_000))),
         "costs": lambda: costs.measure(n, repeats),
         "selection": lambda: selection.measure(*((100, 400, 1) if quick else (1_000, 1_460, repeats))),
         "lookahead": lambda: lookahead.measure(600 if quick else 2_500, 1_000 if quick else 10_000),

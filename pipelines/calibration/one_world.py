@@ -99,7 +99,7 @@ def run_world(row: Row, number: int, made: Made, terms: Terms, regimes: RegimeSe
             len(scores),
             made.planted,
             made.oracle_sharpe,
-            {e.template.name: _refusals(e) for e in examinations},
+            {e.template.name: refusals(e) for e in examinations},
             _figures(made, examinations) | _afterwards(made, best if ours else None, ground.worlds[0]),
             time.perf_counter() - begun,
         )
@@ -117,7 +117,7 @@ def _silent(stage: str, share: float) -> None:
     return None
 
 
-def _refusals(examination: Examination) -> list[str]:
+def refusals(examination: Examination) -> list[str]:
     """Return why a strategy was not promoted: gates and limits that were not met."""
     found = []
     for gate, verdict in examination.verdicts.items():

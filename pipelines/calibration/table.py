@@ -112,7 +112,7 @@ def markdown(table: Sequence[Line]) -> str:
     """Return three tables: the gauntlet beside the bound, beside naive pipelines, and with gates left out."""
     parts = [
         "## The gauntlet",
-        _rows(
+        grid(
             ["world", "promoted", "the right one", "bound", "wanted", "", "sets"],
             [
                 [line.row.words, str(line.rates[OURS]), str(line.right.k) if line.row.has_edge else "",
@@ -121,12 +121,12 @@ def markdown(table: Sequence[Line]) -> str:
             ],
         ),
         "## Beside pipelines that count no looks",
-        _rows(
+        grid(
             ["world", "the gauntlet", *NAIVE],
             [[line.row.words, *(_percent(line.rates[name]) for name in (OURS, *NAIVE))] for line in table],
         ),
         "## What each gate buys",
-        _rows(
+        grid(
             ["world", "all gates", *(f"without {gate}" for gate in LEFT_OUT)],
             [
                 [line.row.words, _percent(line.rates[OURS]),
@@ -153,7 +153,8 @@ def _percent(rate: Rate) -> str:
     return f"{100 * rate.share:.1f} %"
 
 
-def _rows(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def grid(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """Return a table as Markdown."""
     lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
     return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in body)])
 

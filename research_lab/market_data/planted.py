@@ -2,37 +2,42 @@
 
 The strategy, called the oracle, is any strategy of the language. It trades in the world while that is being
 made, bar by bar through the engine itself, so it knows no more than it could: what it orders at a close, and
-what it holds, decides the drift of the next bar. The same random numbers without the drift are a world of
-noise. Rates of funding come and go around zero; nothing but the oracle's own drift follows from them.
+what it holds, decides the drift of the next bar. Several can be planted in one world; their drifts add up. The
+same random numbers without the drift are a world of noise. Rates of funding come and go around zero; nothing
+but the oracles' own drift follows from them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from research_lab.bars import HOUR_MS, INPUTS, Bars, FloatArray, IntArray, Market
-from research_lab.engine import layout, metrics, reasons
-from research_lab.engine.backtest import regime_codes
-from research_lab.engine.jit import inlined_kernel, kernel
-from research_lab.engine.slot import BOOK_AT, PROGRAM_AT, Compiled, advance_slot
+from research_lab.engine import layout, metrics
+from research_lab.engine.slot import Compiled
 from research_lab.engine.terms import Terms
 from research_lab.errors import InsufficientError, UsageError
-from research_lab.market_data.worlds import FIRST_PRICE, START_MS, Weather, World, draw, walk_bar
+from research_lab.market_data.trading_along import walk
+from research_lab.market_data.worlds import START_MS, Weather, World, draw
 
 PERPETUAL: Final = Market("synthetic", "BTC/USDT", perpetual=True)
 TOLERANCE: Final = 0.02  # of the Sharpe ratio asked for
+TOLERANCE_TOGETHER: Final = 0.1  # others' trades jump with each strength; the error of six years is 0.4
 _STRONGEST: Final = 1.0
 _N_DOUBLINGS: Final = 8
 _N_HALVINGS: Final = 16
+_N_HALVINGS_TOGETHER: Final = 8  # others move in between: no use in finding a jump exactly
+_N_ROUNDS: Final = 4  # times the oracles
 _FUNDING_HOURS: Final = 8
 _FUNDING_SPREAD: Final = 0.00005  # standard deviation of a rate: real ones are around 0.0001
 _FUNDING_MEMORY: Final = 0.9  # of one rate in the next: they come and go within days
 _FUNDING_STREAM: Final = 77  # apart from the streams of the prices
+
+Strengths = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,22 @@ class Plan:
     first: int
     last: int
     until: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Together:
+    """A world with several edges, and what each oracle earns in it.
+
+    Parameters
+    ----------
+    bars : of a perpetual.
+    strengths : drift while an oracle is long, as a multiple of the bar's sigma; several add up.
+    sharpes : of the oracles, a year, after costs, on the bars of their plans.
+    """
+
+    bars: Bars
+    strengths: tuple[float, ...]
+    sharpes: tuple[float, ...]
 
 
 def planted_by(oracle: Compiled, terms: Terms, seed: int, n_bars: int, plan: Plan) -> World:
@@ -73,24 +94,64 @@ def planted_by(oracle: Compiled, terms: Terms, seed: int, n_bars: int, plan: Pla
     UsageError
         The stretch to measure is no part of the world.
     """
-    if not 0 <= plan.first < plan.last <= n_bars:
-        raise UsageError(f"bars {plan.first} to {plan.last} of {n_bars}", "planted world")
+    found = planted_together([oracle], terms, seed, n_bars, [plan])
+    return World(found.bars, "planted", seed, found.strengths[0], 0, found.sharpes[0])
+
+
+def planted_together(
+    oracles: Sequence[Compiled], terms: Terms, seed: int, n_bars: int, plans: Sequence[Plan]
+) -> Together:
+    """Return the hourly world in which several strategies earn what is asked of each, by the drifts that follow them.
+
+    One's drift moves the prices that the others trade at, so their strengths are found together: that of the
+    strategy that is furthest from its Sharpe ratio is found anew, the others held, until all are near.
+
+    Parameters
+    ----------
+    oracles, terms, plans : as in `planted_by`; a plan for each oracle.
+
+    Returns
+    -------
+    Together
+        `sharpes` within 0.02 of what was asked for where there is one oracle, within 0.1 where there are more.
+
+    Raises
+    ------
+    InsufficientError
+        When no strengths up to one sigma a bar give them.
+    UsageError
+        A stretch to measure is no part of the world, or there is no oracle, or no plan for each.
+    """
+    if not oracles or len(oracles) != len(plans):
+        raise UsageError(
+            f"{len(oracles)} oracles and {len(plans)} plans", "planted world", "give each a plan"
+        )
+    for plan in plans:
+        if not 0 <= plan.first < plan.last <= n_bars:
+            raise UsageError(f"bars {plan.first} to {plan.last} of {n_bars}", "planted world")
     weather = draw(seed, n_bars, HOUR_MS, START_MS)
     funding = rates(seed, n_bars)
+    n_measured = max(plan.last for plan in plans)
 
-    def miss(strength: float) -> float:
-        _, equity = _walk(weather, funding, oracle, terms, strength, plan.until, plan.last)
-        return sharpe_of(equity[plan.first :]) - plan.sharpe
+    def misses(strengths: Strengths) -> FloatArray:
+        _, equity = _made(weather, funding, oracles, terms, strengths, plans, n_measured)
+        earned = [sharpe_of(own[plan.first : plan.last]) for own, plan in zip(equity, plans, strict=True)]
+        return np.array([sharpe - plan.sharpe for sharpe, plan in zip(earned, plans, strict=True)])
 
-    strength, missed = _strength(miss)
-    if not abs(missed) <= TOLERANCE:
+    tolerance = TOLERANCE if len(oracles) == 1 else TOLERANCE_TOGETHER
+    strengths, missed = _strengths(misses, len(oracles), tolerance)
+    worst = _furthest(missed)
+    if not abs(missed[worst]) <= tolerance:
+        who = "the oracle" if len(oracles) == 1 else f"oracle {worst + 1} of {len(oracles)}"
+        wanted = plans[worst].sharpe
         raise InsufficientError(
-            f"no drift gives the oracle a Sharpe ratio of {plan.sharpe:g}; nearest {plan.sharpe + missed:.2f}",
+            f"no drift gives {who} a Sharpe ratio of {wanted:g}; nearest {wanted + missed[worst]:.2f}",
             f"planted world {seed}",
             "use another seed, or a strategy that trades more often",
         )
-    bars, _ = _walk(weather, funding, oracle, terms, strength, plan.until, n_bars)
-    return World(bars, "planted", seed, strength, 0, plan.sharpe + missed)
+    bars, _ = _made(weather, funding, oracles, terms, strengths, plans, n_bars)
+    sharpes = (plan.sharpe + float(m) for plan, m in zip(plans, missed, strict=True))
+    return Together(bars, strengths, tuple(sharpes))
 
 
 def sharpe_of(equity: FloatArray) -> float:
@@ -127,8 +188,41 @@ def _due(time: IntArray, funding: FloatArray) -> FloatArray:
     return due
 
 
-def _strength(miss: Callable[[float], float]) -> tuple[float, float]:
-    """Return the strength at which `miss` is nearest to zero, and its miss there.
+def _strengths(
+    misses: Callable[[Strengths], FloatArray], n: int, tolerance: float
+) -> tuple[Strengths, FloatArray]:
+    """Return the strengths at which no miss is beyond the tolerance, or the last ones tried, and the misses there."""
+    tried: dict[Strengths, FloatArray] = {}
+
+    def attempt(strengths: Strengths) -> FloatArray:
+        if strengths not in tried:
+            tried[strengths] = misses(strengths)
+        return tried[strengths]
+
+    near, n_halvings = (TOLERANCE, _N_HALVINGS) if n == 1 else (tolerance / 2.0, _N_HALVINGS_TOGETHER)
+    strengths, k = (0.0,) * n, 0
+    for _ in range(1 if n == 1 else _N_ROUNDS * n):
+        before, behind = strengths[:k], strengths[k + 1 :]
+
+        def miss(
+            strength: float, k: int = k, before: Strengths = before, behind: Strengths = behind
+        ) -> float:
+            return float(attempt((*before, strength, *behind))[k])
+
+        strengths = (*before, _strength(miss, strengths[k], near, n_halvings), *behind)
+        k = _furthest(attempt(strengths))
+        if abs(attempt(strengths)[k]) <= tolerance:
+            break
+    return strengths, attempt(strengths)
+
+
+def _furthest(missed: FloatArray) -> int:
+    """Return whose miss is largest; one that is not known is."""
+    return int(np.argmax(np.where(np.isfinite(missed), np.abs(missed), np.inf)))
+
+
+def _strength(miss: Callable[[float], float], at: float, near: float, n_halvings: int) -> float:
+    """Return the strength at which `miss` is nearest to zero, or `near` enough, looking first around `at`.
 
     `miss` grows with the strength but jumps where another drift makes other trades.
     """
@@ -142,122 +236,37 @@ def _strength(miss: Callable[[float], float]) -> tuple[float, float]:
     def nearest() -> tuple[float, float]:
         return min(tried.items(), key=lambda item: abs(item[1]))
 
-    sign = 1.0 if attempt(0.0) < 0.0 else -1.0
-    weaker, stronger = 0.0, 0.01 * sign
+    sign = 1.0 if attempt(at) < 0.0 else -1.0
+    weaker, stronger = at, at + 0.01 * sign
     for _ in range(_N_DOUBLINGS):
         if attempt(stronger) * sign >= 0.0 or abs(stronger) >= _STRONGEST:
             break
-        weaker, stronger = stronger, max(-_STRONGEST, min(_STRONGEST, 2.0 * stronger))
-    for _ in range(_N_HALVINGS):
-        if abs(nearest()[1]) <= TOLERANCE:
+        further = at + 2.0 * (stronger - at)
+        weaker, stronger = stronger, max(-_STRONGEST, min(_STRONGEST, further))
+    for _ in range(n_halvings):
+        if abs(nearest()[1]) <= near:
             break
         middle = 0.5 * (weaker + stronger)
         weaker, stronger = (middle, stronger) if attempt(middle) * sign < 0.0 else (weaker, middle)
-    return nearest()
+    return nearest()[0]
 
 
-def _walk(
+def _made(
     weather: Weather,
     funding: FloatArray,
-    oracle: Compiled,
+    oracles: Sequence[Compiled],
     terms: Terms,
-    strength: float,
-    until: int | None,
+    strengths: Strengths,
+    plans: Sequence[Plan],
     n: int,
 ) -> tuple[Bars, FloatArray]:
-    """Return the first n bars of the world, and the oracle's equity after each."""
+    """Return the first n bars of the world, and each oracle's equity after each, (n_oracles, n)."""
     weather = weather.first(n)
-    drift = strength * weather.sigma / weather.steps.shape[1]
-    drift[slice(until, None) if until is not None else slice(n, n)] = 0.0
+    drift = np.stack([strength * weather.sigma / weather.steps.shape[1] for strength in strengths])
+    for own, plan in zip(drift, plans, strict=True):
+        own[slice(plan.until, None) if plan.until is not None else slice(n, n)] = 0.0
     inputs = np.full((len(INPUTS), n), np.nan)
     inputs[INPUTS.index("volume")] = weather.volume
     inputs[INPUTS.index("funding")] = funding[:n]
     bars = Bars(PERPETUAL, weather.step_ms, weather.time, inputs, _due(weather.time, funding[:n]))
-    program, plan, step_ms = oracle
-    equity = np.empty(n)
-    _walk_with(
-        weather.steps,
-        weather.gaps,
-        drift,
-        FIRST_PRICE,
-        program.code,
-        program.values,
-        program.outputs,
-        plan,
-        terms.array(),
-        weather.step_ms,
-        step_ms,
-        oracle.new_state(),
-        np.zeros((program.n_registers, 2)),
-        np.zeros(2, np.int64),
-        np.full((len(INPUTS), 1), np.nan),
-        bars.time,
-        bars.funding_due,
-        regime_codes(None, bars),
-        np.empty(0),
-        np.empty(0, np.int64),
-        np.empty((0, layout.FILL_SIZE)),
-        equity,
-        inputs,
-    )
-    return bars, equity
-
-
-@kernel
-def _walk_with(
-    steps: FloatArray,
-    gaps: FloatArray,
-    drift: FloatArray,
-    price: float,
-    code: IntArray,
-    values: FloatArray,
-    outputs: IntArray,
-    plan: FloatArray,
-    terms: FloatArray,
-    base_ms: int,
-    step_ms: int,
-    state: FloatArray,
-    registers: FloatArray,
-    emitted_at: IntArray,
-    bar: FloatArray,
-    time: IntArray,
-    funding_due: FloatArray,
-    regime: FloatArray,
-    no_positions: FloatArray,
-    no_reasons: IntArray,
-    no_fills: FloatArray,
-    equity: FloatArray,
-    candles: FloatArray,
-) -> None:
-    """Walk from `price`, the oracle trading along; what is not described here is as in `advance_slot`.
-
-    Parameters
-    ----------
-    steps, gaps : as in `Weather`. drift : (n,) added to each step while the oracle is long, taken off while it is
-        short.
-    bar : (7, 1) scratch. equity : (n,) out.
-    candles : (7, n), of which volume and funding are given and prices are written.
-    """
-    side = 0.0
-    for t in range(steps.shape[0]):
-        if t > 0:
-            price *= 1.0 + gaps[t]
-        price = walk_bar(steps[t], side * drift[t], price, candles, t)
-        for row in range(bar.shape[0]):
-            bar[row, 0] = candles[row, t]
-        advance_slot(
-            code, values, outputs, plan, terms, base_ms, step_ms, state, registers, emitted_at,
-            time[t : t + 1], bar, funding_due[t : t + 1], regime[t : t + 1], t, 0, reasons.NONE,
-            equity[t : t + 1], no_positions, no_reasons, no_fills,
-        )  # fmt: skip
-        side = _wanted_side(state[BOOK_AT:PROGRAM_AT])
-
-
-@inlined_kernel
-def _wanted_side(book: FloatArray) -> float:
-    """Return the side that the oracle will have at the next open: 1, -1, or 0."""
-    if book[layout.PENDING_SIDE] != 0.0:
-        return float(book[layout.PENDING_SIDE])
-    if book[layout.PENDING_EXIT] != 0.0 or book[layout.QUANTITY] == 0.0:
-        return 0.0
-    return math.copysign(1.0, book[layout.QUANTITY])
+    return bars, walk(weather, bars, oracles, terms, drift)

@@ -11,6 +11,7 @@ import pytest
 
 from live_shadow.symbols import Symbols, read_symbols
 from pipelines.calibration import picture, rows, runs, table
+from pipelines.calibration import records as records_file
 from pipelines.calibration.one_world import BOUND, LEFT_OUT, NAIVE, OURS, Record, run_world
 from pipelines.calibration.rows import ROWS, Row, Target
 from pipelines.gates.policy import DEFAULT, load_policy
@@ -169,7 +170,7 @@ def test_one_crash_does_not_lose_the_others(tmp_path: Path, monkeypatch: pytest.
         GauntletError, match=r"clustered 2: 1 of 5 worlds crashed; ZeroDivisionError: by chance"
     ):
         run()
-    assert [r.number for r in runs.read_records(file)] == [0, 1, 3, 4]
+    assert [r.number for r in records_file.read_records(file, Record)] == [0, 1, 3, 4]
     broken.clear()
     assert [r.number for r in run()] == [0, 1, 2, 3, 4]
 
@@ -198,7 +199,7 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     file = tmp_path / "worlds.jsonl"
     file.write_text('{"row": 1}\nmore\n', encoding="utf-8")
     with pytest.raises(WorkspaceError, match="line 1 is no record"):
-        runs.read_records(file)
+        records_file.read_records(file, Record)
 
 
 @pytest.mark.timeout(0)

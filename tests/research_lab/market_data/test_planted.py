@@ -12,7 +12,7 @@ from research_lab.engine.slot import Compiled
 from research_lab.engine.terms import Terms
 from research_lab.errors import InsufficientError, UsageError
 from research_lab.market_data import planted, worlds
-from research_lab.market_data.planted import Plan, planted_by
+from research_lab.market_data.planted import Plan, planted_by, planted_together
 from research_lab.market_data.quality import check
 
 N = 12_000
@@ -90,3 +90,48 @@ def test_rates_fall_due_every_eight_hours_as_seen_before() -> None:
     assert (world.bars.time[due] % (8 * world.bars.step_ms) == 0).all() and len(due) == N // 8 - 1
     np.testing.assert_array_equal(world.bars.funding_due[due], world.bars.funding[due - 1])
     assert abs(world.bars.funding.mean()) < 2e-5
+
+
+@pytest.mark.parametrize("names", [["momentum"], ["momentum", "reversion", "funding"]])
+def test_the_drift_of_a_bar_is_that_of_all_positions_held_in_it(names: list[str]) -> None:
+    """Oracle: positions of a backtest on the finished candles, and the random numbers without any drift."""
+    world = planted_together([oracle(name) for name in names], TERMS, 9, N, [Plan(2.0, 0, N)] * len(names))
+    weather = worlds.draw(9, N, world.bars.step_ms, worlds.START_MS)
+    held = np.sign([backtest(oracle(name), world.bars, TERMS).position for name in names])
+    through = (held[:, 1:] == held[:, :-1]).all(axis=0)  # nobody opened or closed anything in the bar
+    towards = (np.array(world.strengths) @ held[:, 1:]) * weather.sigma[1:] / weather.steps.shape[1]
+    wanted = np.prod(1.0 + weather.steps[1:] + towards[:, None], axis=1) - 1.0
+    found = world.bars.close[1:] / world.bars.open[1:] - 1.0
+    moved = through & (towards != 0.0)
+    assert moved.mean() > 0.1
+    np.testing.assert_allclose(found[moved], wanted[moved], atol=1e-12)
+
+
+def test_several_oracles_earn_together_what_was_asked_of_each() -> None:
+    wanted = {"momentum": 2.0, "reversion": 3.0, "funding": 2.5}
+    plans = [Plan(sharpe, 0, N) for sharpe in wanted.values()]
+    world = planted_together([oracle(name) for name in wanted], TERMS, 11, N, plans)
+    assert check(world.bars).passed
+    for name, told in zip(wanted, world.sharpes, strict=True):
+        found = backtest(oracle(name), world.bars, TERMS).metrics["sharpe"]
+        assert found == pytest.approx(told, abs=1e-9)
+        assert found == pytest.approx(wanted[name], abs=planted.TOLERANCE_TOGETHER)
+
+
+def test_each_oracle_drifts_the_price_by_itself_until_its_own_end() -> None:
+    """With opposite edges on the same days a world is not the sum of both, and an oracle may stop before the others."""
+    plans = [Plan(2.0, 0, N), Plan(2.0, 0, N // 2, until=N // 2)]
+    world = planted_together([oracle("momentum"), oracle("funding")], TERMS, 5, N, plans)
+    alone = planted_by(oracle("momentum"), TERMS, 5, N, plans[0])
+    assert world.strengths[1] > 0.0 and world.bars.snapshot != alone.bars.snapshot
+    late = backtest(oracle("funding"), world.bars.window(N // 2, N), TERMS).metrics["sharpe"]
+    assert late < 1.0 < 1.9 < world.sharpes[1]
+
+
+def test_oracles_that_cannot_both_earn_are_refused_by_number() -> None:
+    """The same strategy twice, once to gain and once to lose, is beyond any strength."""
+    twice = [oracle("momentum"), oracle("momentum")]
+    with pytest.raises(InsufficientError, match=r"gives oracle [12] of 2 a Sharpe ratio"):
+        planted_together(twice, TERMS, 1, 4_000, [Plan(3.0, 0, 4_000), Plan(-3.0, 0, 4_000)])
+    with pytest.raises(UsageError, match="give each a plan"):
+        planted_together(twice, TERMS, 1, 4_000, [Plan(3.0, 0, 4_000)])
