@@ -12,12 +12,12 @@ from research_lab.dsl.tree import Node, folded
 from research_lab.generators import risk_variation
 from research_lab.generators.hand import Hand
 from research_lab.generators.places import places, with_nodes, with_roots
-from research_lab.generators.symmetry import is_symmetric, reflected
+from research_lab.generators.symmetry import SIDES, is_symmetric, reflected
 
 
 def crossed(spec: Spec, other: Spec, hand: Hand) -> Spec | None:
     """Return the first strategy with something of the second; None where nothing of it fits."""
-    ways = (join_entries, exchange_subtree, exchange_exit, exchange_blocks)
+    ways = (join_entries, join_sides, exchange_subtree, exchange_exit, exchange_blocks)
     return hand.pick(ways)(spec, _beside(other, spec), hand)
 
 
@@ -33,6 +33,19 @@ def join_entries(spec: Spec, other: Spec, hand: Hand) -> Spec | None:
         name: folded(Node(op, (spec.conditions[name], other.conditions[name]), CONDITION)) for name in fit
     }
     return _both_sides(merged, joined, spec)
+
+
+def join_sides(spec: Spec, other: Spec, hand: Hand) -> Spec | None:
+    """Do on one side what the first does, and on the other side what the second does."""
+    if "both" not in hand.brief.sides:
+        return None
+    own = spec.side if spec.side != "both" else hand.pick(SIDES)
+    further = SIDES[1 - SIDES.index(own)]
+    names = [f"{act}_{further}" for act in ("enter", "exit")]
+    if names[0] not in other.conditions:
+        return None
+    given = {name: other.conditions.get(name) for name in names}
+    return with_roots(replace(_with_params_of(spec, other), side="both"), given)
 
 
 def exchange_subtree(spec: Spec, other: Spec, hand: Hand) -> Spec | None:

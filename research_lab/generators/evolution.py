@@ -13,7 +13,13 @@ from typing import Final, Protocol
 import numpy as np
 
 from research_lab.dsl.spec import Spec
-from research_lab.generators import number_variation, risk_variation, symmetry, tree_variation
+from research_lab.generators import (
+    clock_variation,
+    number_variation,
+    risk_variation,
+    symmetry,
+    tree_variation,
+)
 from research_lab.generators.archive import Archive, Elite
 from research_lab.generators.brief import Brief
 from research_lab.generators.crossing import crossed
@@ -49,13 +55,26 @@ CHANGES: Final[dict[str, tuple[float, Operator]]] = {
     "exit": (2.0, tree_variation.change_exit),
     "mirror": (2.0, symmetry.mirror),
     "side": (0.3, symmetry.change_side),
+    "times": (1.0, clock_variation.move_times),
+    "other_times": (1.0, clock_variation.take_other_times),
     "timeframe": (0.5, number_variation.change_timeframe),
     "to_param": (0.3, number_variation.to_param),
     "to_number": (0.3, number_variation.to_number),
     "param": (1.0, number_variation.move_param),
     **{name: (0.7, operator) for name, operator in risk_variation.OPERATORS.items()},
 }
-SMALL: Final = ("number", "numbers", "param", "stop", "time_stop", "trail", "fewer_blocks", "less", "exit")
+SMALL: Final = (
+    "number",
+    "numbers",
+    "param",
+    "stop",
+    "time_stop",
+    "trail",
+    "fewer_blocks",
+    "less",
+    "exit",
+    "times",
+)
 
 
 class Fresh(Drawing, Protocol):

@@ -111,16 +111,16 @@ def to_param(spec: Spec, hand: Hand) -> Spec | None:
         return None
     fit = [p for p in places(spec, (*CONDITIONS, "stop", "trail")) if p.node.op == "constant"]
     for place in hand.shuffled([p for p in fit if p.kind != "exponent" and p.node.value]):
-        name, param = _fresh(spec.params), _range_around(spec, place, hand)
+        name, param = _fresh(spec.params), range_around(spec, place, hand)
         if param is None:
             continue
         after = with_place(replace(spec, params={**spec.params, name: param}), place, _named(name))
         if after is not None:
-            return _moved_to(_with_the_same_elsewhere(after, spec, place, name), {name: _step(param, hand)})
+            return _moved_to(with_the_same_elsewhere(after, spec, place, name), {name: _step(param, hand)})
     return None
 
 
-def _with_the_same_elsewhere(after: Spec, before: Spec, place: Place, name: str) -> Spec:
+def with_the_same_elsewhere(after: Spec, before: Spec, place: Place, name: str) -> Spec:
     """Let the other side of a symmetric strategy have the same parameter."""
     if is_symmetric(before) and place.root.endswith(SIDES):
         return reflected(after, place.root.split("_")[1]) or after
@@ -185,7 +185,7 @@ def _step(param: Param, hand: Hand) -> Param:
     return Param(low, high, param.step, low if to < 0 else round(low + param.step * (len(values) - 1), 12))
 
 
-def _range_around(spec: Spec, place: Place, hand: Hand) -> Param | None:
+def range_around(spec: Spec, place: Place, hand: Hand) -> Param | None:
     """Return a range of about seven values around a number; None where there is no room for one."""
     value = float(place.node.value or 0.0)
     half = N_PARAM_VALUES // 2

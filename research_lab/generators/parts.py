@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from research_lab.dsl.dimensions import PRICE
+from research_lab.dsl.dimensions import CONDITION, PRICE
 from research_lab.dsl.tree import Node
-from research_lab.generators.nodes import call, compared, given
+from research_lab.generators.nodes import all_of, any_of, call, compared, given, number
 from research_lab.generators.random_trees import RandomTrees
 from research_lab.generators.spans import Span
 
@@ -85,3 +85,19 @@ def level_of(t: RandomTrees, index: Node, first: float, last: float, name: str) 
     """Return a level of a value's span, from a part of it given as shares; None where it has none to choose."""
     span = t.words.span(index)
     return None if span is None or span.n < 3 else t.tunables.level(f"{index.op}_{name}", span, first, last)
+
+
+def stretch(read: Node, span: Span, first: int, n: int) -> Node:
+    """Return n steps of a hand of the clock, from step `first` on, over its end where they reach it."""
+    last = (first + n - 1) % (span.n + 1)
+    if n == 1:
+        return Node("equal", (read, number(span.level(first))), CONDITION)
+    ends = (
+        compared(read, ">=", number(span.level(first))),
+        compared(read, "<=", number(span.level(last))),
+    )
+    if first == 0:
+        return ends[1]
+    if last == span.n:
+        return ends[0]
+    return all_of(*ends) if first < last else any_of(*ends)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from research_lab.dsl.dimensions import CONDITION
 from research_lab.dsl.tree import Node
 from research_lab.generators import nodes
 from research_lab.generators.nodes import arithmetic, call, compared, given, number
@@ -28,6 +27,7 @@ from research_lab.generators.parts import (
     level_of,
     named,
     reads,
+    stretch,
     usual_range,
 )
 from research_lab.generators.random_trees import RandomTrees
@@ -262,30 +262,15 @@ def clock(t: RandomTrees) -> Idea | None:
     span = t.words.span(hand)
     if span is None or span.n < 2:
         return None
-    first = t.dice.below(span.n + 1)
-    held = 1 + t.dice.below(max(1, (span.n + 1) // 3))
-    times, others = (
-        _times(t, hand, span, at, held) for at in (first, (first + (span.n + 1) // 2) % (span.n + 1))
-    )
-    if times is None or others is None:
-        return None
+    n = span.n + 1
+    first = t.dice.below(n)
+    held = 1 + t.dice.below(max(1, n // 3))
+    apart = n // 2 if t.dice.chance(0.5) else 1 + t.dice.below(n - 1)
+    times, others = (stretch(hand, span, at, held) for at in (first, (first + apart) % n))
     leaves = t.dice.chance(0.6)
     return Idea(
         times, nodes.opposite(times) if leaves else None, (others, nodes.opposite(others) if leaves else None)
     )
-
-
-def _times(t: RandomTrees, hand: Node, span: Span, first: int, n: int) -> Node | None:
-    """Return n values of a hand of the clock, from the first on, over its end where they reach it."""
-    last = (first + n - 1) % (span.n + 1)
-    if n == 1:
-        return Node("equal", (hand, number(span.level(first))), CONDITION)
-    ends = compared(hand, ">=", number(span.level(first))), compared(hand, "<=", number(span.level(last)))
-    if first == 0:
-        return ends[1]
-    if last == span.n:
-        return ends[0]
-    return nodes.all_of(*ends) if first < last else nodes.any_of(*ends)
 
 
 SHAPES: Final = (
