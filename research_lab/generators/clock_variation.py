@@ -34,10 +34,8 @@ def move_times(spec: Spec, hand: Hand) -> Spec | None:
     offset = hand.pick((-3, -2, -1, -1, 1, 1, 2, 3))
     if hand.rng.random() < 0.5:
         return _turned(spec, side, side, offset, hand)
-    end = hand.pick((False, True))
-    return _with_times(
-        spec, side, side, lambda times, n: _stretched(times, n, 1 if offset > 0 else -1, end), hand
-    )
+    end, step = hand.pick((False, True)), 1 if offset > 0 else -1
+    return _with_times(spec, side, side, lambda times, entry, n: _followed(times, entry, n, step, end), hand)
 
 
 def take_other_times(spec: Spec, hand: Hand) -> Spec | None:
@@ -55,23 +53,26 @@ def _sides(spec: Spec) -> tuple[str, ...]:
 
 
 def _turned(spec: Spec, side: str, other: str, offset: int, hand: Hand) -> Spec | None:
-    return _with_times(spec, side, other, lambda times, n: frozenset((k + offset) % n for k in times), hand)
+    return _with_times(
+        spec, side, other, lambda times, entry, n: frozenset((k + offset) % n for k in times), hand
+    )
 
 
 def _with_times(
-    spec: Spec, side: str, other: str, change: Callable[[Times, int], Times], hand: Hand
+    spec: Spec, side: str, other: str, change: Callable[[Times, Times, int], Times], hand: Hand
 ) -> Spec | None:
     """Return a strategy in which `other` says what `side` says, at other times; None where no time is named."""
     names = [f"{act}_{side}" for act in ("enter", "exit") if f"{act}_{side}" in spec.conditions]
     found = [(place, name) for place in _on_the_clock(spec, tuple(names)) if (name := _hand_of(place.node))]
     changed: list[tuple[Place, Node]] = []
+    entries: dict[str, Times] = {}  # what the first condition on each hand says
     for place, name in found:
         read = nodes.call(name)
         span = hand.words(spec).span(read)
         if span is None:
             return None
         times = _times_of(place.node, span)
-        after = change(times, span.n + 1)
+        after = change(times, entries.setdefault(name, times), span.n + 1)
         told = _condition(read, span, after)
         if told is None:
             return None
@@ -124,6 +125,12 @@ def _holds(node: Node, now: float) -> bool:
         return all(told) if node.op == "and" else any(told)
     left, right = (now if arg.op in HANDS else float(arg.value or 0.0) for arg in node.args)
     return {"less": left < right, "less_equal": left <= right, "equal": left == right}[node.op]
+
+
+def _followed(times: Times, entry: Times, n: int, step: int, end: bool) -> Times:
+    """Return the entry's times stretched, or what is left of the clock beside them; other times as they are."""
+    everything, after = frozenset(range(n)), _stretched(entry, n, step, end)
+    return {entry: after, everything - entry: everything - after}.get(times, times)
 
 
 def _stretched(times: Times, n: int, step: int, end: bool) -> Times:

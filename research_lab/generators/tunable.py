@@ -21,6 +21,7 @@ from research_lab.generators.number_variation import range_around, with_the_same
 from research_lab.generators.places import Place, places, with_place
 
 _KINDS: Final = ("window", "number", "share")  # in the order in which they become parameters
+_LEAST_WINDOW: Final = 3  # bars; below it is a lag, such as the bar before, and comes last
 
 
 def with_parameters(spec: Spec, brief: Brief, most: int) -> Spec:
@@ -57,4 +58,5 @@ def _free(spec: Spec) -> list[Place]:
 
 def _order(place: Place) -> tuple[bool, int]:
     kind = _KINDS.index(place.kind) if place.kind in _KINDS else len(_KINDS)
-    return place.root not in CONDITIONS, kind
+    is_lag = place.kind == "window" and float(place.node.value or 0.0) < _LEAST_WINDOW
+    return place.root not in CONDITIONS, len(_KINDS) + 1 if is_lag else kind
