@@ -31,7 +31,7 @@ from research_lab.errors import TrackingError
 from research_lab.generators.archive import Archive
 from research_lab.generators.brief import Brief
 from research_lab.generators.protocol import Generator
-from research_lab.generators.search import Search
+from research_lab.generators.search import NO_MORE, Search
 from research_lab.market_data.lake import Lake
 from research_lab.scoring.crew import Crew
 from research_lab.scoring.scorer import Scorer
@@ -132,7 +132,8 @@ def run_search(
                 raise
             finally:
                 anchor.drop()
-            ended = getattr(generator, "stopped", "") or ended  # a budget that is spent, say
+            if ended == NO_MORE:
+                ended = getattr(generator, "stopped", "") or ended  # a budget that is spent, say
             path = write_archive(kept.folder, archive_content(kept.name, search, ended, facts))
             tracker.log_search(run, _figures(search), _files(path, memory))
         except BaseException as fault:

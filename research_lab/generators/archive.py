@@ -173,10 +173,15 @@ class Archive:
         ----------
         alike : correlation of signals above which the fitter one speaks for both.
         """
-        families: dict[str, Elite] = {}
+        kept: list[Elite] = []
+        families: set[str] = set()
         for elite in self.distinct:
-            families.setdefault(elite.spec.template_hash, elite)
-        return _unlike(list(families.values()), alike)[:n]
+            if len(kept) == n:
+                break
+            if elite.spec.template_hash not in families and not (_table([elite], kept) > alike).any():
+                kept.append(elite)
+            families.add(elite.spec.template_hash)
+        return kept
 
 
 def _unlike(elites: Sequence[Elite], limit: float) -> list[Elite]:

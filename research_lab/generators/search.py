@@ -31,6 +31,7 @@ from research_lab.scoring.scorer import Score, Scorer, check_runs
 MIGRATION: Final = 5  # generations between visits of the best to the next island
 TWICE: Final = "the same strategy was proposed before"
 CRASHED: Final = "crashed"
+NO_MORE: Final = "the generator has no more to propose"
 PATIENCE: Final = 25  # generations without a look, after which no more are asked for
 
 
@@ -109,7 +110,7 @@ class Search:
             if self.n_idle >= PATIENCE:
                 return f"nothing new to score in {PATIENCE} generations"
             if not self.step(n_looks - self.feedback.n_looks):
-                return "the generator has no more to propose"
+                return NO_MORE
             told(self)
         return f"all {n_looks:,} looks are spent"
 

@@ -276,3 +276,20 @@ def test_the_server_serves_the_store_on_loopback_and_takes_the_same_calls(
     finally:
         os.killpg(server.pid, 15)
         server.communicate()
+
+
+def test_a_search_leaves_its_figures_and_files_in_the_campaigns_run(
+    tracker: Tracker, campaign: str, tmp_path: Path
+) -> None:
+    (tmp_path / "archive.json").write_text("{}")
+    (tmp_path / "ab12.json").write_text('{"asked": 1}')
+    files = {"archive.json": tmp_path / "archive.json", "transcripts/ab12.json": tmp_path / "ab12.json"}
+    tracker.log_search(campaign, {"n_looks": 30.0, "refused/gate 1": 4.0, "best": float("nan")}, files)
+    with tracker._calling() as client:
+        seen = client.get_run(campaign)
+    assert seen.data.metrics == {"n_looks": 30.0, "refused/gate 1": 4.0}
+    folder = tracker.workspace.mlartifacts / campaign / "artifacts"
+    assert (folder / "transcripts" / "ab12.json").read_text() == '{"asked": 1}'
+    assert (folder / "archive.json").is_file()
+    with pytest.raises(UsageError, match="must stay inside"):
+        tracker.log_search(campaign, {}, {"../outside": tmp_path / "ab12.json"})
