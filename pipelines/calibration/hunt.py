@@ -94,7 +94,7 @@ def run_world(
         searched = time.perf_counter()
         archive = trail.search.feedback.archive
         elites = list(archive)
-        n_searched = n_counted(ground)
+        n_searched, found = n_counted(ground), {trail.kinds[elite.spec.hash] for elite in elites}
         chosen, examinations = _examined(archive, row, ground)
         done = time.perf_counter()
         passed = [e for e in examinations if e.passed(JUDGED)]
@@ -108,7 +108,7 @@ def run_world(
             n_searched,
             trail.n_proposed,
             trail.n_refused,
-            [kind for kind in hidden.oracles if kind in {oracles.kind(s) for s in _scores(elites, ground)}],
+            [kind for kind in hidden.oracles if kind in found],
             trail.first_look,
             len(elites),
             n_twice(elites, ground.scorer),
@@ -159,7 +159,7 @@ class _Trail:
 
     Parameters
     ----------
-    look : at which a strategy was scored, by its hash.
+    look : at which a strategy was scored, and kinds : of the oracle that it is alike, by its hash.
     """
 
     search: Search
@@ -167,6 +167,7 @@ class _Trail:
     n_refused: int = 0
     first_look: dict[str, int] = field(default_factory=dict)
     look: dict[str, int] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
 
 
 def _searched(
@@ -184,9 +185,10 @@ def _searched(
         trail.n_proposed += len(answers)
         trail.n_refused += sum(bool(answer.refused) for answer in answers)
         scored = [a.spec for a in answers if not a.refused and a.spec is not None]
-        for k, (spec, score) in enumerate(zip(scored, ground.scorer.score(scored), strict=True), start=1):
-            trail.look[spec.hash] = before + k
-            trail.first_look.setdefault(oracles.kind(score), before + k)
+        for k, (spec, score) in enumerate(zip(scored, search.scores, strict=True), start=1):
+            kind = "" if isinstance(score, str) else oracles.kind(score)
+            trail.look[spec.hash], trail.kinds[spec.hash] = before + k, kind
+            trail.first_look.setdefault(kind, before + k)
     trail.first_look.pop("", None)
     return trail
 
@@ -252,10 +254,6 @@ def _told(
         "text": elite.spec.name,
         **figures,
     }
-
-
-def _scores(elites: Sequence[Elite], ground: World) -> list[Score]:
-    return ground.scorer.score([elite.spec for elite in elites])
 
 
 def n_twice(elites: Sequence[Elite], scorer: Scorer) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -69,10 +69,10 @@ class PooledScorer:
             for spec in new.values():
                 check_timeframe(spec, scorer.bars)
         for scorer in self.everyone:
-            scorer.score(list(new.values()))
+            scorer.score(specs)
         for spec in new.values():
             self._known[spec.hash] = pooled_score([scorer.score([spec])[0] for scorer in self.members])
-        return [self._known[spec.hash] for spec in specs]
+        return [replace(self._known[spec.hash], spec=spec) for spec in specs]
 
     def refuse(self, proposals: Sequence[Spec | Refusal], reason: str = "") -> None:
         """Record proposals that are not run, for each market."""

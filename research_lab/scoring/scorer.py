@@ -108,6 +108,7 @@ class Scorer:
 
     def __post_init__(self) -> None:
         self._known: dict[str, Score] = {}
+        self._shared: dict[str, dict[str, Score]] = {}  # by template: what another template was scored for
         self._attempted: set[str] = set()
         self._regime = regime_codes(None if self.regimes is None else self.regimes.compiled, self.bars)
         self._course = Course(self.bars, self.terms, self._regime)
@@ -124,7 +125,8 @@ class Scorer:
 
     def tried(self, template: Spec) -> list[Score]:
         """Return the scores of all parameter sets of a template that this scorer has run."""
-        return [s for s in self._known.values() if s.spec.template_hash == template.template_hash]
+        own = [s for s in self._known.values() if s.spec.template_hash == template.template_hash]
+        return [*own, *self._shared.get(template.template_hash, {}).values()]
 
     def score(self, specs: Sequence[Spec]) -> list[Score]:
         """Return a score for each strategy; one sweep for all that are new, counted before it is told.
@@ -150,7 +152,16 @@ class Scorer:
         for alike in by_step.values():
             for group, chunks in plan.groups(alike):
                 self._run(group, chunks)
-        return [self._known[spec.hash] for spec in specs]
+        return [self._told(spec) for spec in specs]
+
+    def _told(self, spec: Spec) -> Score:
+        """Return a known score under the strategy asked for: another template can have the same one at its values."""
+        found = self._known[spec.hash]
+        if found.spec.template_hash == spec.template_hash:
+            return found
+        return self._shared.setdefault(spec.template_hash, {}).setdefault(
+            spec.hash, replace(found, spec=spec)
+        )
 
     def attempt(self, specs: Sequence[Spec], origins: Sequence[Origin]) -> list[Score | str]:
         """Return a score for each strategy, or what it crashed of: for many that nobody has seen before.
