@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +33,6 @@ from research_lab.validation.reality_check import reality_check
 Beside = tuple[dict[str, float], dict[str, Any]]
 """Figures, and series for pictures."""
 
-LEAST_TRADES: Final = 40  # below this one trade decides the result, as gate 4 has it
 _FOLDS, _TEST_FOLDS = 10, 3  # of CPCV: 120 splits, 36 paths
 _POINTS = 201  # of the twins' picture
 _BINS = np.linspace(-8.0, 8.0, 33)  # of the logits' picture
@@ -166,14 +165,16 @@ def _rivals(world: World, candidates: list[str], columns: list[int]) -> list[int
 
     Trials of a few trades have draws with a long right tail, which raises the bar for everybody (decision 0016); yet
     gate 4 lets none of them through, so none of them can be a false promotion. A candidate with few trades itself is
-    held against all that have as many.
+    held against all that have as many. How many are enough, gate 4's limit says; without one all are rivals.
     """
+    limit = world.policy.gates.get("backtest", {}).get("n_trades")
+    enough = 0.0 if limit is None or limit.at_least is None else limit.at_least
     start_ms, end_ms = world.research.interval
     charged = world.scorer.ledger.trials(world.research.market.charged_to, start_ms, end_ms)
     n_trades: dict[str, int] = {}
     for trial in charged:
         n_trades[trial.candidate] = max(trial.n_trades, n_trades.get(trial.candidate, 0))
-    least = min([LEAST_TRADES, *(n_trades.get(candidates[k], 0) for k in columns)])
+    least = min([enough, *(n_trades.get(candidates[k], 0) for k in columns)])
     return [k for k, c in enumerate(candidates) if n_trades.get(c, least) >= least or k in columns]
 
 
