@@ -58,7 +58,7 @@ def run(
     n: options.LooksOption = 500,
     finalists: Annotated[
         int, typer.Option("--finalists", min=1, max=20, help="Elites that go on to all gates.")
-    ] = 5,
+    ] = 3,
     seed: options.SeedOption = 1,
     batch: options.BatchOption = 100,
     workers: options.WorkersOption = 1,
@@ -92,7 +92,7 @@ def run(
 
     Example: pipeline run --data binance_BTC-USDT_1h.parquet --strategies research_lab/strategies
 
-    Example: pipeline run --data binance_BTC-USDT_1h.parquet --generator evolve --n 2000 --finalists 5
+    Example: pipeline run --data binance_BTC-USDT_1h.parquet --generator evolve --n 1500
     """
     from pipelines.inputs import beside
     from pipelines.proposals import read_proposals
@@ -117,7 +117,7 @@ def run(
         )  # fmt: skip
         found = command.search(place, bars, wish, policy, workers, scheduler)
         command.show_found(place, found)
-        proposals = command.proposals_of(found, finalists)
+        proposals = command.proposals_of(found, finalists, wish.brief)
         if not proposals.templates:
             typer.echo("no finalist: the archive is empty; the page says what was refused")
             raise typer.Exit(REFUSED)

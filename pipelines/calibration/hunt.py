@@ -32,6 +32,7 @@ from research_lab.engine.terms import Terms
 from research_lab.generators.archive import Archive, Elite
 from research_lab.generators.protocol import Generator
 from research_lab.generators.search import Search
+from research_lab.generators.tunable import with_parameters
 from research_lab.scoring.scorer import Score, Scorer
 from research_lab.validation.tuning import LEADERS, Protocol
 
@@ -201,7 +202,7 @@ def admission(policy: Policy) -> Callable[[Spec], str]:
 def _kept_back(search: Search, row: GeneratorRow, protocol: Protocol) -> int:
     """Return how many looks the finalists of now would need."""
     finalists = search.feedback.archive.finalists(row.n_finalists)
-    return sum(most_looks(elite.spec, protocol) for elite in finalists)
+    return sum(most_looks(with_parameters(elite.spec, BRIEF), protocol) for elite in finalists)
 
 
 def most_looks(template: Spec, protocol: Protocol) -> int:
@@ -221,13 +222,15 @@ def _examined(archive: Archive, row: GeneratorRow, ground: World) -> tuple[list[
     chosen: list[Elite] = []
     left = row.n_looks - n_counted(ground)
     for elite in archive.finalists(len(archive)):
-        needed = most_looks(elite.spec, ground.policy.walk_forward)
+        needed = most_looks(with_parameters(elite.spec, BRIEF), ground.policy.walk_forward)
         if needed <= left and len(chosen) < row.n_finalists:
             chosen.append(elite)
             left -= needed
     if not chosen:
         return [], []
-    found, _ = examine([elite.spec for elite in chosen], ground, lambda stage, share: None)
+    found, _ = examine(
+        [with_parameters(elite.spec, BRIEF) for elite in chosen], ground, lambda stage, share: None
+    )
     return chosen, found
 
 
@@ -244,7 +247,7 @@ def _told(
     }
     return {
         "look": trail.look.get(elite.spec.hash, 0),
-        "n_params": len(elite.spec.params),
+        "n_params": len(examination.template.params),
         "fitness": elite.fitness,
         "sharpe": before.sharpe(),
         "tuned_sharpe": after.sharpe(),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pipelines.generation.search_campaign import Found, Wish
     from pipelines.proposals import Proposals
     from research_lab.bars import Bars
+    from research_lab.generators.brief import Brief
     from research_lab.workspace import Workspace
 
 brief_app = typer.Typer(
@@ -133,15 +134,14 @@ def show_found(place: Workspace, found: Found) -> None:
     typer.echo(f"page: {write_search_report(content, place.reports / f'{found.name}.html')}")
 
 
-def proposals_of(found: Found, n: int) -> Proposals:
-    """Return the n best elites that are not one idea, as what a campaign examines."""
+def proposals_of(found: Found, n: int, brief: Brief) -> Proposals:
+    """Return the n best elites that are not one idea, as what a campaign examines: with parameters to be tuned."""
     from pipelines.generation.elites import finalists
     from pipelines.proposals import Proposals
+    from research_lab.generators.tunable import with_parameters
 
-    chosen = finalists(found.archive, n)
-    return Proposals(
-        tuple(elite.spec for elite in chosen), (), {e.spec.template_hash: e.origin for e in chosen}
-    )
+    chosen = [(with_parameters(elite.spec, brief), elite.origin) for elite in finalists(found.archive, n)]
+    return Proposals(tuple(spec for spec, _ in chosen), (), {s.template_hash: origin for s, origin in chosen})
 
 
 def archive(

@@ -20,11 +20,14 @@ from research_lab.generators.nodes import parameter
 from research_lab.generators.number_variation import range_around, with_the_same_elsewhere
 from research_lab.generators.places import Place, places, with_place
 
+N_TUNED: Final = (
+    3  # parameters of a finalist: each is a way to fit, and none leaves gates 4 and 5 nothing to ask
+)
 _KINDS: Final = ("window", "number", "share")  # in the order in which they become parameters
 _LEAST_WINDOW: Final = 3  # bars; below it is a lag, such as the bar before, and comes last
 
 
-def with_parameters(spec: Spec, brief: Brief, most: int) -> Spec:
+def with_parameters(spec: Spec, brief: Brief, most: int = N_TUNED) -> Spec:
     """Return the same strategy, its identity included, with up to `most` parameters: those that it has, and more.
 
     Windows and levels of the conditions first, each in the order of its place, then stop and trail.

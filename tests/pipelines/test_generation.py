@@ -459,6 +459,8 @@ def test_run_with_a_generator_searches_and_takes_the_best_through_the_gates(
     assert "1 strategy" in ran.output and "passed every gate" in ran.output
     looks = [t for t in TrialLedger(tmp_path / "ws" / "trials").every() if t.kind == "scored"]
     assert {t.origin for t in looks} == {"drawing"} and len(looks) >= 30
+    (template,) = (tmp_path / "ws" / "candidates").glob("*/template.yaml")
+    assert template.read_text().count("range:") == 3, "numbers that tuning may move"
 
 
 def test_without_an_elite_nothing_goes_on_and_the_exit_code_is_3(

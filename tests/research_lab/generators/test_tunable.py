@@ -43,7 +43,7 @@ def test_windows_come_before_levels_and_conditions_before_stops() -> None:
     assert first.default in (40.0, 14.0, 30.0)
     four = sorted(param.default for param in with_parameters(FIXED, BRIEF, 4).params.values())
     assert four == [14.0, 30.0, 40.0, 60.0]
-    assert len(with_parameters(FIXED, BRIEF, 9).params) == 6
+    assert len(with_parameters(FIXED, BRIEF, 9).params) == 7
 
 
 def test_what_has_enough_parameters_is_left_alone() -> None:
