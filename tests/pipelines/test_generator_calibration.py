@@ -124,18 +124,18 @@ def test_what_nobody_proposes_is_not_found() -> None:
     hidden = generator_rows.make(SMALL, 0, POLICY, TERMS)
     found = hunted(replace(SMALL, n_looks=60, n_finalists=2), hidden)
     assert not found.promoted and not found.right and found.found == [] and found.first_look == {}
-    assert found.n_looks == 60 and all(told["stopped_by"] for told in found.finalists)
+    assert 40 < found.n_looks <= 60 and all(told["stopped_by"] for told in found.finalists)
 
 
 def test_a_small_campaign_of_evolution_is_the_same_twice() -> None:
-    row = replace(SMALL, name="edge_evolution", generator="evolve", years=2, n_looks=260)
+    row = replace(SMALL, name="edge_evolution", generator="evolve", years=2, n_looks=500)
     hidden = generator_rows.make(row, 1, POLICY, TERMS)
     regimes = load_regimes(REGIMES)
     one, two = (
         hunt.run_world(row, 1, hidden, make("evolve", Made()), TERMS, regimes, POLICY) for _ in range(2)
     )
     assert replace(one, seconds=(0.0, 0.0)) == replace(two, seconds=(0.0, 0.0))
-    assert 200 < one.n_searched <= one.n_looks <= 260 and one.n_elites > 10 and one.finalists
+    assert 200 < one.n_searched < one.n_looks <= 500 and one.n_elites > 10 and one.finalists
 
 
 def test_oracles_are_alike_themselves_alone_and_nobody_is_charged_for_them(tmp_path: Path) -> None:
