@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from pipelines.gates.evidence import Evidence
 from pipelines.gates.world import World
-from research_lab.bars import DAY_MS, HOUR_MS, INPUTS
+from research_lab.bars import DAY_MS, HOUR_MS
 from research_lab.dsl.spec import Spec
 from research_lab.errors import InsufficientError
 from research_lab.market_data.quality import QualityReport
-from research_lab.scoring.scorer import check_timeframe
+from research_lab.scoring.scorer import check_timeframe, unknown_inputs
 
 
 def measure(spec: Spec, world: World, quality: QualityReport) -> Evidence:
@@ -22,8 +20,7 @@ def measure(spec: Spec, world: World, quality: QualityReport) -> Evidence:
         check_timeframe(spec, research)
     except InsufficientError as fault:
         insufficient = f"{fault.what}; {fault.remedy}" if fault.remedy else fault.what
-    rows = dict(zip((*INPUTS, *research.series), research.inputs, strict=True))
-    missing = sorted(name for name in spec.needs if not np.isfinite(rows[spec.rows.get(name, name)]).any())
+    missing = unknown_inputs(spec, research)
     if missing and not insufficient:
         insufficient = f"{spec.name} reads {', '.join(missing)}, which these data do not have"
     figures = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.command_options import (
+    REFUSED,
     FundingOption,
     MarketsOption,
     PolicyOption,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from research_lab.bars import Bars
     from research_lab.generators.brief import Brief
     from research_lab.workspace import Workspace
+
+_LEAST_DIGITS = 4
 
 brief_app = typer.Typer(
     help="Say what a generator is asked for.\n\nExample: pipeline brief new brief.yaml",
@@ -81,7 +84,7 @@ def generate(
 
     Example: pipeline generate --data binance_BTC-USDT_1h.parquet --generator llm --model-config model.yaml
     """
-    from pipelines.generation.elites import of_families, write_folder
+    from pipelines.generation.elites import make_folder, of_families, write_folder
     from pipelines.generation.inputs import read_search_bars, wish_of
 
     place, limits = place_of(workspace), limits_of(policy)
@@ -89,11 +92,16 @@ def generate(
     bars = read_search_bars(
         data, wish, place, limits, funding=funding, spot=spot, series=series, markets=market
     )
+    if out is not None:
+        make_folder(out)  # looks are not spent before it is known where to put what they find
     found = search(place, bars, wish, policy, workers, scheduler)
     folder = out or found.folder / "elites"
     elites = of_families(list(found.archive))
     write_folder(folder, elites, found.name)
     show_found(place, found)
+    if not elites:
+        typer.echo("no elite: nothing that was scored traded, or everything was refused")
+        raise typer.Exit(REFUSED)
     typer.echo(f"{len(elites)} strategies written: {folder}")
     typer.echo(f"to examine them: pipeline run --data {data} --strategies {folder}")
 
@@ -104,9 +112,12 @@ def search(
     """Run a search with its progress shown."""
     from pipelines.generation.search_campaign import run_search
     from pipelines.generation.search_progress import SearchProgress
+    from research_lab.generators.evolution import SEEDS
     from research_lab.scoring.crew import Crew
 
     typer.echo(f"{bars.market.name}: {bars.n:,} bars of {bars.timeframe}; {wish.generator}, {wish.n:,} looks")
+    if wish.generator == "evolve" and wish.n <= SEEDS:
+        typer.echo(f"evolution begins after {SEEDS} looks: all of these go to the grammar")
     with Crew(workers, scheduler) as crew, SearchProgress() as progress:
         return run_search(
             place.create(),
@@ -173,7 +184,9 @@ def archive(
     folder, content = find_archive(place.generations, name)
     elites = elites_of(content)
     if of:
-        wanted = [elite for elite in elites if len(of) >= 4 and elite["hash"].startswith(of)]
+        if len(of) < _LEAST_DIGITS:
+            raise UsageError(f"{of!r} is short for a hash", "--of", f"give {_LEAST_DIGITS} digits or more")
+        wanted = [elite for elite in elites if elite["hash"].startswith(of)]
         if len(wanted) != 1:
             raise UsageError(
                 f"{len(wanted)} elites have a hash that begins with {of[:64]!r}",

@@ -78,6 +78,29 @@ def of_families(elites: Sequence[Elite]) -> list[Elite]:
     return [replace(elite, spec=named(elite.spec)) for elite in found.values()]
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder that elites are to be written into; one of an earlier search will do.
+
+    Raises
+    ------
+    UsageError
+        The folder holds something else, or cannot be made.
+    """
+    strangers = [] if (folder / MARK).exists() else sorted(folder.glob("*")) if folder.exists() else []
+    if strangers or (folder.exists() and not folder.is_dir()):
+        raise UsageError(
+            "strategies are written into a folder of their own, and this one holds something else",
+            str(folder), "name a new one with --out",
+        )  # fmt: skip
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        reason = fault.strerror or str(fault)
+        raise UsageError(
+            f"the folder cannot be made: {reason}", str(folder), "name another one with --out"
+        ) from None
+
+
 def write_folder(folder: Path, elites: Sequence[Elite], search: str) -> list[Path]:
     """Write strategies with who proposed them into a folder that `pipeline run --strategies` takes.
 
@@ -86,13 +109,7 @@ def write_folder(folder: Path, elites: Sequence[Elite], search: str) -> list[Pat
     UsageError
         The folder holds something else.
     """
-    strangers = [] if (folder / MARK).exists() else sorted(folder.glob("*")) if folder.exists() else []
-    if strangers or (folder.exists() and not folder.is_dir()):
-        raise UsageError(
-            "strategies are written into a folder of their own, and this one holds something else",
-            str(folder), "name a new one with --out",
-        )  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     known = {f"{name}.yaml" for name in _written(folder / MARK)}
     files = {f"{elite.spec.name}.yaml": elite.spec.canonical() for elite in elites}
     atomic_write(folder / MARK, _json({"search": search, "strategies": [e.spec.name for e in elites]}))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from pipelines.command_options import regimes_of
 from pipelines.gates.policy import Policy
 from pipelines.generation.generator_registry import Made, check_options, read_ideas
 from pipelines.generation.search_campaign import Wish
 from pipelines.inputs import read_bars
-from research_lab.bars import Bars
+from research_lab.bars import INPUTS, Bars
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.errors import SpecError, UsageError
-from research_lab.generators.brief import brief_of
+from research_lab.generators.brief import Brief, brief_of
+from research_lab.timeframe import timeframe_ms
 from research_lab.workspace import Workspace
 
 
@@ -46,12 +49,43 @@ def read_search_bars(
     series: list[str] | None = None,
     markets: list[str] | None = None,
 ) -> Bars:
-    """Read candles, with the series and markets that regimes read and strategies brought along."""
+    """Read candles, with the series and markets that regimes read and strategies brought along.
+
+    Raises
+    ------
+    UsageError
+        The brief asks for what these data do not have.
+    """
     brought = [spec for _, text in wish.ideas.texts if (spec := _spec(text)) is not None]
-    return read_bars(
+    bars = read_bars(
         data, brought, regimes_of(place), place, limits,
         funding=funding, spot=spot, series=series, markets=markets,
     )  # fmt: skip
+    check_brief(wish.brief, bars)
+    return bars
+
+
+def check_brief(brief: Brief, bars: Bars) -> None:
+    """Refuse a brief that asks for what bars do not have, before looks are spent on it.
+
+    Raises
+    ------
+    UsageError
+        Naming what is missing, and the option that brings it.
+    """
+    for name, option in (("funding", "--funding"), ("premium", "--spot")):
+        if name in brief.inputs and not np.isfinite(bars.inputs[INPUTS.index(name)]).any():
+            raise UsageError(
+                f"the brief asks for {name}, which these data do not have", bars.market.name,
+                f"give it with {option}, or take {name} out of the brief's inputs",
+            )  # fmt: skip
+    if tuple(brief.sides) == ("short",) and not bars.market.perpetual:
+        raise UsageError("the brief asks for shorts, and spot has none", bars.market.name, "use a perpetual")
+    if not any(timeframe_ms(one) % bars.step_ms == 0 for one in brief.timeframes):
+        raise UsageError(
+            f"the brief asks for {', '.join(brief.timeframes)}, which bars of {bars.timeframe} do not make",
+            bars.market.name, "name multiples of them in the brief's timeframes",
+        )  # fmt: skip
 
 
 def _spec(text: str) -> Spec | None:

@@ -24,7 +24,7 @@ from pipelines.generation.generator_registry import Ideas, Made, WithIdeas, chec
 from pipelines.generation.kept_search import KeptSearch, kept_search, left_behind, write_archive
 from pipelines.grounds import open_world
 from pipelines.tracking import Tracker
-from research_lab.bars import Bars
+from research_lab.bars import DAY_MS, Bars
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
 from research_lab.errors import TrackingError
@@ -32,7 +32,7 @@ from research_lab.generators.archive import Archive
 from research_lab.generators.brief import Brief
 from research_lab.generators.protocol import Generator
 from research_lab.generators.search import NO_MORE, Search
-from research_lab.market_data.lake import Lake
+from research_lab.market_data.lake import Lake, divide
 from research_lab.scoring.crew import Crew
 from research_lab.scoring.scorer import Scorer
 from research_lab.scoring.trial_ledger import TrialLedger
@@ -110,14 +110,16 @@ def run_search(
     check_options(wish.generator, Made(wish.settings, offline=wish.offline))
     tracker, lake = Tracker(workspace), Lake(workspace.root)
     TrialLedger(workspace.trials).verify(check_openings(lake, tracker.anchored_heads()))
-    bound, facts = bound_to(bars, regimes, policy, wish), _facts(bars, wish)
+    bound, facts = bound_to(bars, regimes, policy, wish, lake), _facts(bars, wish)
     kept = kept_search(workspace.generations, bound)
     memory = _memory(workspace, bound)
     for name, differs in left_behind(workspace.generations, bound):
         why = f"it differs in {', '.join(differs)}"
         say(f"{name} is another search that did not end, {why}; {kept.name} begins anew")
+    generator = make(
+        wish.generator, Made(wish.settings, memory, wish.offline)
+    )  # wrong settings leave nothing behind
     with kept.alone():
-        generator = make(wish.generator, Made(wish.settings, memory, wish.offline))
         run = tracker.start_campaign(kept.name, {**facts, **bound})
         try:
             scorer = open_world(workspace, bars, regimes, policy, kept.name).scorer
@@ -132,6 +134,8 @@ def run_search(
                 raise
             finally:
                 anchor.drop()
+            for kind, reason in search.examples.items():
+                say(f"refused, {kind}, such as: {reason}")
             if ended == NO_MORE:
                 ended = getattr(generator, "stopped", "") or ended  # a budget that is spent, say
             path = write_archive(kept.folder, archive_content(kept.name, search, ended, facts))
@@ -150,11 +154,17 @@ def _taken(search: Search) -> str:
     return f"{search.feedback.generation} generations with {search.feedback.n_looks:,} looks"
 
 
-def bound_to(bars: Bars, regimes: RegimeSet, policy: Policy, wish: Wish) -> dict[str, str]:
-    """Return all that a search's archive depends on, by name; the number of workers is no part of it."""
+def bound_to(bars: Bars, regimes: RegimeSet, policy: Policy, wish: Wish, lake: Lake) -> dict[str, str]:
+    """Return all that a search's archive depends on, by name; the number of workers is no part of it.
+
+    Parameters
+    ----------
+    lake : says where research ends, if the market was sealed before.
+    """
     settings = "" if wish.settings is None else _digest(wish.settings.read_bytes())
     return {
         "data": bars.snapshot,
+        "research": str(_research_end(bars, policy, lake)),
         "regimes": regimes.hash,
         "policy": policy.hash,
         "brief": wish.brief.hash,
@@ -166,6 +176,12 @@ def bound_to(bars: Bars, regimes: RegimeSet, policy: Policy, wish: Wish) -> dict
         "batch": str(wish.batch),
         "code": code_hash(),
     }
+
+
+def _research_end(bars: Bars, policy: Policy, lake: Lake) -> int:
+    if lake.is_sealed(bars.market.charged_to):
+        return lake.zones(bars).research.end_ms
+    return divide(bars, policy.zones.holdout_share, policy.zones.forward_days * DAY_MS).research.end_ms
 
 
 def _go_on(search: Search, kept: KeptSearch, wish: Wish, told: Told, say: Callable[[str], None]) -> str:

@@ -145,6 +145,9 @@ def _refused_words(brief: Brief, spec: Spec) -> str:
     return ""
 
 
+_LONGEST_PATH: Final = 200
+
+
 def brief_of(told: str) -> Brief:
     """Return the brief that an option names: a file where it ends in .yaml or .yml, else the words are its goal.
 
@@ -152,9 +155,12 @@ def brief_of(told: str) -> Brief:
     ------
     UsageError : as `read_brief`.
     """
+    told = told.strip()
     if told.lower().endswith((".yaml", ".yml")):
         return read_brief(Path(told))
-    return Brief(goal=told.strip())
+    if told and len(told) < _LONGEST_PATH and Path(told).exists():
+        raise UsageError("a brief is words, or a file that ends in .yaml", told, "name the file itself")
+    return Brief(goal=told)
 
 
 def read_brief(path: Path) -> Brief:

@@ -76,7 +76,8 @@ class Search:
     feedback : what the generator is told next: the archive, the last answers, looks and generations so far.
     scores : of the last generation, or what each crashed of, in the order of the answers that are not `TWICE` or
         refused before they ran. Nothing else remembers them, for a long search has many.
-    refused : how many proposals were refused, by `kind_of`. n_idle : generations since the last look.
+    refused : how many proposals were refused, by `kind_of`. examples : the first reason of each kind.
+    n_idle : generations since the last look.
     origins : who proposed a template first, for whoever goes on with the best.
     """
 
@@ -93,6 +94,7 @@ class Search:
         self.scores: Sequence[Score | str] = ()
         self.n_idle = 0
         self.refused: Counter[str] = Counter()  # by `kind_of`
+        self.examples: dict[str, str] = {}
         self._seen: set[str] = set()
         self.origins: dict[str, Origin] = {}
         self.scorer.origins = self.origins
@@ -190,7 +192,11 @@ class Search:
             if answer.spec is not None:
                 self._seen.add(answer.spec.hash)
                 self.origins.setdefault(answer.spec.template_hash, answer.proposal.origin)
-        self.refused.update(kind_of(answer) for answer in found if answer.refused)
+        for answer in found:
+            if answer.refused:
+                self.refused[kind_of(answer)] += 1
+                if answer.refused != TWICE:
+                    self.examples.setdefault(kind_of(answer), answer.refused)
         self.scores = scores
         self.n_idle = 0 if scores else self.n_idle + 1
         self.feedback = Feedback(before.archive, found, n_looks, generation)

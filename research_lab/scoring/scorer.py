@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from research_lab.bars import Bars
+from research_lab.bars import INPUTS, Bars
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.engine import metrics
@@ -328,14 +328,27 @@ def check_runs(spec: Spec, bars: Bars) -> None:
     Raises
     ------
     InsufficientError
-        As `check_timeframe`; or bars have no values of a series, calendar, model or market that it reads.
+        As `check_timeframe`; bars have no values of something that it cannot do without; or it takes shorts alone
+        where there are none.
     """
     check_timeframe(spec, bars)
-    missing = sorted(name for name, row in spec.rows.items() if row not in bars.series)
+    missing = sorted(name for name, row in spec.rows.items() if row not in bars.series) or unknown_inputs(
+        spec, bars
+    )
     if missing:
         raise InsufficientError(
             f"{spec.name} reads {missing[0]}, of which there are no values", bars.market.name
         )
+    if spec.side == "short" and not bars.market.perpetual:
+        raise InsufficientError(
+            f"{spec.name} takes shorts, and spot has none", bars.market.name, "use a perpetual"
+        )
+
+
+def unknown_inputs(spec: Spec, bars: Bars) -> list[str]:
+    """Return the names of what a strategy cannot do without, and of which bars have no value at all."""
+    rows = dict(zip((*INPUTS, *bars.series), bars.inputs, strict=True))
+    return sorted(name for name in spec.needs if not np.isfinite(rows[spec.rows.get(name, name)]).any())
 
 
 def check_timeframe(spec: Spec, bars: Bars) -> None:

@@ -21,9 +21,10 @@ from pipelines import cli
 from pipelines.gates.policy import Policy
 from pipelines.gates.world import World
 from pipelines.generation import elites as elite_files
-from pipelines.generation import generator_registry, kept_search, search_campaign
+from pipelines.generation import generator_registry, inputs, kept_search, search_campaign
 from pipelines.generation.generator_registry import Ideas, read_ideas
 from pipelines.generation.search_campaign import Found, Wish, run_search
+from pipelines.grounds import open_world
 from pipelines.proposals import read_proposals
 from research_lab.bars import Bars
 from research_lab.errors import GauntletError, LockedError, UsageError
@@ -258,17 +259,18 @@ def test_with_anything_changed_it_is_another_search_and_says_so(
     found = searched(tmp_path, bars, policy, wish(seed=2), said.append)
     assert "differs in seed" in said[0] and f"{found.name} begins anew" in said[0]
     workspace = Workspace.find(tmp_path)
-    regimes = small.regimes(workspace)
-    base = search_campaign.bound_to(bars, regimes, policy, wish())
+    regimes, lake = small.regimes(workspace), Lake(workspace.root)
+    base = search_campaign.bound_to(bars, regimes, policy, wish(), lake)
     with monkeypatch.context() as patch:
         patch.setattr(search_campaign, "code_hash", lambda: "c" * 64)
-        other_code = search_campaign.bound_to(bars, regimes, policy, wish())
+        other_code = search_campaign.bound_to(bars, regimes, policy, wish(), lake)
     other = [
-        search_campaign.bound_to(bars.window(0, bars.n - 1), regimes, policy, wish()),
-        search_campaign.bound_to(bars, regimes, Policy(**{**policy.model_dump(), "shadow_days": 31}), wish()),
+        search_campaign.bound_to(bars.window(0, bars.n - 1), regimes, policy, wish(), lake),
+        search_campaign.bound_to(bars, regimes, Policy(**{**policy.model_dump(), "shadow_days": 31}), wish(), lake),
         other_code,
+        base | {"research": "0"},
         *(
-            search_campaign.bound_to(bars, regimes, policy, wish(**changed))
+            search_campaign.bound_to(bars, regimes, policy, wish(**changed), lake)
             for changed in (
                 {"generator": "grammar"}, {"brief": Brief(max_nodes=9)}, {"seed": 2}, {"n": 15}, {"batch": 7},
                 {"ideas": Ideas(words=("a",))},
@@ -280,10 +282,39 @@ def test_with_anything_changed_it_is_another_search_and_says_so(
 
 
 def test_two_processes_do_not_run_one_search(tmp_path: Path, bars: Bars, policy: Policy) -> None:
-    bound = search_campaign.bound_to(bars, small.regimes(Workspace.find(tmp_path)), policy, wish())
+    workspace = Workspace.find(tmp_path)
+    bound = search_campaign.bound_to(bars, small.regimes(workspace), policy, wish(), Lake(workspace.root))
     kept = kept_search.kept_search(tmp_path / "generations", bound)
     with kept.alone(), pytest.raises(LockedError, match="another process runs this search"):
         searched(tmp_path, bars, policy)
+
+
+def test_where_the_seal_stands_is_part_of_a_search(tmp_path: Path, bars: Bars, policy: Policy) -> None:
+    """A market that was sealed with fewer bars has less research, and so another archive."""
+    names = []
+    for sealed_with in (bars, bars.window(0, bars.n - 2_000)):
+        workspace = Workspace.find(tmp_path / str(sealed_with.n))
+        open_world(workspace.create(), sealed_with, small.regimes(workspace), policy, "before")
+        bound = search_campaign.bound_to(bars, small.regimes(workspace), policy, wish(), Lake(workspace.root))
+        names.append(kept_search.kept_search(tmp_path, bound).name)
+    assert names[0] != names[1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"inputs": ("close", "funding")}, "asks for funding, which these data do not have"),
+        ({"inputs": ("close", "premium")}, "give it with --spot"),
+        ({"sides": ("short",)}, "spot has none"),
+        ({"timeframes": ("1m", "5m")}, "asks for 1m, 5m, which bars of 1h do not make"),
+    ],
+)
+def test_a_brief_that_the_data_cannot_meet_is_refused_before_any_look(
+    bars: Bars, asked: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        inputs.check_brief(Brief(**asked), bars)
+    inputs.check_brief(Brief(sides=("short", "both"), timeframes=("1m", "4h")), bars)
 
 
 # What a generator can reach
@@ -471,6 +502,22 @@ def test_without_an_elite_nothing_goes_on_and_the_exit_code_is_3(
     data = ["--data", common(place)[1], *common(place)[4:]]
     done = invoked("run", "--generator", "drawing", *data, "-w", tmp_path / "ws")
     assert done.exit_code == 3 and "no finalist" in done.output
+    assert "art" in done.output.split("such as:")[1]
+    alone = invoked("generate", "--generator", "drawing", *data, "-w", tmp_path / "other")
+    assert alone.exit_code == 3 and "no elite" in alone.output and "to examine" not in alone.output
+
+
+def test_where_elites_cannot_be_put_nothing_is_searched(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    data = ["--data", common(place)[1], *common(place)[4:]]
+    for out, message in (
+        (tmp_path / "mine", "holds something else"),
+        (tmp_path / "mine" / "notes.txt" / "below", "cannot be made"),
+    ):
+        done = invoked("generate", "--generator", "drawing", *data, "-w", tmp_path / "ws", "--out", out)
+        assert isinstance(done.exception, UsageError) and message in str(done.exception)
+    assert not (tmp_path / "ws" / "trials").exists()
 
 
 def test_the_same_command_again_scores_nothing_anew(place: Path, tmp_path: Path) -> None:
