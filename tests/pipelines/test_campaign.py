@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipelines import campaign, candidates
-from pipelines.anchoring import OPENINGS, heads_of
+from pipelines.anchoring import heads_of
 from pipelines.campaign import GATES, CampaignResult, load_templates
 from pipelines.console import show_campaign
 from pipelines.gates.evidence import Outcome
@@ -20,6 +20,7 @@ from pipelines.gates.policy import Policy
 from research_lab.bars import Bars
 from research_lab.errors import InsufficientError, LedgerError, SpecError, TrackingError, UsageError
 from research_lab.market_data.lake import Lake
+from research_lab.market_data.openings import OWN
 from research_lab.workspace import Workspace
 from tests.pipelines import small_campaign as small
 
@@ -115,7 +116,7 @@ def test_mlflow_has_the_campaign_with_a_child_for_each_candidate(done: Done) -> 
     assert parent.info.status == "FINISHED"
     assert parent.data.params["snapshot"] == done.bars.snapshot
     heads = heads_of(campaign.TrialLedger(done.workspace.trials), Lake(done.workspace.root))
-    assert OPENINGS in heads and len(heads) > 1
+    assert OWN in heads and len(heads) > 1
     assert campaign.Tracker(done.workspace).anchored_heads() == heads
     for candidate, examination in zip(done.result.saved, done.result.examinations, strict=True):
         child = client.get_run((candidate.folder / "mlflow_run").read_text().strip())

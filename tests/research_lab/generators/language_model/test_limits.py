@@ -28,13 +28,15 @@ from tests.research_lab.generators.language_model.strategies import BRIEF, answe
 
 GOOD = Says(answer(strategy(20)))
 ASK = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 from tests.research_lab.generators.language_model.strategies import asked, settings
 from research_lab.generators.language_model.generator import LanguageModel
 model = LanguageModel(settings(sys.argv[1], repairs=0), Path(sys.argv[2]))
 texts = asked(model)
-print(json.dumps([texts, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+# not ru_maxrss: that remembers the process which started this one
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+print(json.dumps([texts, int(peak.split()[1]) / 1024]))
 """
 
 
