@@ -6,7 +6,7 @@ from the last answers alone; and the same brief, feedback and random numbers giv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -168,12 +168,12 @@ class _Brood:
         """Make children of two parents."""
         self._repeat(n, self._child_of_two)
 
-    def _repeat(self, n: int, make: object) -> None:
+    def _repeat(self, n: int, make: Callable[[], None]) -> None:
         wanted = len(self.born) + n
         for _ in range(_N_TRIED * n):
             if len(self.born) >= wanted:
                 return
-            make()  # type: ignore[operator]
+            make()
 
     def _child(self, parent: Elite, weights: dict[str, float]) -> None:
         name = self._drawn(weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -204,8 +205,8 @@ def _range(value: float, step: float, n_below: int, n_above: int) -> Param:
     return Param(round(value - n_below * step, 12), round(value + n_above * step, 12), step, value)
 
 
-def _fresh(taken: object) -> str:
-    names = set(taken)  # type: ignore[call-overload]
+def _fresh(taken: Iterable[str]) -> str:
+    names = set(taken)
     return next(name for name in (f"p{k}" for k in range(1, len(names) + 2)) if name not in names)
 
 
