@@ -1,4 +1,4 @@
-"""Gate 6: how often luck alone does as well, over all trials charged to this market and time.
+"""Gate 6: how often luck alone does as well, over the trials charged to this market and time that could be promoted.
 
 The family-wise p of what timing earned beyond holding decides. Everything else is reported beside it, and judged
 by nobody: what the Sharpe ratio is worth by itself and among its trials, how tuning does on other days, and whether
