@@ -1,4 +1,4 @@
-"""From text to a typed tree. The text is scanned, parsed with `ast`, and walked; never evaluated.
+"""From text to a typed tree. What Python's parser made of a scanned text is walked; never evaluated.
 
 Errors say where, what was seen, and what would fit.
 """
@@ -24,6 +24,7 @@ from research_lab.dsl.dimensions import (
     Dimension,
     unify,
 )
+from research_lab.dsl.expression_text import ExpressionText
 from research_lab.dsl.fixed import FixedNumbers
 from research_lab.dsl.function import FIXED_KINDS, Argument, Function
 from research_lab.dsl.registry import CLOCKS, EVENT_FUNCTIONS, FUNCTIONS, INPUTS, MODEL_FORM
@@ -32,14 +33,6 @@ from research_lab.dsl.vocabulary.costs import SPREAD
 from research_lab.errors import DimensionError, LimitError, SpecError, UsageError
 from research_lab.timeframe import is_made_of, timeframe_ms, timeframe_name
 
-_TOKEN = re.compile(
-    r"\s+|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![A-Za-z_.\d]))"
-    r"|(?P<name>[A-Za-z_][A-Za-z_0-9]*)(?![A-Za-z_0-9\"'])"
-    r"|(?P<text>\"[ !#-\[\]-~]*\"|'[ -&(-\[\]-~]*')"
-    r"|(?P<sign><=|>=|==|!=|[-+*/<>(),])",
-    re.ASCII,
-)
-_BRACKETS = {"(": 1, ")": -1}
 _SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}", re.ASCII)
 _BINARY = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide"}
 _COMPARISONS: dict[type[ast.cmpop], tuple[str, bool, str]] = {
@@ -92,57 +85,14 @@ def parse_expression(text: str, scope: Scope) -> Node:
 
 class _Parser:
     def __init__(self, text: str, scope: Scope) -> None:
-        self.text = text
+        self.text = ExpressionText(text, scope.where, scope.line, scope.column)
         self.scope = scope
 
     def tree(self) -> Node:
-        self._scan()
-        try:
-            body = ast.parse(self.text.strip().replace("\n", " "), mode="eval").body
-        except SyntaxError as fault:
-            self._fail(f"cannot be read: {fault.msg}", (fault.offset or 1) - 1, "see the language page")
-        except (ValueError, RecursionError, MemoryError):
-            self._fail("cannot be read", 0, "write it in smaller definitions", LimitError)
-        return self._node(body, 0)
+        return self._node(self.text.parsed(), 0)
 
     def _fail(self, what: str, at: int = 0, remedy: str = "", error: type[SpecError] = SpecError) -> NoReturn:
-        """Raise an error at a character of the text."""
-        before = self.text[: self._indent() + at]
-        line = self.scope.line + before.count("\n")
-        column = (
-            len(before) - (before.rfind("\n") + 1) + (self.scope.column if line == self.scope.line else 1)
-        )
-        raise error(what, self.scope.where, line, column, remedy)
-
-    def _indent(self) -> int:
-        return len(self.text) - len(self.text.lstrip())
-
-    def _scan(self) -> None:
-        """Refuse what is not of the language, before anything parses it."""
-        if len(self.text) > limits.EXPRESSION_CHARACTERS:
-            self._fail(
-                f"{len(self.text)} characters, more than {limits.EXPRESSION_CHARACTERS}",
-                remedy="split it with define",
-                error=LimitError,
-            )
-        if not self.text.strip():
-            self._fail("an empty expression", remedy="write a condition or a number, or leave the field out")
-        place, n_tokens, depth, indent = 0, 0, 0, self._indent()
-        while place < len(self.text):
-            at = place - indent
-            match = _TOKEN.match(self.text, place)
-            if match is None:
-                seen = self.text[place]
-                self._fail(f"{seen!r} is not part of the language", at, _character_remedy(seen))
-            n_tokens += match.lastgroup is not None
-            depth += _BRACKETS.get(match.group(), 0)
-            if n_tokens > limits.TOKENS:
-                self._fail(
-                    f"more than {limits.TOKENS} words and signs", at, "split it with define", LimitError
-                )
-            if depth > limits.DEPTH:
-                self._fail(f"brackets deeper than {limits.DEPTH}", at, "split it with define", LimitError)
-            place = match.end()
+        self.text.fail(what, at, remedy, error)
 
     def _node(self, item: ast.expr, depth: int) -> Node:
         if depth > limits.DEPTH:
@@ -508,16 +458,6 @@ def _short(node: Node) -> str:
 def _did_you_mean(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name[:40], known, n=3)
     return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
-
-
-def _character_remedy(seen: str) -> str:
-    if seen == "=":
-        return "compare with ==; arguments are given by place, without names"
-    if seen in "&|~^":
-        return "join conditions with and, or, not"
-    if seen in "[]":
-        return "the value n bars ago is prev(x, n)"
-    return "use names, numbers, brackets and + - * / < <= > >= == !="
 
 
 def _function_remedy(name: str) -> str:
