@@ -108,6 +108,17 @@ def beside(texts: Sequence[str], symbols: Sequence[str], option: str) -> dict[st
             known = ", ".join(symbols)
             raise UsageError(f"{text[:80]!r} is of {symbol}", option, f"the markets are {known}")
         if symbol in found:
-            raise UsageError(f"{symbol} has two files", option, "give one a market")
+            raise UsageError(f"{symbol or 'one market'} has two files", option, "give one a market")
         found[symbol] = path
     return found
+
+
+def own_file(texts: Sequence[str] | None, option: str) -> Path | None:
+    """Return the file that stands beside the candles of one market, whatever it is called; None without one.
+
+    Raises
+    ------
+    UsageError
+        There are two.
+    """
+    return beside(texts or (), [""], option).get("")

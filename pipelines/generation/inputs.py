@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from pipelines.command_options import regimes_of
 from pipelines.gates.policy import Policy
 from pipelines.generation.generator_registry import Made, check_options, read_ideas
 from pipelines.generation.search_campaign import Wish
-from pipelines.inputs import read_bars
+from pipelines.inputs import own_file, read_bars
 from research_lab.bars import INPUTS, Bars
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
@@ -38,28 +39,49 @@ def wish_of(
     return Wish(generator, brief_of(brief), n, seed, batch, settings, offline, read_ideas(ideas, generator))
 
 
+def check_one_market(data: Sequence[Path], *, pool: bool) -> None:
+    """Refuse what a search has no use for: several markets.
+
+    Raises
+    ------
+    UsageError
+        Naming the option, and how to come to a pool.
+    """
+    remedy = (
+        "search on one market, then try on the pool what was found: pipeline run --pool --strategies FOLDER"
+    )
+    if pool:
+        raise UsageError("a search takes one market, and no pool", "--pool", remedy)
+    if len(data) > 1:
+        raise UsageError(f"a search takes one market, and this is given {len(data)} times", "--data", remedy)
+
+
 def read_search_bars(
     data: Path,
     wish: Wish,
     place: Workspace,
     limits: Policy,
     *,
-    funding: Path | None = None,
-    spot: Path | None = None,
+    funding: list[str] | None = None,
+    spot: list[str] | None = None,
     series: list[str] | None = None,
     markets: list[str] | None = None,
 ) -> Bars:
     """Read candles, with the series and markets that regimes read and strategies brought along.
 
+    Parameters
+    ----------
+    funding, spot : a file each, of the market's own rates and spot candles.
+
     Raises
     ------
     UsageError
-        The brief asks for what these data do not have.
+        The brief asks for what these data do not have; several files of one kind.
     """
     brought = [spec for _, text in wish.ideas.texts if (spec := _spec(text)) is not None]
     bars = read_bars(
         data, brought, regimes_of(place), place, limits,
-        funding=funding, spot=spot, series=series, markets=markets,
+        funding=own_file(funding, "--funding"), spot=own_file(spot, "--spot"), series=series, markets=markets,
     )  # fmt: skip
     check_brief(wish.brief, bars)
     return bars
