@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -110,7 +111,10 @@ def generate(
         raise typer.Exit(REFUSED)
     typer.echo(f"{count(len(elites), 'strategy', 'strategies')} written: {folder}")
     them = "it" if len(elites) == 1 else "them"
-    typer.echo(f"to examine {them}: pipeline run --data {data[0]} --strategies {folder}")
+    given = {"data": data, "strategies": [folder], "funding": funding, "spot": spot, "series": series,
+             "market": market, "policy": policy and [policy]}  # fmt: skip
+    same = "".join(f" --{name} {shlex.quote(str(one))}" for name, told in given.items() for one in told or ())
+    typer.echo(f"to examine {them}: pipeline run{same}{_in(place)}")
 
 
 def search(
@@ -147,7 +151,7 @@ def show_found(place: Workspace, found: Found) -> None:
 
     _, content = find_archive(place.generations, found.name)
     typer.echo(archive_text.summary(content))
-    _print_best(content["elites"], f"pipeline archive {found.name} --all")
+    _print_best(content["elites"], f"pipeline archive {found.name}{_in(place)} --all")
     typer.echo(f"page: {write_search_report(content, place.reports / f'{found.name}.html')}")
 
 
@@ -211,7 +215,7 @@ def archive(
         typer.echo(json.dumps(content, indent=1))
         return
     typer.echo(archive_text.summary(content))
-    _print_best(elites, "" if everyone else f"pipeline archive {folder.name} --all")
+    _print_best(elites, "" if everyone else f"pipeline archive {folder.name}{_in(place)} --all")
     typer.echo(
         f"kept in {folder}; page: {write_search_report(content, place.reports / f'{folder.name}.html')}"
     )
@@ -234,6 +238,11 @@ def new(
         raise UsageError("there is no such folder", str(file.parent), "make it first")
     atomic_write(file, brief_text())
     typer.echo(f"written: {file}; pipeline generate --brief {file} reads it")
+
+
+def _in(place: Workspace) -> str:
+    """Return the option that names a workspace, "" where none is needed."""
+    return "" if place_of("") == place else f" -w {shlex.quote(str(place.root))}"
 
 
 def _print_best(elites: list[dict[str, object]], how_to_see_all: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import typer
 
 from pipelines.command_options import regimes_of
 from pipelines.gates.policy import Policy
@@ -32,11 +33,23 @@ def wish_of(
     *,
     offline: bool,
 ) -> Wish:
-    """Return what is asked of a search; raises `UsageError` for what does not fit together."""
+    """Return what is asked of a search; raises `UsageError` for what does not fit, together or by itself."""
     check_options(generator, Made(settings, offline=offline))
     if settings is not None and not settings.is_file():
         raise UsageError("there is no such file", str(settings), "name the YAML file of a language model")
+    if settings is not None:
+        check_settings(settings, offline=offline)
     return Wish(generator, brief_of(brief), n, seed, batch, settings, offline, read_ideas(ideas, generator))
+
+
+def check_settings(path: Path, *, offline: bool) -> None:
+    """Refuse settings of a language model that do not fit, or lack their key, before any data are read."""
+    from research_lab.generators.language_model.key import Key
+    from research_lab.generators.language_model.settings import read_settings
+
+    settings = read_settings(path)
+    if not offline:
+        Key(settings.key_variable).value()
 
 
 def check_one_market(data: Sequence[Path], *, pool: bool) -> None:
@@ -84,6 +97,10 @@ def read_search_bars(
         funding=own_file(funding, "--funding"), spot=own_file(spot, "--spot"), series=series, markets=markets,
     )  # fmt: skip
     check_brief(wish.brief, bars)
+    for name, given in (("funding", funding), ("premium", spot)):
+        if given and name not in wish.brief.inputs:
+            what = f"the brief's inputs leave {name} out, so no strategy of this search reads it"
+            typer.echo(f"--{'funding' if name == 'funding' else 'spot'}: {what}", err=True)
     return bars
 
 
