@@ -104,7 +104,11 @@ class CampaignProgress:
         with self._writing:
             (stage, share), now = self._stage, self._clock()
             self._shown = now
-            left = "" if self._end is None else f", about {duration(max(0.0, self._end - now))} left"
+            left = (
+                ""
+                if self._end is None or share >= 1.0
+                else f", about {duration(max(0.0, self._end - now))} left"
+            )
             line = f"[{share:4.0%}] {stage} ({duration(now - self._begun)}{left})"
             width = shutil.get_terminal_size().columns - 1
             sys.stderr.write(f"\r\033[K{line[:width]}" if self.is_live else f"{line}\n")

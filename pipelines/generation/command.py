@@ -11,11 +11,9 @@ import typer
 
 from pipelines.command_options import (
     REFUSED,
-    FundingsOption,
     MarketsOption,
     PolicyOption,
     SeriesOption,
-    SpotsOption,
     WorkspaceOption,
     limits_of,
     place_of,
@@ -24,6 +22,7 @@ from pipelines.command_options import (
 from pipelines.generation.options import (
     BatchOption,
     BriefOption,
+    FundingOption,
     GeneratorOption,
     IdeasOption,
     LooksOption,
@@ -31,6 +30,7 @@ from pipelines.generation.options import (
     OfflineOption,
     SchedulerOption,
     SeedOption,
+    SpotOption,
     WorkersOption,
 )
 from research_lab.errors import UsageError
@@ -73,8 +73,8 @@ def generate(
         typer.Option("--out", help="New folder for the elites.", show_default="the search's own folder"),
     ] = None,
     pool: Annotated[bool, typer.Option("--pool", hidden=True)] = False,
-    funding: FundingsOption = None,
-    spot: SpotsOption = None,
+    funding: FundingOption = None,
+    spot: SpotOption = None,
     series: SeriesOption = None,
     market: MarketsOption = None,
     workspace: WorkspaceOption = "",
@@ -202,7 +202,7 @@ def archive(
             raise UsageError(
                 f"{have} a hash that begins with {of[:64]!r}",
                 "--of",
-                f"give more of it; pipeline archive {folder.name} --all lists them",
+                f"{'give more of it; ' if wanted else ''}pipeline archive {folder.name}{_in(place)} --all lists them",
             )
         line = lineage(wanted[0]["hash"], KeptSearch(folder, {}).generations())
         if as_json:

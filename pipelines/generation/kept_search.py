@@ -138,10 +138,11 @@ def find_archive(folder: Path, name: str) -> tuple[Path, dict[str, Any]]:
     paths = sorted(folder.glob(f"*/{ARCHIVE}"), key=lambda path: (path.stat().st_mtime_ns, path))
     wanted = [p for p in paths if p.parent.name.startswith((name, f"search-{name}"))] if name else paths[-1:]
     if len(wanted) != 1:
-        known = ", ".join(path.parent.name for path in paths) or "none"
+        known = ", ".join(path.parent.name for path in paths)
         called = f"{len(wanted)} searches are" if wanted else "no search is"
         what = f"{called} called {name[:40]!r}" if name else "no search was run here"
-        raise UsageError(what, str(folder.parent), f"searches are {known}; pipeline generate runs one")
+        remedy = f"there is {known}" if known else "pipeline generate runs one"
+        raise UsageError(what, str(folder.parent), remedy)
     try:
         found = json.loads(wanted[0].read_text(encoding="utf-8"))
         if found["format"] != FORMAT:

@@ -130,8 +130,9 @@ def run_search(
             try:
                 ended = _go_on(search, kept, wish, _naming_files(told, wish, say), say)
             except (KeyboardInterrupt, GauntletError):
-                write_archive(kept.folder, archive_content(kept.name, search, "", facts))
-                say(f"{kept.name}: {_taken(search)} in {kept.folder}")
+                if search.feedback.generation:
+                    write_archive(kept.folder, archive_content(kept.name, search, "", facts))
+                    say(f"{kept.name}: {_taken(search)} in {kept.folder}")
                 raise
             finally:
                 anchor.drop()

@@ -46,6 +46,14 @@ def test_the_configurations_of_the_page_are_right() -> None:
     assert [parse_settings(text).provider for text in shown] == ["openai-compatible", "anthropic"]
 
 
+def test_the_error_that_the_page_shows_is_the_one_raised() -> None:
+    page = (Path(__file__).resolve().parents[4] / "docs" / "language_models.md").read_text()
+    shown = page.split("```yaml\n")[1].partition("```")[0]
+    with pytest.raises(UsageError) as refusal:
+        parse_settings(shown.replace("temperature", "temprature"))
+    assert f"`{refusal.value}`" in page
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
