@@ -72,7 +72,7 @@ def generate(
         Path | None,
         typer.Option("--out", help="New folder for the elites.", show_default="the search's own folder"),
     ] = None,
-    pool: Annotated[bool, typer.Option("--pool", hidden=True)] = False,
+    pool: Annotated[bool, typer.Option("--pool", help="A search takes one market.", hidden=True)] = False,
     funding: FundingOption = None,
     spot: SpotOption = None,
     series: SeriesOption = None,
@@ -129,7 +129,9 @@ def search(
     on = f"{bars.market.name}: {count(bars.n, 'bar')} of {bars.timeframe}"
     typer.echo(f"{on}; {wish.generator}, {count(wish.n, 'look')}")
     if wish.generator == "evolve" and wish.n <= SEEDS:
-        typer.echo(f"evolution begins after {SEEDS} looks: all that are asked for go to the grammar")
+        typer.echo(
+            f"evolution begins after {SEEDS} looks: all that are asked for go to the grammar and a survey"
+        )
     with Crew(workers, scheduler) as crew, SearchProgress() as progress:
         return run_search(
             place.create(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -138,6 +139,30 @@ def test_nobody_at_the_address_is_one_error_that_costs_nothing_and_proposes_noth
         asked(model)
     assert str(refusal.value).startswith(known.address) and refusal.value.exit_code == 2
     assert model.spent == Spent() and not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("cause", "why"),
+    [
+        (ssl.SSLCertVerificationError("self-signed"), "the certificate is not trusted"),
+        (ssl.SSLError("wrong version number"), "no TLS is spoken there"),
+        (ExceptionGroup("both", [ConnectionRefusedError(), OSError()]), "nothing listens at the address"),
+        (OSError(f"of which a library says anything, {KEY} too"), "no connection"),
+    ],
+)
+def test_why_there_is_no_connection_is_told_in_words_of_our_own(
+    cause: BaseException, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(self: object, request: object) -> None:
+        try:
+            raise OSError("All connection attempts failed") from cause
+        except OSError as fault:
+            raise httpx2.ConnectTimeout("too late") from fault
+
+    monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", fails)
+    with pytest.raises(ServerError, match=f"cannot be reached: {why}, after 2 tries") as refusal:
+        asked(LanguageModel(settings("http://127.0.0.1:1"), tmp_path))
+    assert KEY not in str(refusal.value)
 
 
 def test_a_server_that_comes_back_between_two_tries_is_heard(
