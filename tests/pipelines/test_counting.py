@@ -716,5 +716,6 @@ def test_a_log_hears_again_of_a_stage_that_lasts_and_more_seldom_the_longer_it_t
         if told:
             heard.append((second, told.strip()))
     assert heard[0] == (110, "[ 40%] a: tuning (2 min, about 3 min left)")
+    assert heard[-1][1].endswith(" h)"), "what should have been done long ago is not about to be"
     gaps = [b - a for (a, _), (b, _) in pairwise(heard)]
     assert gaps[:10] == [10] * 10 and gaps == sorted(gaps) and gaps[-1] == 120
