@@ -104,10 +104,10 @@ class CampaignProgress:
         with self._writing:
             (stage, share), now = self._stage, self._clock()
             self._shown = now
-            known = (
-                self._end is not None and share < 1.0 and self._end > now
-            )  # late, nothing is known any more
-            left = f", about {duration((self._end or now) - now)} left" if known else ""
+            seconds = 0.0 if self._end is None or share >= 1.0 else self._end - now
+            left = (
+                f", about {duration(seconds)} left" if seconds > 0.0 else ""
+            )  # late: nothing is known any more
             line = f"[{share:4.0%}] {stage} ({duration(now - self._begun)}{left})"
             width = shutil.get_terminal_size().columns - 1
             sys.stderr.write(f"\r\033[K{line[:width]}" if self.is_live else f"{line}\n")
