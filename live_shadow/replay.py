@@ -22,7 +22,7 @@ from live_shadow.instance_lock import instance_lock
 from live_shadow.ledger import Ledger, Rows, SlotRecord, Snapshot
 from live_shadow.slots import Slot, limits_of, load_slots, read_slot, refuse_other_grid
 from live_shadow.symbols import read_symbols
-from research_lab.bars import Bars, read_candles
+from research_lab.bars import Bars, read_candles, unpaid_funding
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.sources import read_sources, with_sources
 from research_lab.dsl.spec_reader import load_regimes
@@ -96,6 +96,9 @@ def replay(workspace: Workspace, feed: Feed, say: Say) -> Outcome:
     enable_map = read_map(workspace.enable_map)
     governance.check_map(limits, enable_map)
     candles = read_candles(feed.data, funding=feed.funding, spot=feed.spot)
+    told = "" if feed.funding is None else unpaid_funding(candles.market)
+    if told:
+        say(told)
     sources = read_sources(feed.series, feed.markets)
     with instance_lock(workspace.lock), Ledger.open(workspace.ledger, write=True) as ledger:
         enabled, _ = load_slots(enable_map, candles.market.name, workspace.spec)

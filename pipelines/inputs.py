@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import typer
+
 from pipelines.gates.policy import Policy
 from pipelines.model_scores import model_series
-from research_lab.bars import Bars, market_of, read_candles
+from research_lab.bars import Bars, market_of, read_candles, unpaid_funding
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.sources import read_sources, with_sources
 from research_lab.dsl.spec import Spec
@@ -16,6 +18,15 @@ from research_lab.errors import DataError, UsageError
 from research_lab.scoring.pooled_scorer import check_pool
 from research_lab.series import named_files
 from research_lab.workspace import Workspace
+
+
+def candles_beside(data: Path, funding: Path | None, spot: Path | None) -> Bars:
+    """Read candles with funding rates and spot candles beside them, and say on stderr where rates are not paid."""
+    candles = read_candles(data, funding=funding, spot=spot)
+    told = "" if funding is None else unpaid_funding(candles.market)
+    if told:
+        typer.echo(told, err=True)
+    return candles
 
 
 def read_bars(
@@ -40,7 +51,7 @@ def read_bars(
     models : files of models, besides those that the workspace keeps.
     """
     sources = read_sources(named_files(series or [], "--series"), named_files(markets or [], "--market"))
-    candles = read_candles(data, funding=funding, spot=spot)
+    candles = candles_beside(data, funding, spot)
     scores = model_series(workspace, policy, candles, templates, models or (), sources.series)
     sources = replace(sources, series={**sources.series, **scores})
     return with_sources(candles, [*templates, *regimes.readers], sources)
@@ -108,6 +119,17 @@ def beside(texts: Sequence[str], symbols: Sequence[str], option: str) -> dict[st
             known = ", ".join(symbols)
             raise UsageError(f"{text[:80]!r} is of {symbol}", option, f"the markets are {known}")
         if symbol in found:
-            raise UsageError(f"{symbol} has two files", option, "give one a market")
+            raise UsageError(f"{symbol or 'one market'} has two files", option, "give one a market")
         found[symbol] = path
     return found
+
+
+def own_file(texts: Sequence[str] | None, option: str) -> Path | None:
+    """Return the file that stands beside the candles of one market, whatever it is called; None without one.
+
+    Raises
+    ------
+    UsageError
+        There are two.
+    """
+    return beside(texts or (), [""], option).get("")

@@ -158,8 +158,8 @@ def _examine_strategy(
     workspace: str,
     seed: int,
 ) -> tuple[str, list[str], dict[str, Any]]:
+    from pipelines.inputs import candles_beside
     from pipelines.strategy_files import strategy_in
-    from research_lab.bars import read_candles
     from research_lab.dsl.sources import read_sources, with_sources
     from research_lab.dsl.spec_reader import load_regimes
     from research_lab.engine.terms import Terms
@@ -172,7 +172,7 @@ def _examine_strategy(
     regimes = load_regimes(place.regimes, place.macro)
     sources = read_sources(named_files(series, "--series"), named_files(market, "--market"))
     bars = with_sources(
-        read_candles(data, funding=funding, spot=spot),
+        candles_beside(data, funding, spot),
         [spec, *(regimes.readers if spec.regimes else [])],
         sources,
     )

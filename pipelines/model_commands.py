@@ -85,12 +85,12 @@ def fit(
 
     Example: pipeline model fit drift.yaml --data binance_BTC-USDT_1h.parquet --out drift.parquet
     """
+    from pipelines.inputs import candles_beside
     from pipelines.model_fitting import fit_and_look, fit_blind
-    from research_lab.bars import read_candles
     from research_lab.models.model_reader import load_model
 
     model, limits = load_model(file), limits_of(policy)
-    candles = read_candles(data, funding=funding, spot=spot)
+    candles = candles_beside(data, funding, spot)
     if blind:
         _show_scores(fit_blind(model, candles, out, _progress()), candles.market.name, out)
         return

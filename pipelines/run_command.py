@@ -23,6 +23,7 @@ from pipelines.command_options import (
 )
 from pipelines.generation import options
 from research_lab.errors import UsageError
+from research_lab.wording import count
 
 if TYPE_CHECKING:
     from pipelines.gates.evidence import Outcome
@@ -94,7 +95,6 @@ def run(
 
     Example: pipeline run --data binance_BTC-USDT_1h.parquet --generator evolve --n 1500
     """
-    from pipelines.inputs import beside
     from pipelines.proposals import read_proposals
 
     _check_mixture(context, data, strategies, generator, pool=pool, model=model)
@@ -110,10 +110,8 @@ def run(
         from pipelines.generation import command, inputs
 
         wish = inputs.wish_of(generator, brief, n, seed, batch, model_config, ideas, offline=offline)
-        rates, spots = beside(funding or (), [""], "--funding"), beside(spot or (), [""], "--spot")
         bars = inputs.read_search_bars(
-            data[0], wish, place, limits,
-            funding=rates.get(""), spot=spots.get(""), series=series, markets=market,
+            data[0], wish, place, limits, funding=funding, spot=spot, series=series, markets=market,
         )  # fmt: skip
         found = command.search(place, bars, wish, policy, workers, scheduler)
         command.show_found(place, found)
@@ -141,9 +139,9 @@ def _examined(
     from pipelines.lifecycle import Wish
 
     limits, templates = limits_of(policy), proposals.templates
-    count = f"{len(templates)} {'strategy' if len(templates) == 1 else 'strategies'}"
+    n_templates = count(len(templates), "strategy", "strategies")
     for one in bars if isinstance(bars, list) else [bars]:
-        typer.echo(f"{one.market.name}: {one.n:,} bars of {one.timeframe}, {count}")
+        typer.echo(f"{one.market.name}: {one.n:,} bars of {one.timeframe}, {n_templates}")
     for refusal in proposals.refusals:
         typer.echo(f"refused: {refusal.reason}", err=True)
     with CampaignProgress() as progress:
@@ -177,6 +175,10 @@ def _check_mixture(
     if (strategies is None) == (not generator):
         what = "neither strategies nor a generator" if strategies is None else "strategies and a generator"
         raise UsageError(what, "--strategies --generator", "give one of them")
+    if generator:
+        from pipelines.generation.inputs import check_one_market
+
+        check_one_market(data, pool=pool)
     others, belongs = (_OF_SEARCHES, "--generator") if strategies else (_OF_FOLDERS, "--strategies")
     for name in others:
         source = context.get_parameter_source(name)
@@ -204,18 +206,17 @@ def _bars_of(
     model: list[Path] | None,
 ) -> Bars | list[Bars]:
     """Return the bars of one market, or of a pool, with all that strategies read."""
-    from pipelines.inputs import beside, read_bars, read_pool
+    from pipelines.inputs import own_file, read_bars, read_pool
 
     if pool:
         return read_pool(
             data, proposals.templates, regimes, place, limits,
             funding=funding or (), spot=spot or (), series=series, markets=market,
         )  # fmt: skip
-    # one market: whatever file is given is its own
-    rates, spots = beside(funding or (), [""], "--funding"), beside(spot or (), [""], "--spot")
     return read_bars(
         data[0], proposals.templates, regimes, place, limits,
-        funding=rates.get(""), spot=spots.get(""), series=series, markets=market, models=model,
+        funding=own_file(funding, "--funding"), spot=own_file(spot, "--spot"),
+        series=series, markets=market, models=model,
     )  # fmt: skip
 
 

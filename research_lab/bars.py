@@ -334,6 +334,16 @@ def read_candles(
     return bars
 
 
+def unpaid_funding(market: Market) -> str:
+    """Return what people are told who give funding rates to a market; "" where the rates are paid."""
+    if market.perpetual:
+        return ""
+    return (
+        f"--funding: {market.name} is a spot market: strategies may read the rates, but nobody pays or gets them; "
+        "a perpetual's candles are named BASE-QUOTE-PERP"
+    )
+
+
 def write_candles(bars: Bars, path: str | Path) -> Path:
     """Write bars as Parquet with page checksums, so that `read_candles` gives back the same snapshot.
 

@@ -15,6 +15,7 @@
     │   ├── LedgerError           the trial ledger or the executor's ledger is broken
     │   └── LockedError           another process holds the lock
     ├── TrackingError             MLflow cannot be reached or refuses
+    ├── ServerError               the server of a language model cannot be reached, or knows no such key or model
     └── InsufficientError         exit code 4: there is too little data to answer
 
 Errors store their arguments and format in ``__str__``, so that they survive pickling between workers.
@@ -106,6 +107,10 @@ class LockedError(WorkspaceError):
 
 class TrackingError(GauntletError):
     """The MLflow store cannot be reached, or refuses what was sent."""
+
+
+class ServerError(GauntletError):
+    """The server of a language model cannot be reached, or knows no such key, address or model."""
 
 
 class InsufficientError(GauntletError):

@@ -11,11 +11,11 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 from yaml.composer import Composer
 from yaml.constructor import SafeConstructor
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -24,6 +24,7 @@ from yaml.reader import Reader
 from yaml.scanner import Scanner
 
 from research_lab.errors import GauntletError
+from research_lab.wording import nearest
 
 Place = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
@@ -40,6 +41,18 @@ _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _WORDS_THEN_ONE = re.compile(r"(?:[A-Za-z0-9_.,+*/<>=()-]+ )+(?=[A-Za-z0-9_(])")
 _QUOTED_WORDS = re.compile(r"[!#-&(-\[\]-~]+(?: [!#-&(-\[\]-~]+)*")
 _NO_CHARACTER = "an escape that stands for no character"
+_UNKNOWN = "extra_forbidden"
+_RANGES = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
+_REMEDIES = {
+    "bool_type": "write true or false",
+    "float_type": "write a number",
+    "int_type": "write a whole number",
+    "int_from_float": "write a whole number",
+    "list_type": "write a list: [...]",
+    "model_type": "write its keys, one a line",
+    "string_type": "write a text; in quotes where it looks like a number",
+    "missing": "write this key too",
+}
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
@@ -229,14 +242,41 @@ def fit(model: type[Model], document: Document, where: str, error: type[Gauntlet
     try:
         return model.model_validate_json(json.dumps(document.data))
     except ValidationError as fault:
-        faults = fault.errors(include_url=False, include_input=False)
-    first = faults[0]
+        faults = sorted(fault.errors(include_url=False), key=lambda one: one["type"] != _UNKNOWN)
+    first = faults[0]  # a key that is not known first: where one is missing as well, it is what was meant
     place: Place = (*first["loc"], *first.get("ctx", {}).get("place", ()))
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     path = "".join(map(_step, place)).lstrip(".")
-    message = str(first["msg"]).removeprefix("Value error, ")
+    message, remedy = _said(first, model)
     what = f"{path}: {message}" if path else message
-    raise error(what + more, f"{where}:{document.line(place)}")
+    raise error(what + more, f"{where}:{document.line(place)}", remedy)
+
+
+def _said(fault: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
+    """Return what is wrong and what to do; a text that was written is not repeated, for it may be a secret."""
+    if fault["type"] == _UNKNOWN:
+        return "this key is not known", nearest(str(fault["loc"][-1]), _keys(model, fault["loc"][:-1]))
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    seen = fault["input"]
+    if fault["type"] in _RANGES and isinstance(seen, (int, float)):
+        message += f", not {seen:g}"
+    return message, _REMEDIES.get(fault["type"], "")
+
+
+def _keys(model: type[BaseModel], place: Place) -> list[str]:
+    """Return the keys that may stand at a place of a model; those of its nearest model around it."""
+    for part in place:
+        field = model.model_fields.get(str(part))
+        inner = None if field is None else _model_in(field.annotation)
+        model = model if inner is None else inner
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the model that a type is, or is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for one in get_args(annotation) if (found := _model_in(one)) is not None), None)
 
 
 def misplaced(what: str, *place: str | int) -> PydanticCustomError:

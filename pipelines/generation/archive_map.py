@@ -12,6 +12,7 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from research_lab.generators.archive import AXES
+from research_lab.wording import count
 
 _ACROSS, _DOWN, _INNER_UP, _INNER_ACROSS = 0, 1, 2, 3  # numbers of axes in a niche
 _SIDE: Final = 10  # of an inner square, in the drawing's own units
@@ -59,7 +60,7 @@ def _cell(elites: Sequence[Mapping[str, Any]], tops: tuple[float, ...]) -> Marku
         _square(i, j, n_up, best.get((i, j)), tops) for i in range(n_up) for j in range(n_across)
     )
     told = max(best.values())
-    alt = f"{len(elites)} elites, the best of fitness {told:.2f}"
+    alt = f"{count(len(elites), 'elite')}, the best of fitness {told:.2f}"
     return Markup(
         '<td><svg viewBox="0 0 {} {}" role="img" aria-label="{}"><title>{}</title>{}</svg><span>{}</span></td>'
     ).format(_SIDE * n_across, _SIDE * n_up, alt, alt, squares, f"{told:.2f}".replace("-", "−"))

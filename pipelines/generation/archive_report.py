@@ -11,13 +11,19 @@ from pipelines.report import render
 from pipelines.report_pictures import Picture
 from research_lab.durable import atomic_write
 from research_lab.generators.archive import AXES
+from research_lab.wording import count
 
 
 def write_search_report(content: Mapping[str, Any], path: Path) -> Path:
     """Write the page of a search from its archive, and return where it lies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     refused = sorted(content["refused"].items(), key=lambda row: (-row[1], row[0]))
-    atomic_write(path, render("search.html.j2", **{**content, "map": picture(content), "refused": refused}))
+    atomic_write(
+        path,
+        render(
+            "search.html.j2", **{**content, "map": picture(content), "refused": refused, "counted": count}
+        ),
+    )
     return path
 
 

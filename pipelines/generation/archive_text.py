@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.generation.elites import Ancestor
 from pipelines.generation.search_progress import refusals
+from research_lab.wording import count
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,8 +22,8 @@ def summary(content: Mapping[str, Any]) -> str:
     facts, ended = content["facts"], content["ended"] or "it was interrupted"
     return (
         f"{content['name']}: {facts['generator']} on {facts['market']}, seed {facts['seed']}; {ended}\n"
-        f"{content['n_looks']:,} looks in {content['n_generations']:,} generations, "
-        f"{len(content['elites'])} elites; refused: {refusals(content['refused'])}"
+        f"{count(content['n_looks'], 'look')} in {count(content['n_generations'], 'generation')}, "
+        f"{count(len(content['elites']), 'elite')}; refused: {refusals(content['refused'])}"
     )
 
 
@@ -55,17 +56,16 @@ def table(elites: Sequence[Mapping[str, Any]]) -> Table:
 
 def family(line: Sequence[Ancestor]) -> str:
     """Return a strategy and its ancestors, one a line, the farther back the farther in."""
-    lines = []
-    for one in line:
-        trial = one.trial
-        result = (
-            f"Sharpe {trial.sharpe:.2f}, {trial.n_trades} trades" if trial.kind == "scored" else trial.kind
-        )
-        who = " ".join(part for part in (trial.origin, trial.generator_version, trial.model) if part)
-        lines.append(
-            f"{'  ' * one.generation}{trial.candidate[:_DIGITS]} {trial.name or '(no name)'}: {result}; {who}"
-        )
-    return "\n".join(lines)
+    if not line:
+        return "what it was made from is not kept any more"
+    return "\n".join(f"{'  ' * one.back}{_ancestor(one)}" for one in line)
+
+
+def _ancestor(one: Ancestor) -> str:
+    metrics, origin = one.measured.metrics, one.proposal.origin
+    result = f"Sharpe {_number(metrics.get('sharpe'))}, {count(int(metrics.get('n_trades', 0)), 'trade')}"
+    who = " ".join(part for part in (origin.generator, origin.version, origin.model) if part)
+    return f"{one.hash[:_DIGITS]} {one.name}: {one.kind if one.measured.crash else result}; {who}"
 
 
 def _number(value: float | None) -> str:

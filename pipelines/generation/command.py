@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,11 +11,9 @@ import typer
 
 from pipelines.command_options import (
     REFUSED,
-    FundingOption,
     MarketsOption,
     PolicyOption,
     SeriesOption,
-    SpotOption,
     WorkspaceOption,
     limits_of,
     place_of,
@@ -23,6 +22,7 @@ from pipelines.command_options import (
 from pipelines.generation.options import (
     BatchOption,
     BriefOption,
+    FundingOption,
     GeneratorOption,
     IdeasOption,
     LooksOption,
@@ -30,9 +30,11 @@ from pipelines.generation.options import (
     OfflineOption,
     SchedulerOption,
     SeedOption,
+    SpotOption,
     WorkersOption,
 )
 from research_lab.errors import UsageError
+from research_lab.wording import count
 
 if TYPE_CHECKING:
     from pipelines.generation.search_campaign import Found, Wish
@@ -52,7 +54,10 @@ brief_app = typer.Typer(
 
 
 def generate(
-    data: Annotated[Path, typer.Option("--data", help="Candles, Parquet: exchange_BASE-QUOTE_1h.parquet.")],
+    data: Annotated[
+        list[Path],
+        typer.Option("--data", help="Candles of one market, Parquet: exchange_BASE-QUOTE_1h.parquet."),
+    ],
     generator: GeneratorOption = "evolve",
     brief: BriefOption = "",
     n: LooksOption = 500,
@@ -67,6 +72,7 @@ def generate(
         Path | None,
         typer.Option("--out", help="New folder for the elites.", show_default="the search's own folder"),
     ] = None,
+    pool: Annotated[bool, typer.Option("--pool", help="A search takes one market.", hidden=True)] = False,
     funding: FundingOption = None,
     spot: SpotOption = None,
     series: SeriesOption = None,
@@ -85,12 +91,13 @@ def generate(
     Example: pipeline generate --data binance_BTC-USDT_1h.parquet --generator llm --model-config model.yaml
     """
     from pipelines.generation.elites import make_folder, of_families, write_folder
-    from pipelines.generation.inputs import read_search_bars, wish_of
+    from pipelines.generation.inputs import check_one_market, read_search_bars, wish_of
 
+    check_one_market(data, pool=pool)
     place, limits = place_of(workspace), limits_of(policy)
     wish = wish_of(generator, brief, n, seed, batch, model_config, ideas, offline=offline)
     bars = read_search_bars(
-        data, wish, place, limits, funding=funding, spot=spot, series=series, markets=market
+        data[0], wish, place, limits, funding=funding, spot=spot, series=series, markets=market
     )
     if out is not None:
         make_folder(out)  # looks are not spent before it is known where to put what they find
@@ -102,8 +109,12 @@ def generate(
     if not elites:
         typer.echo("no elite: nothing that was scored traded, or everything was refused")
         raise typer.Exit(REFUSED)
-    typer.echo(f"{len(elites)} strategies written: {folder}")
-    typer.echo(f"to examine them: pipeline run --data {data} --strategies {folder}")
+    typer.echo(f"{count(len(elites), 'strategy', 'strategies')} written: {folder}")
+    them = "it" if len(elites) == 1 else "them"
+    given = {"data": data, "strategies": [folder], "funding": funding, "spot": spot, "series": series,
+             "market": market, "policy": policy and [policy]}  # fmt: skip
+    same = "".join(f" --{name} {shlex.quote(str(one))}" for name, told in given.items() for one in told or ())
+    typer.echo(f"to examine {them}: pipeline run{same}{_in(place)}")
 
 
 def search(
@@ -115,9 +126,12 @@ def search(
     from research_lab.generators.evolution import SEEDS
     from research_lab.scoring.crew import Crew
 
-    typer.echo(f"{bars.market.name}: {bars.n:,} bars of {bars.timeframe}; {wish.generator}, {wish.n:,} looks")
+    on = f"{bars.market.name}: {count(bars.n, 'bar')} of {bars.timeframe}"
+    typer.echo(f"{on}; {wish.generator}, {count(wish.n, 'look')}")
     if wish.generator == "evolve" and wish.n <= SEEDS:
-        typer.echo(f"evolution begins after {SEEDS} looks: all of these go to the grammar")
+        typer.echo(
+            f"evolution begins after {SEEDS} looks: all that are asked for go to the grammar and a survey"
+        )
     with Crew(workers, scheduler) as crew, SearchProgress() as progress:
         return run_search(
             place.create(),
@@ -139,9 +153,7 @@ def show_found(place: Workspace, found: Found) -> None:
 
     _, content = find_archive(place.generations, found.name)
     typer.echo(archive_text.summary(content))
-    _print_table(content["elites"][: archive_text.ROWS])
-    if len(content["elites"]) > archive_text.ROWS:
-        typer.echo(f"the others: pipeline archive {found.name}")
+    _print_best(content["elites"], f"pipeline archive {found.name}{_in(place)} --all")
     typer.echo(f"page: {write_search_report(content, place.reports / f'{found.name}.html')}")
 
 
@@ -162,10 +174,11 @@ def archive(
     of: Annotated[
         str, typer.Option("--of", help="Hash of an elite: show its text, and what it was made from.")
     ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    everyone: Annotated[bool, typer.Option("--all", help="Every elite, not the best only.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, of every elite.")] = False,
     workspace: WorkspaceOption = "",
 ) -> None:
-    """Show the elites of a search.
+    """Show the best elites of a search.
 
     Each is the fittest of its niche: a way of trading by trades a month, holding time, exposure and correlation
     with holding. The map as a picture stands in the search's page.
@@ -177,8 +190,7 @@ def archive(
     from pipelines.generation import archive_text
     from pipelines.generation.archive_report import write_search_report
     from pipelines.generation.elites import elites_of, lineage
-    from pipelines.generation.kept_search import find_archive
-    from research_lab.scoring.trial_ledger import TrialLedger
+    from pipelines.generation.kept_search import KeptSearch, find_archive
 
     place = place_of(workspace)
     folder, content = find_archive(place.generations, name)
@@ -188,23 +200,15 @@ def archive(
             raise UsageError(f"{of!r} is short for a hash", "--of", f"give {_LEAST_DIGITS} digits or more")
         wanted = [elite for elite in elites if elite["hash"].startswith(of)]
         if len(wanted) != 1:
+            have = f"{len(wanted)} elites have" if wanted else "no elite has"
             raise UsageError(
-                f"{len(wanted)} elites have a hash that begins with {of[:64]!r}",
+                f"{have} a hash that begins with {of[:64]!r}",
                 "--of",
-                "see pipeline archive",
+                f"{'give more of it; ' if wanted else ''}pipeline archive {folder.name}{_in(place)} --all lists them",
             )
-        symbol = content["facts"]["symbol"]
-        line = lineage(wanted[0]["hash"], TrialLedger(place.trials).every(), symbol)
+        line = lineage(wanted[0]["hash"], KeptSearch(folder, {}).generations())
         if as_json:
-            told = [
-                {
-                    "back": one.generation,
-                    "hash": one.trial.candidate,
-                    "kind": one.trial.kind,
-                    "name": one.trial.name,
-                }
-                for one in line
-            ]
+            told = [{"back": one.back, "hash": one.hash, "kind": one.kind, "name": one.name} for one in line]
             typer.echo(json.dumps({"elite": wanted[0], "line": told}, indent=1))
         else:
             typer.echo(wanted[0]["text"] + archive_text.family(line))
@@ -213,7 +217,7 @@ def archive(
         typer.echo(json.dumps(content, indent=1))
         return
     typer.echo(archive_text.summary(content))
-    _print_table(elites)
+    _print_best(elites, "" if everyone else f"pipeline archive {folder.name}{_in(place)} --all")
     typer.echo(
         f"kept in {folder}; page: {write_search_report(content, place.reports / f'{folder.name}.html')}"
     )
@@ -238,10 +242,19 @@ def new(
     typer.echo(f"written: {file}; pipeline generate --brief {file} reads it")
 
 
-def _print_table(elites: list[dict[str, object]]) -> None:
+def _in(place: Workspace) -> str:
+    """Return the option that names a workspace, "" where none is needed."""
+    return "" if place_of("") == place else f" -w {shlex.quote(str(place.root))}"
+
+
+def _print_best(elites: list[dict[str, object]], how_to_see_all: str) -> None:
+    """Print a table of the best elites, and how many more there are; of all without a way to see them."""
     from rich.console import Console
 
     from pipelines.generation import archive_text
 
-    if elites:
-        Console(highlight=False).print(archive_text.table(elites))
+    shown = elites[: archive_text.ROWS] if how_to_see_all else elites
+    if shown:
+        Console(highlight=False).print(archive_text.table(shown))
+    if len(elites) > len(shown):
+        typer.echo(f"{len(elites) - len(shown):,} more: {how_to_see_all}")

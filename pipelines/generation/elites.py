@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,9 +15,9 @@ from research_lab.dsl.spec_reader import parse_spec
 from research_lab.durable import atomic_write
 from research_lab.errors import UsageError, WorkspaceError
 from research_lab.generators.archive import Archive, Elite
-from research_lab.generators.search import Search
+from research_lab.generators.protocol import Proposal
+from research_lab.generators.search import Generation, Measured, Search
 from research_lab.scoring.origin import Origin
-from research_lab.scoring.trial import Trial
 
 NAME_LENGTH: Final = 48
 _HASH: Final = 10  # digits of the hash in a name
@@ -136,31 +136,48 @@ def _written(mark: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Ancestor:
-    """A strategy in the line of an elite: how far back, what the ledger has of it."""
-
-    generation: int
-    trial: Trial
-
-
-def lineage(digest: str, trials: Sequence[Trial], market: str) -> list[Ancestor]:
-    """Return a strategy and its ancestors, the nearest first, each once.
+    """A strategy in the line of an elite, as its search proposed and measured it.
 
     Parameters
     ----------
-    trials : of the ledger. market : symbol that is charged.
+    back : how many generations of parents lie between. hash, proposal, measured : of the strategy.
     """
-    by_hash: dict[str, Trial] = {}
-    for trial in trials:
-        if trial.market == market and (trial.candidate not in by_hash or trial.kind == "scored"):
-            by_hash.setdefault(trial.candidate, trial)
+
+    back: int
+    hash: str
+    proposal: Proposal
+    measured: Measured
+
+    @property
+    def name(self) -> str:
+        """What it was called in this search; the same strategy may have another name elsewhere."""
+        return parse_spec(self.proposal.text, "ancestor").name
+
+    @property
+    def kind(self) -> str:
+        return "crashed" if self.measured.crash else "scored"
+
+
+def lineage(digest: str, generations: Iterable[Generation]) -> list[Ancestor]:
+    """Return a strategy and its ancestors, the nearest first, each once; none where the search does not know it.
+
+    Parameters
+    ----------
+    generations : of the search. The ledger would not do: it has each strategy once, by the name that the search which
+        looked first gave it.
+    """
+    known: dict[str, tuple[Proposal, Measured]] = {}
+    for generation in generations:
+        for proposal, one in zip(generation.proposals, generation.hashes, strict=True):
+            if one in generation.measured:
+                known.setdefault(one, (proposal, generation.measured[one]))
     found: dict[str, Ancestor] = {}
-    now = [digest]
-    generation = 0
+    now, back = [digest], 0
     while now:
-        known = [one for one in now if one in by_hash and one not in found]
-        found.update((one, Ancestor(generation, by_hash[one])) for one in known)
-        now = [parent for one in known for parent in by_hash[one].parent.split()]
-        generation += 1
+        new = [one for one in now if one in known and one not in found]
+        found.update((one, Ancestor(back, one, *known[one])) for one in new)
+        now = [parent for one in new for parent in known[one][0].origin.parent.split()]
+        back += 1
     return list(found.values())
 
 

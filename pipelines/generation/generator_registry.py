@@ -15,6 +15,7 @@ from research_lab.errors import UsageError
 from research_lab.generators.brief import Brief
 from research_lab.generators.protocol import Feedback, Generator, Proposal
 from research_lab.scoring.origin import Origin
+from research_lab.wording import count
 
 MOST_IDEAS: Final = 1_000
 _LONGEST_IDEA: Final = 2_000  # characters
@@ -104,10 +105,17 @@ class Ideas:
     Parameters
     ----------
     texts : of strategies, each by its file's name; they are proposed first. words : plain-text ideas.
+    folder : that the files lie in, for people; no part of what they are.
     """
 
     texts: tuple[tuple[str, str], ...] = ()
     words: tuple[str, ...] = ()
+    folder: Path = Path()
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The file of each text."""
+        return {text: f"{name}.yaml" for name, text in self.texts}
 
     @property
     def hash(self) -> str:
@@ -131,7 +139,7 @@ def read_ideas(path: Path | None, generator: str) -> Ideas:
     if path.is_dir():
         files = [file for file in sorted(path.glob("*.yaml")) if file.name not in _NO_STRATEGIES]
         texts = tuple((f.stem, read_bytes(f).decode("utf-8", errors="surrogateescape")) for f in files)
-        found = Ideas(texts=texts)
+        found = Ideas(texts=texts, folder=path)
     elif path.is_file():
         lines = [line.strip() for line in _text_of(path).splitlines()]
         found = Ideas(words=tuple(line for line in lines if line and not line.startswith("#")))
@@ -141,7 +149,7 @@ def read_ideas(path: Path | None, generator: str) -> Ideas:
         )
     n = len(found.texts) + len(found.words)
     if not 0 < n <= MOST_IDEAS:
-        raise UsageError(f"{n} ideas", str(path), f"bring 1 to {MOST_IDEAS}")
+        raise UsageError(count(n, "idea"), str(path), f"bring 1 to {MOST_IDEAS:,}")
     if found.words and generator != "llm":
         raise UsageError(
             f"{generator} cannot read ideas in words", "--ideas", "take llm, or bring a folder of YAML"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import typer
 
 from pipelines.command_options import regimes_of
 from pipelines.gates.policy import Policy
 from pipelines.generation.generator_registry import Made, check_options, read_ideas
 from pipelines.generation.search_campaign import Wish
-from pipelines.inputs import read_bars
+from pipelines.inputs import own_file, read_bars
 from research_lab.bars import INPUTS, Bars
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
@@ -32,11 +34,40 @@ def wish_of(
     *,
     offline: bool,
 ) -> Wish:
-    """Return what is asked of a search; raises `UsageError` for what does not fit together."""
+    """Return what is asked of a search; raises `UsageError` for what does not fit, together or by itself."""
     check_options(generator, Made(settings, offline=offline))
     if settings is not None and not settings.is_file():
         raise UsageError("there is no such file", str(settings), "name the YAML file of a language model")
+    if settings is not None:
+        check_settings(settings, offline=offline)
     return Wish(generator, brief_of(brief), n, seed, batch, settings, offline, read_ideas(ideas, generator))
+
+
+def check_settings(path: Path, *, offline: bool) -> None:
+    """Refuse settings of a language model that do not fit, or lack their key, before any data are read."""
+    from research_lab.generators.language_model.key import Key
+    from research_lab.generators.language_model.settings import read_settings
+
+    settings = read_settings(path)
+    if not offline:
+        Key(settings.key_variable).value()
+
+
+def check_one_market(data: Sequence[Path], *, pool: bool) -> None:
+    """Refuse what a search has no use for: several markets.
+
+    Raises
+    ------
+    UsageError
+        Naming the option, and how to come to a pool.
+    """
+    remedy = (
+        "search on one market, then try on the pool what was found: pipeline run --pool --strategies FOLDER"
+    )
+    if pool:
+        raise UsageError("a search takes one market, and no pool", "--pool", remedy)
+    if len(data) > 1:
+        raise UsageError(f"a search takes one market, and this is given {len(data)} times", "--data", remedy)
 
 
 def read_search_bars(
@@ -45,24 +76,32 @@ def read_search_bars(
     place: Workspace,
     limits: Policy,
     *,
-    funding: Path | None = None,
-    spot: Path | None = None,
+    funding: list[str] | None = None,
+    spot: list[str] | None = None,
     series: list[str] | None = None,
     markets: list[str] | None = None,
 ) -> Bars:
     """Read candles, with the series and markets that regimes read and strategies brought along.
 
+    Parameters
+    ----------
+    funding, spot : a file each, of the market's own rates and spot candles.
+
     Raises
     ------
     UsageError
-        The brief asks for what these data do not have.
+        The brief asks for what these data do not have; several files of one kind.
     """
     brought = [spec for _, text in wish.ideas.texts if (spec := _spec(text)) is not None]
     bars = read_bars(
         data, brought, regimes_of(place), place, limits,
-        funding=funding, spot=spot, series=series, markets=markets,
+        funding=own_file(funding, "--funding"), spot=own_file(spot, "--spot"), series=series, markets=markets,
     )  # fmt: skip
     check_brief(wish.brief, bars)
+    for name, given in (("funding", funding), ("premium", spot)):
+        if given and name not in wish.brief.inputs:
+            what = f"the brief's inputs leave {name} out, so no strategy of this search reads it"
+            typer.echo(f"--{'funding' if name == 'funding' else 'spot'}: {what}", err=True)
     return bars
 
 

@@ -80,7 +80,10 @@ class KeptSearch:
         content = {
             "format": FORMAT,
             "number": generation.number,
-            "proposals": [{"text": p.text, "origin": asdict(p.origin)} for p in generation.proposals],
+            "proposals": [
+                {"text": p.text, "origin": asdict(p.origin), "hash": digest}
+                for p, digest in zip(generation.proposals, generation.hashes, strict=True)
+            ],
             "measured": {digest: asdict(measured) for digest, measured in generation.measured.items()},
         }
         atomic_write(self._path(generation.number), json.dumps(content) + "\n")
@@ -135,9 +138,11 @@ def find_archive(folder: Path, name: str) -> tuple[Path, dict[str, Any]]:
     paths = sorted(folder.glob(f"*/{ARCHIVE}"), key=lambda path: (path.stat().st_mtime_ns, path))
     wanted = [p for p in paths if p.parent.name.startswith((name, f"search-{name}"))] if name else paths[-1:]
     if len(wanted) != 1:
-        known = ", ".join(path.parent.name for path in paths) or "none"
-        what = f"{len(wanted)} searches are called {name[:40]!r}" if name else "no search was run here"
-        raise UsageError(what, str(folder.parent), f"searches are {known}; pipeline generate runs one")
+        known = ", ".join(path.parent.name for path in paths)
+        called = f"{len(wanted)} searches are" if wanted else "no search is"
+        what = f"{called} called {name[:40]!r}" if name else "no search was run here"
+        remedy = f"there is {known}" if known else "pipeline generate runs one"
+        raise UsageError(what, str(folder.parent), remedy)
     try:
         found = json.loads(wanted[0].read_text(encoding="utf-8"))
         if found["format"] != FORMAT:
@@ -163,6 +168,6 @@ def _generation(path: Path) -> Generation | None:
             return None
         proposals = tuple(Proposal(p["text"], Origin(**p["origin"])) for p in raw["proposals"])
         measured = {digest: Measured(**told) for digest, told in raw["measured"].items()}
-        return Generation(raw["number"], proposals, measured)
+        return Generation(raw["number"], proposals, tuple(p["hash"] for p in raw["proposals"]), measured)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageError):
         return None

@@ -26,6 +26,8 @@ SchedulerOption = Annotated[
         "--scheduler", help="Dask scheduler, tcp://host:port; in place of --workers.", show_default=False
     ),
 ]
+FundingOption = Annotated[list[str] | None, typer.Option("--funding", help="Funding rates of a perpetual.")]
+SpotOption = Annotated[list[str] | None, typer.Option("--spot", help="Spot candles, for the premium.")]
 IdeasOption = Annotated[
     Path | None,
     typer.Option("--ideas", help="Folder of YAML, or for llm a text file with one idea a line."),

@@ -27,7 +27,7 @@ from pipelines.tracking import Tracker
 from research_lab.bars import DAY_MS, Bars
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
-from research_lab.errors import TrackingError
+from research_lab.errors import GauntletError, TrackingError
 from research_lab.generators.archive import Archive
 from research_lab.generators.brief import Brief
 from research_lab.generators.protocol import Generator
@@ -36,6 +36,7 @@ from research_lab.market_data.lake import Lake, divide
 from research_lab.scoring.crew import Crew
 from research_lab.scoring.scorer import Scorer
 from research_lab.scoring.trial_ledger import TrialLedger
+from research_lab.wording import count
 from research_lab.workspace import Workspace
 
 BATCH: Final = 100
@@ -120,17 +121,18 @@ def run_search(
         wish.generator, Made(wish.settings, memory, wish.offline)
     )  # wrong settings leave nothing behind
     with kept.alone():
-        run = tracker.start_campaign(kept.name, {**facts, **bound})
+        run = tracker.start_campaign(kept.name, {**facts, **bound}, go_on=True)
         try:
             scorer = open_world(workspace, bars, regimes, policy, kept.name).scorer
             anchor = Anchor(tracker, run, scorer.ledger, lake)
             scorer.crew, scorer.progress = crew, anchor.looked
             search = _search(scorer, generator, policy, wish, kept)
             try:
-                ended = _go_on(search, kept, wish, told, say)
-            except KeyboardInterrupt:
-                write_archive(kept.folder, archive_content(kept.name, search, "", facts))
-                say(f"{kept.name}: {_taken(search)} are kept in {kept.folder}")
+                ended = _go_on(search, kept, wish, _naming_files(told, wish, say), say)
+            except (KeyboardInterrupt, GauntletError):
+                if search.feedback.generation:
+                    write_archive(kept.folder, archive_content(kept.name, search, "", facts))
+                    say(f"{kept.name}: {_taken(search)} in {kept.folder}")
                 raise
             finally:
                 anchor.drop()
@@ -151,7 +153,9 @@ def run_search(
 
 
 def _taken(search: Search) -> str:
-    return f"{search.feedback.generation} generations with {search.feedback.n_looks:,} looks"
+    state = search.feedback
+    are = "is" if state.generation == 1 else "are"
+    return f"{count(state.generation, 'generation')} with {count(state.n_looks, 'look')} {are} kept"
 
 
 def bound_to(bars: Bars, regimes: RegimeSet, policy: Policy, wish: Wish, lake: Lake) -> dict[str, str]:
@@ -184,6 +188,20 @@ def _research_end(bars: Bars, policy: Policy, lake: Lake) -> int:
     return divide(bars, policy.zones.holdout_share, policy.zones.forward_days * DAY_MS).research.end_ms
 
 
+def _naming_files(told: Told, wish: Wish, say: Callable[[str], None]) -> Told:
+    """Return who is told of each generation, and before of each file that was refused in it."""
+    said: set[str] = set()
+
+    def tell(search: Search, n: int) -> None:
+        for file, reason in search.refused_files.items():
+            if file not in said:
+                say(f"refused: {wish.ideas.folder / reason}")
+                said.add(file)
+        told(search, n)
+
+    return tell
+
+
 def _go_on(search: Search, kept: KeptSearch, wish: Wish, told: Told, say: Callable[[str], None]) -> str:
     """Take what was kept, then search on; return why it ended."""
     for generation in kept.generations():
@@ -192,7 +210,7 @@ def _go_on(search: Search, kept: KeptSearch, wish: Wish, told: Told, say: Callab
             break
         told(search, wish.n)
     if search.feedback.generation:
-        say(f"{kept.name} goes on: {_taken(search)} were kept")
+        say(f"{kept.name} goes on: {_taken(search)}")
     return search.run(wish.n, lambda search: told(search, wish.n))
 
 
@@ -205,7 +223,7 @@ def _search(scorer: Scorer, generator: Generator, policy: Policy, wish: Wish, ke
         outside = brief.refuses(spec)
         return f"brief: {outside}" if outside else static.refusal(spec, policy)
 
-    return Search(brief, generator, scorer, wish.seed, batch, admit, kept.keep)
+    return Search(brief, generator, scorer, wish.seed, batch, admit, kept.keep, wish.ideas.files)
 
 
 def _memory(workspace: Workspace, bound: Mapping[str, str]) -> Path:

@@ -1,40 +1,33 @@
-"""How far a search is, on one line: looks, best, refusals by kind, time left."""
+"""How far a search is, on one line: looks, candidates, best, refusals by kind, time left."""
 
 from __future__ import annotations
 
-import math
-import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from pipelines.console import CampaignProgress
 from research_lab.generators.search import Search
-
-_EVERY_S: Final = 10.0  # in a log, where lines stay
+from research_lab.wording import count
 
 
 class SearchProgress(CampaignProgress):
-    """Progress of a search: `CampaignProgress`, told by generations; in a log one line every ten seconds."""
+    """Progress of a search: `CampaignProgress`, told by generations, of which a log has only some.
+
+    What remains is estimated from the second generation on: the first one compiles.
+    """
+
+    first = enough = 0.0
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(clock)
-        self._last = -math.inf
-        self._now = clock
+        self._stage = "the first generation", 0.0
 
     def told(self, search: Search, n: int) -> None:
         """Take note of a generation."""
-        if self._interrupted:
-            raise KeyboardInterrupt
-        share, now = search.feedback.n_looks / n, self._now()
-        if sys.stderr.isatty() or now - self._last >= _EVERY_S or share >= 1.0:
-            self._last = now
-            self(line_of(search, n), share)
-
-    def say(self, line: str) -> None:
-        """Print a sentence of its own."""
-        sys.stderr.write(f"\r\033[K{line}\n" if sys.stderr.isatty() else f"{line}\n")
-        sys.stderr.flush()
+        share = search.feedback.n_looks / n
+        self.note(line_of(search, n), share, kept=search.was_kept)
+        if self.is_live or self.is_due or share >= 1.0:
+            self.show()
 
 
 def line_of(search: Search, n: int) -> str:
@@ -42,9 +35,10 @@ def line_of(search: Search, n: int) -> str:
     state = search.feedback
     best = next(iter(state.archive), None)
     told = "none yet" if best is None else f"fitness {best.fitness:.2f}, Sharpe {best.sharpe:.2f}"
+    n_candidates = state.n_looks + sum(search.refused.values()) - search.refused["crashed"]
     return (
-        f"{state.n_looks:,} of {n:,} looks, {len(state.archive)} elites, best: {told}; "
-        f"refused: {refusals(search.refused)}"
+        f"{state.n_looks:,} of {count(n, 'look')}, {count(n_candidates, 'candidate')}, "
+        f"{count(len(state.archive), 'elite')}, best: {told}; refused: {refusals(search.refused)}"
     )
 
 

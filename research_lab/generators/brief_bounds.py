@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from research_lab.dsl.tree import Node
 from research_lab.engine import layout
 from research_lab.errors import UsageError
 from research_lab.timeframe import timeframe_ms, timeframe_name
+from research_lab.wording import nearest
 
 SIDES: Final = ("long", "short", "both")
 BLOCKS: Final = ("stop", "take", "trail", "breakeven", "time_stop", "regimes", "regime_exit")
@@ -166,12 +166,6 @@ def _of_blocks(told: Mapping[str, Any]) -> Fault | None:
             ("sizes",), "risk is lost at a stop, which blocks leaves out", "add stop, or another size"
         )
     return None
-
-
-def nearest(name: str, known: Collection[str]) -> str:
-    """Return what somebody may have meant, or all that there is."""
-    near = difflib.get_close_matches(name[:40].lower(), [*known], n=2)
-    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
 
 
 def blocks_of(spec: Spec) -> frozenset[str]:

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from research_lab.dsl.registry import FAMILIES, INPUTS
 from research_lab.errors import UsageError
 from research_lab.generators.brief import PERPETUAL_ONLY, Brief
-from research_lab.generators.brief_bounds import BLOCKS, SIZES, first_fault, nearest
+from research_lab.generators.brief_bounds import BLOCKS, SIZES, first_fault
 from research_lab.strict_yaml import Document, load_text, read_text, scalar
+from research_lab.wording import nearest
 
 _LONGEST_PATH: Final = 200
 _DEFAULTS: Final = {f.name: f.default for f in fields(Brief) if f.default is not MISSING}

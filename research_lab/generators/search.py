@@ -23,7 +23,7 @@ from research_lab.generators.behaviour import behaviour_of, daily_regimes, signa
 from research_lab.generators.brief import Brief
 from research_lab.generators.fitness import fitness_of
 from research_lab.generators.protocol import Answer, Feedback, Generator, Proposal
-from research_lab.scoring.crew import plain
+from research_lab.scoring.crew import READ_AS, plain
 from research_lab.scoring.market_exposure import market_daily
 from research_lab.scoring.origin import Origin, Refusal
 from research_lab.scoring.scorer import Score, Scorer, check_runs
@@ -51,11 +51,13 @@ class Generation:
     Parameters
     ----------
     number : from 0. proposals : as made, none longer than a strategy may be.
+    hashes : of the strategy that each proposal is, "" where it is none.
     measured : by the hash of the strategy.
     """
 
     number: int
     proposals: tuple[Proposal, ...]
+    hashes: tuple[str, ...]
     measured: Mapping[str, Measured]
 
 
@@ -70,6 +72,7 @@ class Search:
     seed : of everything random. batch : proposals a generation.
     admit : says why a strategy is not to be scored, "" where it is; gate 1 of a campaign.
     keep : told of each generation once it was counted, before the generator is asked again.
+    files : that texts were brought in, by the text: for the ledger and for people, not for the generator.
 
     Attributes
     ----------
@@ -77,7 +80,8 @@ class Search:
     scores : of the last generation, or what each crashed of, in the order of the answers that are not `TWICE` or
         refused before they ran. Nothing else remembers them, for a long search has many.
     refused : how many proposals were refused, by `kind_of`. examples : the first reason of each kind.
-    n_idle : generations since the last look.
+    refused_files : why each file that somebody brought was refused, by its name.
+    n_idle : generations since the last look. was_kept : whether the last generation was recalled.
     origins : who proposed a template first, for whoever goes on with the best.
     """
 
@@ -88,13 +92,17 @@ class Search:
     batch: int = 100
     admit: Callable[[Spec], str] = field(default=lambda spec: "")
     keep: Callable[[Generation], None] = field(default=lambda generation: None)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.feedback = Feedback(Archive())
         self.scores: Sequence[Score | str] = ()
         self.n_idle = 0
+        self.was_kept = False
         self.refused: Counter[str] = Counter()  # by `kind_of`
         self.examples: dict[str, str] = {}
+        self.refused_files: dict[str, str] = {}
+        self._files = {text[: limits.BYTES + 1]: file for text, file in self.files.items()}
         self._seen: set[str] = set()
         self.origins: dict[str, Origin] = {}
         self.scorer.origins = self.origins
@@ -114,7 +122,7 @@ class Search:
             if not self.step(n_looks - self.feedback.n_looks):
                 return NO_MORE
             told(self)
-        return f"all {n_looks:,} looks are spent"
+        return "the one look is spent" if n_looks == 1 else f"all {n_looks:,} looks are spent"
 
     def step(self, most: int | None = None) -> Sequence[Answer]:
         """Run one generation, and return the answers; none when the generator has no more to propose.
@@ -138,6 +146,7 @@ class Search:
         scores = [self._recalled(spec, kept.measured) for spec in _wanted(answers)]
         if kept.number != self.feedback.generation or None in scores:
             return False
+        self.was_kept = True
         self._learn(answers, [score for score in scores if score is not None])
         return True
 
@@ -149,16 +158,18 @@ class Search:
 
     def _run(self, proposals: Sequence[Proposal]) -> list[Answer]:
         """Read, refuse, score and count a generation; keep it; and learn what came out."""
+        self.was_kept = False
         answers = self._read(proposals)
         # what was proposed before is not recorded again: the ledger has it
         refused = [a for a in answers if a.refused and a.refused != TWICE]
         self.scorer.refuse(
-            [Refusal("", a.proposal.text, a.refused, a.proposal.origin, a.spec) for a in refused]
+            [Refusal("", a.proposal.text, self._told(a), a.proposal.origin, a.spec) for a in refused]
         )
         specs, origins = _wanted(answers), [a.proposal.origin for a in answers if not a.refused]
         scores = self.scorer.attempt(specs, origins)
         measured = {spec.hash: _measured(score) for spec, score in zip(specs, scores, strict=True)}
-        self.keep(Generation(self.feedback.generation, tuple(proposals), measured))
+        hashes = tuple("" if a.spec is None else a.spec.hash for a in answers)
+        self.keep(Generation(self.feedback.generation, tuple(proposals), hashes, measured))
         return self._learn(answers, scores)
 
     def _read(self, proposals: Sequence[Proposal]) -> list[Answer]:
@@ -173,6 +184,14 @@ class Search:
             found.append(Answer(proposal, spec, refused=TWICE if twice else self._unfit(spec)))
             fresh.add(spec.hash)
         return found
+
+    def _told(self, answer: Answer) -> str:
+        """Return why a proposal was refused, with the file that it stands in where somebody brought one."""
+        file = self._files.get(answer.proposal.text)
+        if file is None:
+            return answer.refused
+        place = answer.refused.removeprefix(f"{READ_AS}:")
+        return f"{file}: {answer.refused}" if place == answer.refused else f"{file}:{place}"
 
     def _unfit(self, spec: Spec) -> str:
         try:
@@ -195,7 +214,10 @@ class Search:
         for answer in found:
             if answer.refused:
                 self.refused[kind_of(answer)] += 1
-                if answer.refused != TWICE:
+                file = self._files.get(answer.proposal.text)
+                if file is not None:
+                    self.refused_files.setdefault(file, self._told(answer))
+                elif answer.refused != TWICE:
                     self.examples.setdefault(kind_of(answer), answer.refused)
         self.scores = scores
         self.n_idle = 0 if scores else self.n_idle + 1

@@ -166,7 +166,7 @@ def test_any_text_gives_a_map_or_a_map_error(garbage: str) -> None:
         ("updated", "updated: 2026-11-20 10:00", ":2: updated: '2026-11-20 10:00' is not a UTC time"),
         ("updated", "updated: 2026-13-20T10:00:00Z", ":2: updated:"),
         ("min_bars_hold", "min_bars_hold: 0", ":3: min_bars_hold:"),
-        ("cooldown_bars", "cooldown_bars: 1\nmax_slots: 99", ":5: max_slots: Extra inputs"),
+        ("cooldown_bars", "cooldown_bars: 1\nmax_slots: 99", ":5: max_slots: this key is not known"),
         ("candidate", f"  - candidate: {'A' * 64}", ":6: entries[0].candidate:"),
         ("name", "    name: [a]", ":7: entries[0].name:"),
         ("market", "    market: ../../etc", ":8: entries[0].market:"),

@@ -75,7 +75,7 @@ def test_nothing_pinned_and_a_broken_pin_are_told(tmp_path: Path) -> None:
         ("value: 0.018", "value: 1.0", "daily_loss.value"),
         ("value: 16", "value: 16.5", "max_slots.value"),
         ("value: 16", "value: 0", "max_slots.value"),
-        ("leverage:", "levrage:", "leverage: Field required"),
+        ("leverage:", "levrage:", "levrage: this key is not known .*; did you mean leverage"),
         ("max_slots:", "&a max_slots:", "anchors"),
     ],
 )

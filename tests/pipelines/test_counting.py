@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -696,3 +697,25 @@ def test_what_remains_is_estimated_from_what_was_measured_alone(
         progress(stage, share)
         told.append(capsys.readouterr().err.partition(" (")[2].strip())
     assert told == ["0 s)", "30 s)", "30 s)", "40 s, about 45 s left)", "50 s, about 35 s left)"]
+
+
+def test_a_log_hears_again_of_a_stage_that_lasts_and_more_seldom_the_longer_it_takes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = 0.0
+    progress = CampaignProgress(lambda: now)
+    for at, share in ((0, 0.1), (100, 0.4)):
+        now = float(at)
+        progress("a: tuning", share)
+    capsys.readouterr()
+    heard = []
+    for second in range(100, 20_000):
+        now = float(second)
+        progress.tick()
+        told = capsys.readouterr().err
+        if told:
+            heard.append((second, told.strip()))
+    assert heard[0] == (110, "[ 40%] a: tuning (2 min, about 3 min left)")
+    assert heard[-1][1].endswith(" h)"), "what should have been done long ago is not about to be"
+    gaps = [b - a for (a, _), (b, _) in pairwise(heard)]
+    assert gaps[:10] == [10] * 10 and gaps == sorted(gaps) and gaps[-1] == 120

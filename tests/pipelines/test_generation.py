@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -20,15 +23,16 @@ from typer.testing import CliRunner
 from pipelines import cli
 from pipelines.gates.policy import Policy
 from pipelines.gates.world import World
+from pipelines.generation import archive_text, generator_registry, inputs, kept_search, search_campaign
 from pipelines.generation import elites as elite_files
-from pipelines.generation import generator_registry, inputs, kept_search, search_campaign
 from pipelines.generation.generator_registry import Ideas, read_ideas
 from pipelines.generation.search_campaign import Found, Wish, run_search
 from pipelines.grounds import open_world
 from pipelines.proposals import read_proposals
 from research_lab.bars import Bars
-from research_lab.errors import GauntletError, LockedError, UsageError
+from research_lab.errors import GauntletError, LockedError, ServerError, UsageError
 from research_lab.generators.brief import Brief
+from research_lab.generators.protocol import Proposal
 from research_lab.market_data.lake import Lake
 from research_lab.scoring.crew import Crew
 from research_lab.scoring.scorer import Scorer
@@ -377,6 +381,41 @@ def test_a_search_by_a_language_model_is_replayed_offline_byte_for_byte(
         searched(tmp_path / "elsewhere", bars, policy, wish(**asked, offline=True))
 
 
+@pytest.mark.parametrize("status", [0, 401])
+def test_a_server_that_is_gone_in_the_middle_ends_a_search_that_then_goes_on(
+    status: int, tmp_path: Path, bars: Bars, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [says.Says(texts.answer(texts.strategy(n), texts.strategy(n + 1))) for n in (20, 30)]
+    file = tmp_path / "model.yaml"
+    asked: dict[str, Any] = {"generator": "llm", "n": 4, "batch": 2, "settings": file}
+    asked["brief"] = Brief(goal="Trends that last for days", timeframes=("1h",))
+    with says.serving(*answers, *answers[:1], says.body({}, 401), *answers[1:]) as server:
+        file.write_text(texts.settings(server.url, repairs=0).model_dump_json(exclude_none=True))
+        searched(tmp_path / "whole", bars, policy, wish(**asked))
+        if not status:
+            server.script[3] = answers[1]
+            really = httpx2.AsyncHTTPTransport.handle_async_request
+
+            async def gone(self: Any, request: Any) -> Any:
+                if len(server.asked) >= 3:
+                    raise httpx2.ConnectError("All connection attempts failed")
+                return await really(self, request)
+
+            monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", gone)
+        place = tmp_path / "cut"
+        with pytest.raises(ServerError, match="the same command goes on") as refusal:
+            searched(place, bars, policy, wish(**asked))
+        assert server.url in str(refusal.value)
+        assert {t.kind for t in TrialLedger(place / "trials").every()} == {"scored"}, "nobody proposed more"
+        assert (place / "ended").read_text() == "FAILED\n"
+        content = json.loads(result(place)[0])
+        assert (content["ended"], content["n_looks"], content["refused"]) == ("", 2, {})
+        if not status:
+            monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", really)
+        searched(place, bars, policy, wish(**asked))
+    assert result(place) == result(tmp_path / "whole")
+
+
 def test_evolution_with_a_model_configured_has_it_vary_a_share(tmp_path: Path) -> None:
     file = tmp_path / "model.yaml"
     file.write_text(texts.settings("http://127.0.0.1:1").model_dump_json(exclude_none=True))
@@ -419,6 +458,7 @@ def test_a_folder_of_ideas_is_proposed_first_and_a_list_of_words_needs_a_model(
     searched(tmp_path / "ws", bars, policy, wish(ideas=ideas))
     first, second, *_ = TrialLedger(tmp_path / "ws" / "trials").every()
     assert (first.kind, first.origin, second.kind, second.name) == ("refused", "ideas", "scored", "ema")
+    assert first.reason.startswith("quick.yaml:9:30: em() is not known; did you mean ema?")
     words = tmp_path / "ideas.txt"
     words.write_text("# mine\nbuy dips in a rising market\n\nsell what nobody wants\n")
     assert read_ideas(words, "llm").words == ("buy dips in a rising market", "sell what nobody wants")
@@ -432,6 +472,62 @@ def test_a_folder_of_ideas_is_proposed_first_and_a_list_of_words_needs_a_model(
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="0 ideas"):
         read_ideas(tmp_path / "empty", "llm")
+
+
+def test_each_file_of_ideas_that_is_refused_is_told_with_its_name_and_line(
+    tmp_path: Path, bars: Bars, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed = made_up.Drawing()
+    monkeypatch.setitem(generator_registry.GENERATORS, "drawing", lambda made: handed)  # type: ignore[arg-type]
+    broken = small.QUICK.replace("ema(close, 48)", "em(close, 48)")
+    folder = small.strategy_folder(
+        tmp_path, broken, broken.replace("name: quick", "name: quicker"), small.FUNDED, small.EMA, small.FINE
+    )
+    (folder / "twin.yaml").write_text(small.EMA)
+    ideas, said = read_ideas(folder, "drawing"), []
+    asked = wish(ideas=ideas, batch=3)
+    searched(tmp_path / "ws", bars, policy, asked, said.append)
+    told = [line for line in said if line.startswith("refused: ")]
+    assert [line.partition(": ")[2].partition(": ")[0] for line in told] == [
+        str(folder / name) for name in ("fine.yaml", "funded.yaml", "quick.yaml:9:30", "quicker.yaml:9:30", "twin.yaml")
+    ]  # fmt: skip
+    assert "of which there are no values" in told[1] and "proposed before" in told[4]
+    assert str(folder) not in repr([a for _, feedback, _ in handed.asked for a in feedback.answers])
+    assert "quick.yaml" not in repr([feedback.answers for _, feedback, _ in handed.asked])
+    again: list[str] = []
+    searched(tmp_path / "ws", bars, policy, asked, again.append)
+    assert [line for line in again if line.startswith("refused: ")] == told
+
+
+def test_the_line_of_an_elite_is_that_of_its_own_search(tmp_path: Path, bars: Bars, policy: Policy) -> None:
+    """The ledger has a strategy once, by the name that the first search gave it."""
+
+    class Family(made_up.Saying):
+        def propose(self, brief: Any, feedback: Any, n: int, rng: Any) -> list[Proposal]:
+            found = super().propose(brief, feedback, n, rng)
+            parents = " ".join(a.spec.hash for a in feedback.answers if a.spec is not None)
+            return [replace(p, origin=replace(p.origin, parent=parents)) for p in found]
+
+    def run(word: str, seed: int) -> Path:
+        older, younger = (made_up.cross(fast).replace("cross", f"{word}_{fast}") for fast in (5, 7))
+        with pytest.MonkeyPatch.context() as patch:
+            family = Family([[older], [older, younger]], name=word)
+            patch.setitem(generator_registry.GENERATORS, "drawing", lambda made: family)  # type: ignore[arg-type]
+            return searched(tmp_path, bars, policy, wish(seed=seed)).folder
+
+    for word, seed in (("mine", 1), ("yours", 2)):
+        folder = run(word, seed)
+        generations = list(kept_search.KeptSearch(folder, {}).generations())
+        digest = generations[1].hashes[1]
+        line = elite_files.lineage(digest, generations)
+        told = archive_text.family(line).splitlines()
+        assert [(one.back, one.name) for one in line] == [(0, f"{word}_7"), (1, f"{word}_5")]
+        assert all(text.endswith(f"; {word} 1") and "Sharpe" in text for text in told)
+        assert told[1].startswith(f"  {generations[0].hashes[0][:8]} ")
+    assert (
+        archive_text.family(elite_files.lineage("f" * 64, generations))
+        == "what it was made from is not kept any more"
+    )
 
 
 # Commands
@@ -466,11 +562,14 @@ def common(place: Path) -> list[object]:
 
 def test_a_search_that_was_run_is_shown(place: Path) -> None:
     said = (place / "said").read_text()
+    again = f"pipeline run {' '.join(map(str, common(place)[:2]))} --strategies {place / 'elites'}"
+    assert f"to examine them: {again} --policy {place / 'policy.yaml'} -w {place / 'ws'}\n" in said
     assert all(words in said for words in ("30 looks", "strategies written", "30 of 30 looks", "no strategy"))
     shown = invoked("archive", "-w", place / "ws")
     content = json.loads(invoked("archive", "-w", place / "ws", "--json").output)
     assert content["n_looks"] == 30
     assert shown.exit_code == 0 and all(e["hash"][:8] in shown.output for e in content["elites"])
+    assert "more: pipeline archive" not in shown.output, "they are all there"
     child = next(e for e in content["elites"] if e["origin"]["parent"])
     line = invoked("archive", content["name"], "--of", child["hash"][:10], "-w", place / "ws")
     assert line.exit_code == 0
@@ -478,6 +577,41 @@ def test_a_search_that_was_run_is_shown(place: Path) -> None:
     page = (place / "ws" / "reports" / f"{content['name']}.html").read_text()
     assert "<svg" in page and "<script" not in page and child["hash"][:12] in page
     assert len(list((place / "elites").glob("*.yaml"))) >= 3
+
+
+def test_of_many_elites_the_best_are_shown_and_how_to_see_the_others(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_text, "ROWS", 2)
+    best, second, *others = json.loads(invoked("archive", "-w", place / "ws", "--json").output)["elites"]
+    shown = invoked("archive", "-w", place / "ws").output
+    name = next((place / "ws").glob("generations/search-*")).name
+    assert best["hash"][:8] in shown and second["hash"][:8] in shown
+    assert not any(elite["hash"][:8] in shown for elite in others)
+    assert f"{len(others)} more: pipeline archive {name} -w {place / 'ws'} --all" in shown
+    everyone = invoked("archive", name, "--all", "-w", place / "ws").output
+    assert (
+        all(elite["hash"][:8] in everyone for elite in [best, second, *others]) and " more: " not in everyone
+    )
+    again = invoked("generate", "--generator", "drawing", *common(place), "--out", tmp_path / "again").output
+    assert f"{len(others)} more: pipeline archive {name} -w {place / 'ws'} --all" in again
+
+
+def test_one_of_a_thing_is_not_told_as_several(place: Path, tmp_path: Path) -> None:
+    data = ["--data", common(place)[1], "--policy", place / "policy.yaml", "-w", tmp_path / "ws"]
+    done = invoked("generate", "--generator", "drawing", *data, "--n", 1, "--batch", 1, "--seed", 4)
+    assert done.exit_code == 0
+    shown = done.output + invoked("archive", "-w", tmp_path / "ws").output
+    for told in ("drawing, 1 look", "1 of 1 look, 1 candidate, 1 elite,", "the one look is spent",
+                 "1 look in 1 generation, 1 elite;", "1 strategy written", "to examine it: "):  # fmt: skip
+        assert told in shown, told
+    assert not re.search(r"\b1 [a-z]+s\b", shown), shown
+    page = next((tmp_path / "ws" / "reports").glob("search-*.html")).read_text()
+    assert "1 in 1 generation<" in page and ">1 elite<" in page and "1 elites" not in page
+    missing = invoked("archive", "--of", "ffff", "-w", tmp_path / "ws")
+    assert "no elite has a hash that begins with 'ffff'" in str(missing.exception)
+    unknown = invoked("archive", "nobody", "-w", tmp_path / "ws")
+    assert "no search is called 'nobody'" in str(unknown.exception)
 
 
 def test_run_with_a_generator_searches_and_takes_the_best_through_the_gates(
@@ -536,7 +670,14 @@ def test_wrong_mixtures_of_options_are_refused_with_what_to_do(place: Path, tmp_
         (["run", *data, "--strategies", place, "--n", "5"], "--n belongs to --generator"),
         (["run", *data, "--strategies", place, "--finalists", "5"], "--finalists belongs to --generator"),
         (["run", *data, "--strategies", place, "--offline"], "--offline belongs to --generator"),
-        (["run", *data, "--generator", "evolve", "--pool"], "--pool belongs to --strategies"),
+        (["run", *data, "--generator", "evolve", "--pool"], "--pool: a search takes one market, and no pool"),
+        (
+            ["generate", *data, "--pool"],
+            "--pool: a search takes one market, and no pool; search on one market",
+        ),
+        (["generate", *data, *data[:2]], "--data: a search takes one market, and this is given 2 times"),
+        (["run", *data, *data[:2], "--generator", "evolve"], "--data: a search takes one market"),
+        (["generate", *data, "--funding", "a", "--funding", "b"], "--funding: one market has two files"),
         (["run", *data, "--generator", "evolve", "--skip-broken"], "--skip-broken belongs to --strategies"),
         (["generate", *data, "--generator", "magic"], "no generator 'magic'"),
         (["generate", *data, "--generator", "grammar", "--model-config", place], "asks no language model"),
@@ -549,6 +690,21 @@ def test_wrong_mixtures_of_options_are_refused_with_what_to_do(place: Path, tmp_
         done = invoked(*command)
         assert isinstance(done.exception, UsageError), (command, done.output)
         assert told in str(done.exception), command
+    model = tmp_path / "model.yaml"
+    told = texts.settings("http://127.0.0.1:1", key_variable=texts.VARIABLE).model_dump_json(
+        exclude_none=True
+    )
+    asked = ["generate", "--data", "nowhere.parquet", "-w", tmp_path / "ws", "--generator", "llm"]
+    for written, why in (
+        (
+            told.replace('"model"', '"modle"'),
+            f"{model}:1: modle: this key is not known (and 1 more); did you mean",
+        ),
+        (told, f"the environment variable {texts.VARIABLE} is not set; put the key there"),
+    ):
+        model.write_text(written)
+        done = invoked(*asked, "--model-config", model)
+        assert why in str(done.exception), "before any data are read"
     assert not (tmp_path / "ws" / "trials").exists() or not TrialLedger(tmp_path / "ws" / "trials").every()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from research_lab.generators.language_model.settings import Budget, Prices
+from research_lab.wording import count
 
 _WHOLE = ("calls", "prompt_tokens", "answer_tokens")
 _REAL = ("money", "seconds")
@@ -41,7 +42,7 @@ class Spent:
     def __str__(self) -> str:
         tokens = f"{self.prompt_tokens:,} + {self.answer_tokens:,} tokens"
         money = f", {self.money:,.4f} of money" if self.money else ""
-        return f"{self.calls:,} calls, {tokens}{money}, {self.seconds:,.1f} s"
+        return f"{count(self.calls, 'call')}, {tokens}{money}, {self.seconds:,.1f} s"
 
     def over(self, budget: Budget) -> str:
         """Return which limit is reached, "" while none is."""
@@ -53,7 +54,7 @@ class Spent:
         )
         for noun, now, most in reached:
             if most is not None and now >= most:
-                return f"the budget of {most:g} {noun} is spent"
+                return f"the budget of {most:,g} {noun.removesuffix('s') if most == 1 else noun} is spent"
         return ""
 
 

@@ -49,6 +49,7 @@ class Reply:
     outcome : "answered", or why there is no answer.
     status, content_type, text : of the HTTP answer, within limits; 0 and "" without one.
     seconds : of waiting. requests : sent for it. passing : whether another try may do better.
+    unreached : whether no server was found, so that nothing was asked of anybody.
     """
 
     outcome: str
@@ -58,6 +59,7 @@ class Reply:
     seconds: float = 0.0
     requests: int = 1
     passing: bool = False
+    unreached: bool = False
 
     @property
     def digest(self) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
-from research_lab.errors import SpecError, UsageError
+from research_lab.errors import ServerError, SpecError, UsageError
 from research_lab.generators.brief import Brief
 from research_lab.generators.language_model import prompts
 from research_lab.generators.language_model.answers import refusal_of, statements_in
@@ -32,7 +32,11 @@ if TYPE_CHECKING:
     from research_lab.generators.language_model.conversation import Heard, Turn
 
 _SEEDS: Final = 1 << 31
-_HOPELESS: Final = frozenset({401, 403, 404})  # a key or a name that is wrong stays wrong
+_HOPELESS: Final = {  # a key or a name that is wrong stays wrong
+    401: "put a key that is right into {key}",
+    403: "put a key that may use this model into {key}",
+    404: "correct model or base_url in the model's settings",
+}
 _RECENT: Final = 12  # entries of this round that the next question names
 
 
@@ -84,6 +88,8 @@ class LanguageModel:
 
         Raises
         ------
+        ServerError
+            Nobody is at the address, or it knows no such key or model; what was answered so far is kept.
         UsageError
             The brief tells of a market, a date or a price level; offline, a question was never answered.
         """
@@ -172,6 +178,7 @@ class LanguageModel:
         heard = self._asked(role, brief, prompt, schema, turn, lambda answer: complaint_about(answer, n))
         for turn_ in heard.turns:
             self._keep(role, turn_, heard.ended, account_of(turn_, n))
+        self._judge(heard)
         origin = Origin(self.name, self.version, parent, self.settings.knowledge_cutoff, self.settings.model)
         texts = texts_of(heard.turns, n)
         found = [Proposal(text.text, replace(origin, prompt=text.question)) for text in texts]
@@ -194,6 +201,7 @@ class LanguageModel:
             self._keep(
                 "critic", turn_, heard.ended, {"outcome": turn_.fault or fault(turn_.answer) or "answered"}
             )
+        self._judge(heard)
         good = [turn_.answer for turn_ in heard.turns if not turn_.fault and not fault(turn_.answer)]
         return statements_in(good[-1], len(texts)) if good else []
 
@@ -206,23 +214,33 @@ class LanguageModel:
         turn: int,
         check: Callable[[str], str],
     ) -> Heard:
-        """Hold one conversation, and note whether there is any use in another."""
+        """Hold one conversation."""
         library = _library()
         seed = None if self.settings.seed is None else (self.settings.seed + turn) % _SEEDS
         ask = library.Ask(f"{role}/{turn}", prompts.instructions(brief), prompt, schema, check, seed)
         heard: Heard = library.converse(
             ask, self.settings, self._wire, self._store, self._purse, offline=self.offline
         )
+        return heard
+
+    def _judge(self, heard: Heard) -> None:
+        """Note whether there is any use in another conversation."""
         last = heard.turns[-1] if heard.turns else None
         failed = last is not None and bool(last.fault)
         self._failed = self._failed + 1 if failed else 0
         if heard.ended and heard.ended == self._purse.over:
             self.stopped = heard.ended
-        elif last is not None and last.reply.status in _HOPELESS:
-            self.stopped = last.fault
+        elif last is not None and last.fault and last.reply.status in _HOPELESS:
+            key = self.settings.key_variable or "an environment variable, and its name into key_variable"
+            remedy = _HOPELESS[last.reply.status].format(key=key)
+            raise ServerError(
+                last.fault, self.settings.address, f"{remedy}; the same command goes on from here"
+            )
         elif last is not None and self._failed >= self.settings.limits.failed_calls:
-            self.stopped = f"{self._failed} calls in a row failed, the last one: {last.fault}"
-        return heard
+            calls = (
+                f"{self._failed} calls in a row failed, the last one" if self._failed > 1 else "a call failed"
+            )
+            self.stopped = f"{calls}: {last.fault}"
 
     def _keep(self, role: str, turn: Turn, ended: str, told: dict[str, Any]) -> None:
         record = {

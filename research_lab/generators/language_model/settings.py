@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -14,6 +15,9 @@ from research_lab.errors import UsageError
 from research_lab.strict_yaml import fit, load_text, misplaced, read_text
 
 ANTHROPIC = "https://api.anthropic.com"
+
+_VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,99})?", re.ASCII)
+_KEYS = ("api_key", "apikey", "key", "token", "secret", "password")
 
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Seconds = Annotated[float, Field(gt=0.0, le=86_400.0)]
@@ -70,9 +74,18 @@ class Limits(_Form):
 
 
 def _day(text: str) -> str:
-    if text:
-        date.fromisoformat(text)
-    return text
+    try:
+        return date.fromisoformat(text).isoformat() if text else text
+    except ValueError:
+        raise misplaced("this is no day; write it as 2025-06-30") from None
+
+
+def _variable(text: str) -> str:
+    if _VARIABLE.fullmatch(text):
+        return text
+    raise misplaced(
+        "this is no name of an environment variable; write one such as MODEL_KEY, and put the key there"
+    )
 
 
 class Settings(_Form):
@@ -94,7 +107,7 @@ class Settings(_Form):
     model: Annotated[str, Field(min_length=1, max_length=200)]
     base_url: Annotated[str, Field(max_length=2_000)] = ""
     output: Literal["native", "tool", "prompted"] = "tool"
-    key_variable: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]{0,99})?$")] = ""
+    key_variable: Annotated[str, AfterValidator(_variable)] = ""
     knowledge_cutoff: Annotated[str, AfterValidator(_day)] = ""
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
     seed: Annotated[int, Field(ge=0, le=(1 << 31) - 1)] | None = None
@@ -106,6 +119,15 @@ class Settings(_Form):
     prices: Prices | None = None
     budget: Budget
     limits: Limits = Limits()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _holds_no_key(cls, told: Any) -> Any:
+        for name in _KEYS:
+            if isinstance(told, dict) and name in told:
+                what = "no key stands in a file; put it into an environment variable, and name that in key_variable"
+                raise misplaced(what, name)
+        return told
 
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from research_lab.errors import ServerError
 from research_lab.generators.language_model.exchange import ANSWERED, Reply
 from research_lab.generators.language_model.key import WITHHELD, Key
 from research_lab.generators.language_model.settings import Limits, is_local
@@ -33,9 +35,16 @@ _PASSING: Final = frozenset({408, 409, 425, 429})
 # Of the header that a request needs; what the libraries tell of this machine is left out.
 _SENT: Final = frozenset({"host", "content-type", "accept", "anthropic-version", "anthropic-beta"})
 _LOGGERS: Final = ("httpcore2.connection", "httpcore2.http11", "httpcore2.proxy", "httpx2")
+_NOBODY: Final = (
+    (socket.gaierror, "the name is not known"),
+    (ConnectionRefusedError, "nothing listens at the address"),
+    (ssl.SSLCertVerificationError, "the certificate is not trusted"),
+    (ssl.SSLError, "no TLS is spoken there"),
+)
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
 _PIECE: Final = re.compile(r'"(?:text|partial_json|thinking)"\s*:\s*"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _TOLD: Final = 300  # characters of a server's complaint
+_CONNECT_S: Final = 20.0  # in which a server that is there takes a connection
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,11 @@ class Wire:
         Parameters
         ----------
         seconds : left for all of it; None for any.
+
+        Raises
+        ------
+        ServerError
+            Nobody was there, at the last try either: nothing was asked.
         """
         with _censored(self.key):
             return await self._send(url, headers, body, seconds)
@@ -76,7 +90,16 @@ class Wire:
                 reply = replace(reply, outcome=f"{reply.outcome}; the next try would be {wait:.0f} s later")
                 break
             await asyncio.sleep(wait)
+        if reply.unreached:
+            raise self._nobody(reply)
         return replace(reply, seconds=round(time.monotonic() - start, 3))
+
+    def _nobody(self, reply: Reply) -> ServerError:
+        tried = f"{reply.requests} tries" if reply.requests > 1 else "one try"
+        return ServerError(
+            f"{reply.outcome}, after {tried}", self.address,
+            "start it, or correct base_url in the model's settings; nothing was asked, and the same command goes on",
+        )  # fmt: skip
 
     async def _once(
         self, url: str, headers: dict[str, str], body: bytes, seconds: float
@@ -86,7 +109,10 @@ class Wire:
 
         if not url.startswith(f"{self.address}/"):
             return Reply("the request would go to another server"), None
-        request = httpx2.Request("POST", url, headers=self._headers(headers), content=body)
+        patience = {"timeout": {"connect": min(_CONNECT_S, self.limits.timeout_s / 2)}}
+        request = httpx2.Request(
+            "POST", url, headers=self._headers(headers), content=body, extensions=patience
+        )
         try:
             async with asyncio.timeout(min(self.limits.timeout_s, max(seconds, 0.001))):
                 async with httpx2.AsyncHTTPTransport(verify=_trusted(), proxy=_proxy(url)) as transport:
@@ -97,8 +123,9 @@ class Wire:
                         await response.aclose()
         except TimeoutError:
             return Reply("no answer within the time", passing=True), None
-        except httpx2.ConnectError:
-            return Reply("the server cannot be reached", passing=True), None
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as fault:
+            outcome = f"the server cannot be reached: {_why(fault)}{' of the proxy' * bool(_proxy(url))}"
+            return Reply(outcome, passing=True, unreached=True), None
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError):
             return Reply("the connection broke, or what came back is not HTTP", passing=True), None
 
@@ -143,6 +170,18 @@ class Wire:
         if _depth(text) > self.limits.answer_depth:
             return Reply(f"the answer is nested deeper than {self.limits.answer_depth}", status)
         return Reply(ANSWERED, status, kind, text)
+
+
+def _why(fault: BaseException) -> str:
+    """Return why there is no connection, in words of our own: what a library says may hold anything."""
+    seen: BaseException | None = fault
+    while seen is not None:
+        for kind, words in _NOBODY:
+            if isinstance(seen, kind):
+                return words
+        inner = seen.exceptions[0] if isinstance(seen, BaseExceptionGroup) else None
+        seen = inner or seen.__cause__ or seen.__context__
+    return "no connection"
 
 
 @cache

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 
-from research_lab.errors import DataError, UsageError
+from research_lab.errors import DataError, ServerError, UsageError
 from research_lab.generators.archive import Archive
 from research_lab.generators.language_model.budget import Spent
 from research_lab.generators.language_model.generator import LanguageModel
@@ -24,7 +28,15 @@ from tests.research_lab.generators.language_model.loopback import (
     completion,
     serving,
 )
-from tests.research_lab.generators.language_model.strategies import BRIEF, answer, asked, settings, strategy
+from tests.research_lab.generators.language_model.strategies import (
+    BRIEF,
+    KEY,
+    VARIABLE,
+    answer,
+    asked,
+    settings,
+    strategy,
+)
 
 GOOD = Says(answer(strategy(20)))
 ASK = """
@@ -82,13 +94,21 @@ def test_a_passing_fault_is_tried_again(status: int, tmp_path: Path) -> None:
     assert model.spent.calls == len(server.asked) == 2
 
 
-def test_a_lasting_fault_is_not_tried_again_and_a_wrong_key_ends_it(tmp_path: Path) -> None:
+def test_a_key_that_is_wrong_ends_it_with_what_to_do_and_proposes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, KEY)
     with serving(body({"error": "no such key"}, 401)) as server:
-        model = LanguageModel(settings(server.url), tmp_path)
-        texts = asked(model, n=10)
-        assert asked(model, n=10) == []
-    assert len(server.asked) == len(texts) == 1
-    assert model.stopped == 'the server answered 401: {"error": "no such key"}'
+        known = settings(server.url, key_variable=VARIABLE)
+        with pytest.raises(ServerError, match=r"answered 401: .*no such key.*; put a key") as refusal:
+            asked(LanguageModel(known, tmp_path), n=10)
+    assert len(server.asked) == 1
+    assert VARIABLE in str(refusal.value) and server.url in str(refusal.value)
+    (told,) = (json.loads(path.read_text()) for path in (tmp_path / "transcripts").iterdir())
+    assert (told["outcome"][:23], told["spent"]["calls"]) == ("the server answered 401", 1)
+    with serving(GOOD) as server:
+        moved = settings(server.url, key_variable=VARIABLE)
+        assert len(asked(LanguageModel(moved, tmp_path), n=1)) == 1
 
 
 def test_tries_are_bounded_and_a_server_that_is_down_ends_it(tmp_path: Path) -> None:
@@ -100,12 +120,65 @@ def test_tries_are_bounded_and_a_server_that_is_down_ends_it(tmp_path: Path) -> 
     assert model.stopped.startswith("2 calls in a row failed")
 
 
-def test_nobody_at_the_address_is_told_as_that(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [("", "nothing listens at the address"), ("http://nobody.invalid", "the name is not known")],
+)
+def test_nobody_at_the_address_is_one_error_that_costs_nothing_and_proposes_nothing(
+    url: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    if url:
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with serving(GOOD) as server:
-        known = settings(server.url, limits={"failed_calls": 1})
+        known = settings(url or server.url, limits={"retries": 2})
     model = LanguageModel(known, tmp_path)
-    assert asked(model) == ["# no answer: the server cannot be reached\n"]
-    assert "cannot be reached" in model.stopped
+    with pytest.raises(ServerError, match=f"{why}, after 3 tries; start it, or correct base_url") as refusal:
+        asked(model)
+    assert str(refusal.value).startswith(known.address) and refusal.value.exit_code == 2
+    assert model.spent == Spent() and not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("cause", "why"),
+    [
+        (ssl.SSLCertVerificationError("self-signed"), "the certificate is not trusted"),
+        (ssl.SSLError("wrong version number"), "no TLS is spoken there"),
+        (ExceptionGroup("both", [ConnectionRefusedError(), OSError()]), "nothing listens at the address"),
+        (OSError(f"of which a library says anything, {KEY} too"), "no connection"),
+    ],
+)
+def test_why_there_is_no_connection_is_told_in_words_of_our_own(
+    cause: BaseException, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(self: object, request: object) -> None:
+        try:
+            raise OSError("All connection attempts failed") from cause
+        except OSError as fault:
+            raise httpx2.ConnectTimeout("too late") from fault
+
+    monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", fails)
+    with pytest.raises(ServerError, match=f"cannot be reached: {why}, after 2 tries") as refusal:
+        asked(LanguageModel(settings("http://127.0.0.1:1"), tmp_path))
+    assert KEY not in str(refusal.value)
+
+
+def test_a_server_that_comes_back_between_two_tries_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really, refusals = httpx2.AsyncHTTPTransport.handle_async_request, iter([httpx2.ConnectError("no"), None])
+
+    async def once_away(self: Any, request: Any) -> Any:
+        if (refusal := next(refusals)) is not None:
+            raise refusal
+        return await really(self, request)
+
+    monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", once_away)
+    with serving(GOOD) as server:
+        texts = asked(LanguageModel(settings(server.url), tmp_path), n=1)
+    assert [json.loads(text) for text in texts] == [strategy(20)]
 
 
 def test_a_server_that_failed_is_asked_again_in_the_next_run_and_both_are_charged(tmp_path: Path) -> None:

@@ -46,6 +46,14 @@ def test_the_configurations_of_the_page_are_right() -> None:
     assert [parse_settings(text).provider for text in shown] == ["openai-compatible", "anthropic"]
 
 
+def test_the_error_that_the_page_shows_is_the_one_raised() -> None:
+    page = (Path(__file__).resolve().parents[4] / "docs" / "language_models.md").read_text()
+    shown = page.split("```yaml\n")[1].partition("```")[0]
+    with pytest.raises(UsageError) as refusal:
+        parse_settings(shown.replace("temperature", "temprature"))
+    assert f"`{refusal.value}`" in page
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -56,7 +64,7 @@ def test_the_configurations_of_the_page_are_right() -> None:
         ({"base_url": f"https://me:{KEY}@host/v1"}, "no user, password"),
         ({"base_url": f"https://host/v1?key={KEY}"}, "no user, password"),
         ({"base_url": "http://far.example/v1", "key_variable": VARIABLE}, "plain http"),
-        ({"api_key": KEY}, "api_key"),
+        ({"api_key": KEY}, "api_key: no key stands in a file"),
         ({"key_variable": "A B"}, "key_variable"),
         ({"knowledge_cutoff": "last year"}, "knowledge_cutoff"),
         ({"budget": {"calls": 10}}, "tokens"),
@@ -65,7 +73,20 @@ def test_the_configurations_of_the_page_are_right() -> None:
         ({"strategies_a_call": 10_000}, "strategies_a_call"),
         ({"provider": "anthropic", "output": "native"}, "tool or prompted"),
         ({"provider": "anthropic", "base_url": ""}, "asks for a key"),
-        ({"surprise": 1}, "surprise"),
+        ({"surprise": 1}, "surprise: this key is not known; known: provider, model"),
+        ({"temprature": 1.0}, "temprature: this key is not known; did you mean temperature"),
+        ({"model": None, "modell": "x"}, r"modell: this key is not known \(and 1 more\); did you mean model"),
+        ({"limits": {"retrys": 3}}, "limits.retrys: this key is not known; did you mean retries"),
+        ({"prices": {"inputs": 3.0, "output": 1.0}}, r"prices.inputs: .*; did you mean input"),
+        ({"temperature": 5.0}, "temperature: Input should be less than or equal to 2, not 5"),
+        ({"budget": {"calls": 0, "tokens": 1}}, "budget.calls: .* greater than or equal to 1, not 0"),
+        ({"budget": {"calls": "ten", "tokens": 1}}, "budget.calls: .*; write a whole number"),
+        ({"critic": "yes"}, "critic: .*; write true or false"),
+        ({"knowledge_cutoff": "2025-13-01"}, "knowledge_cutoff: this is no day; write it as 2025-06-30"),
+        ({"key": KEY}, "key: no key stands in a file; put it into an environment variable"),
+        ({"key_variable": f"{KEY}!"}, "this is no name of an environment variable"),
+        ({"seed": KEY}, "seed: .*; write a whole number"),
+        ({"budget": KEY}, "budget: .*; write its keys"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_place_and_without_the_key(
