@@ -75,26 +75,45 @@ def push(ledger: TrialLedger, tracker: Tracker) -> list[str]:
 def pull(ledger: TrialLedger, tracker: Tracker) -> Pulled:
     """Take in what is not here, or is longer in the store, segments and lists of openings: all, or none of a push.
 
+    A push that is refused keeps no other from coming in.
+
     Raises
     ------
     LedgerError
-        A file is broken, is not what its push said, or parts from the one of the same name here.
+        A file is broken, tells of what cannot be, is not what its push said, or parts from the one of the same
+        name here. It is raised when all other pushes are in.
     """
     openings = Lake(tracker.workspace.root).openings
-    found = Pulled(Merged((), (), 0), 0)
+    found, refused = Pulled(Merged((), (), 0), 0), []
     for run, heads in tracker.pushed():
         wanted = {name: head for name, head in heads.items() if _is_missing(name, head, ledger, openings)}
         if not wanted:
             continue
         with tempfile.TemporaryDirectory() as place:
             tracker.fetch_segments(run, sorted(wanted), Path(place))
-            _check_heads(Path(place), wanted)
-            lists = [Path(place) / name for name in sorted(wanted) if Openings.is_one(name)]
-            for path in lists:
-                openings.gained(path)  # one that is broken stops the push before anything is taken in
-            merged = merge(ledger, Path(place))
-            found += Pulled(merged, sum(map(openings.take, lists)))
+            try:
+                found += _taken_in(Path(place), wanted, ledger, openings)
+            except LedgerError as fault:
+                where = fault.where.replace(f"{place}/", "")
+                refused.append(
+                    LedgerError(fault.what, where, f"nothing of it was taken in (MLflow run {run})")
+                )
+    if refused:
+        n, first = found.merged.n_trials, refused[0]
+        others = f"; {len(refused) - 1} more were refused" if len(refused) > 1 else ""
+        remedy = f"{first.remedy}{others}; all other pushes are in, {n:,} trials gained"
+        raise LedgerError(first.what, first.where, remedy)
     return found
+
+
+def _taken_in(folder: Path, wanted: dict[str, str], ledger: TrialLedger, openings: Openings) -> Pulled:
+    """Take in the files of one push, all or none."""
+    _check_heads(folder, wanted)
+    lists = [folder / name for name in sorted(wanted) if Openings.is_one(name)]
+    for path in lists:
+        openings.gained(path)  # one that is broken stops the push before anything is taken in
+    merged = merge(ledger, folder)
+    return Pulled(merged, sum(map(openings.take, lists)))
 
 
 def _is_missing(name: str, head: str, ledger: TrialLedger, openings: Openings) -> bool:

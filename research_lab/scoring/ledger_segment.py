@@ -243,6 +243,8 @@ def _record(line: Line, where: str) -> Record:
 
 
 def _check_header(payload: Mapping[str, Any], name: str, where: str) -> None:
+    if not isinstance(payload, Mapping):  # others wrote it
+        raise LedgerError("the line is no header of a segment", where, _RESTORE)
     version, segment = payload.get("format"), payload.get("segment")
     if type(version) is not int or version > FORMAT:
         raise LedgerError(

@@ -27,9 +27,10 @@ from research_lab.bars import Bars
 from research_lab.durable import ChainedLog
 from research_lab.errors import LedgerError, SpecError, UsageError
 from research_lab.market_data.lake import HoldoutKey, Lake
-from research_lab.scoring import crew
+from research_lab.scoring import crew, ledger_merge
 from research_lab.scoring import scorer as scoring
 from research_lab.scoring.trial_ledger import TrialLedger
+from research_lab.timeframe import YEAR_MS
 from research_lab.workspace import Workspace
 from tests.pipelines import small_campaign as small
 from tests.research_lab.models import made_up
@@ -551,7 +552,16 @@ def test_openings_that_were_deleted_come_back_from_the_store(machines: list[Work
 
 @pytest.mark.parametrize(
     "forged",
-    [{"k": 0}, {"interval_ms": [1]}, {"again": "no"}, {"charged_to": None}, {"more": 1}, {"k": True}],
+    [
+        {"k": 0},
+        {"interval_ms": [1]},
+        {"again": "no"},
+        {"charged_to": None},
+        {"more": 1},
+        {"k": True},
+        {"interval_ms": [9, 3]},
+        {"interval_ms": [0, 10**18]},
+    ],
 )
 def test_a_list_of_openings_with_something_else_in_it_is_refused(
     machines: list[Workspace], bars: Bars, forged: Mapping[str, Any]
@@ -628,6 +638,30 @@ def test_a_push_that_lost_a_file_is_refused_and_names_that_lead_elsewhere_are_le
     monkeypatch.setattr(Tracker, "pushed", lambda self: [("run", {elsewhere: "a" * 64})])
     assert exchange(two, "pull").merged.n_trials == 0
     assert small.contents(two.trials) == before
+
+
+def test_a_look_that_cannot_be_is_refused_and_keeps_no_other_push_from_coming_in(
+    machines: list[Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = machines
+    (own,) = TrialLedger(one.trials).every()
+    with monkeypatch.context() as patch:  # what this code refuses to push
+        patch.setattr(ledger_merge, "check_possible", lambda *_: None)
+        ahead = replace(own, kind="crashed", sharpe=float("nan"), end_ms=own.end_ms + 1_000 * YEAR_MS)
+        later = TrialLedger(one.trials)
+        later.append([ahead])
+        exchange(one, "push")
+    with pytest.raises(LedgerError, match="a look that cannot be"):
+        exchange(one, "push")
+    (forged,) = (path for path in one.trials.glob("*.jsonl") if '"crashed"' in path.read_text())
+    before = TrialLedger(two.trials).heads()
+    exchange(two, "push")
+    third = Workspace.find(one.root.parent / "three").create()
+    found = CliRunner().invoke(cli.app, ["trials", "pull", "-w", str(third.root)])
+    assert found.exit_code == 3
+    assert f"{forged.name}:2: a look that cannot be" in found.output
+    assert "all other pushes are in, 1 trials gained" in found.output
+    assert TrialLedger(third.trials).heads() == before
 
 
 @pytest.mark.parametrize("broken", ["line", "row", "end"])
