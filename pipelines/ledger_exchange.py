@@ -22,11 +22,12 @@ from research_lab.scoring.trial_ledger import TrialLedger
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found whole: segments, trials, and anchors of this workspace that still hold."""
+    """What was found whole: segments, trials, and anchors that still hold; and how many other ledgers have some."""
 
     n_segments: int
     n_trials: int
     n_anchors: int
+    n_others: int
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def verify(ledger: TrialLedger, tracker: Tracker) -> Checked:
     anchors = tracker.anchors()
     for anchor in anchors:
         ledger.verify_heads(check_openings(Lake(tracker.workspace.root), anchor))
-    return Checked(len(ledger.heads()), len(ledger.every()), len(anchors))
+    return Checked(len(ledger.heads()), len(ledger.every()), len(anchors), tracker.n_other_ledgers())
 
 
 def push(ledger: TrialLedger, tracker: Tracker) -> list[str]:

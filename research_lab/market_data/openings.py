@@ -119,7 +119,10 @@ class Openings:
         """
         for name, head in heads.items():
             log = self._own if name == OWN else ChainedLog(self._others / name)
-            if head not in {line.hash for line in log.read()}:
+            places = (
+                [log, *self._lists().values()] if name == OWN else [log]
+            )  # a copy's own list may come back
+            if not any(head in {line.hash for line in place.read()} for place in places):
                 raise LedgerError(
                     f"no line has the anchored hash {head[:12]}: openings of the holdout were taken away",
                     str(log.path),

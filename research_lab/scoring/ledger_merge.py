@@ -14,6 +14,7 @@ import numpy as np
 
 from research_lab.durable import atomic_write
 from research_lab.errors import LedgerError
+from research_lab.scoring.ledger_identity import established
 from research_lab.scoring.ledger_segment import Segment
 from research_lab.scoring.trial import fault_of_time
 from research_lab.scoring.trial_ledger import TrialLedger
@@ -54,6 +55,7 @@ def merge(ledger: TrialLedger, source: Path) -> Merged:
         segment.verify()
         check_possible(segment, ledger.now())
     with ledger.alone():
+        established(ledger.folder)  # before segments of others are here
         changes = [(segment, _gained(segment, ledger.folder)) for segment in theirs]
         for segment, gained in changes:
             if gained:

@@ -6,6 +6,7 @@ several machines merge by copying the files together, and readers take the union
 
     seg-<32 hex>.jsonl      one line a trial, chained by hash
     seg-<32 hex>.f64        daily returns, little-endian float64, one row a trial, in the lines' order
+    ledger.json             which ledger this is, wherever it lies; see `ledger_identity`
 
 A line names place, length and SHA-256 of its row, so the chain covers the returns too. A batch costs one
 lock, one sync of its rows and then one of its lines: no line stands without its row. What a crash leaves
@@ -45,6 +46,7 @@ from research_lab.timeframe import DAY_MS
 __all__ = ["Kind", "Trial", "TrialLedger"]
 
 _log = logging.getLogger(__name__)
+_BRING_BACK = "restore it, or bring it with `pipeline trials pull` if it was pushed"
 
 
 class TrialLedger:
@@ -265,10 +267,10 @@ class TrialLedger:
     def _check_heads(self, anchored: Mapping[str, str], segments: Mapping[str, Segment]) -> None:
         for name, head in sorted(anchored.items()):
             if name not in segments:
-                raise LedgerError("an anchored segment is gone", str(self.folder / name), "restore it")
+                raise LedgerError("an anchored segment is gone", str(self.folder / name), _BRING_BACK)
             if head not in segments[name].heads:
                 raise LedgerError(
-                    f"no line has the anchored hash {head[:12]}", str(self.folder / name), "restore the file"
+                    f"no line has the anchored hash {head[:12]}", str(self.folder / name), _BRING_BACK
                 )
 
     def _cut_torn_ends(self) -> None:
