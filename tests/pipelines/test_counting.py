@@ -6,6 +6,9 @@ import ast
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +28,7 @@ from pipelines.proposals import read_proposals
 from pipelines.tracking import ADDRESS, Tracker
 from research_lab.bars import Bars
 from research_lab.durable import ChainedLog
-from research_lab.errors import LedgerError, SpecError, UsageError
+from research_lab.errors import LedgerError, LockedError, SpecError, UsageError
 from research_lab.market_data.lake import HoldoutKey, Lake
 from research_lab.scoring import crew, ledger_merge
 from research_lab.scoring import scorer as scoring
@@ -388,6 +391,62 @@ def test_what_was_finished_is_measured_again_when_anything_is_not_as_it_was(
     assert len(TrialLedger(workspace.trials).every()) == n_looks
 
 
+@pytest.mark.usefixtures("quiet")
+def test_of_two_campaigns_of_one_name_the_second_is_refused_and_the_first_keeps_what_it_finished(
+    tmp_path: Path, bars: Bars, policy: Policy
+) -> None:
+    strategies = small.strategy_folder(tmp_path, small.EMA, small.QUICK)
+    workspace = Workspace.find(tmp_path / "ws")
+    kept: list[set[str]] = []
+
+    def second(stage: str, share: float) -> None:
+        if stage == "quick: look-ahead":
+            kept.append({path.name for path in workspace.unfinished.glob("*/*.json")})
+            with pytest.raises(LockedError, match="is running here: the same data"):
+                small.run(workspace, bars, strategies, policy)
+            kept.append({path.name for path in workspace.unfinished.glob("*/*.json")})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        small.run(workspace, bars, strategies, policy, second)
+    assert kept[0] == kept[1] and len(kept[0]) == 1
+    again = Stop()
+    small.run(workspace, bars, strategies, policy, again)
+    assert f"ema: {KEPT}" in again.stages
+    assert (workspace.root / "ended").read_text().split() == ["KILLED", "FINISHED"]
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from pipelines import campaign
+from pipelines.campaign import load_templates
+from research_lab.workspace import Workspace
+from tests.pipelines import small_campaign as small
+campaign.Tracker = small.Tracker
+place = Path(sys.argv[1])
+def kill(stage, share):
+    if stage.startswith("ema:"):
+        os.kill(os.getpid(), signal.SIGKILL)
+small.run(Workspace.find(place / "ws"), small.planted(), place / "strategies", small.policy(place), kill)
+"""
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_killed_campaign_frees_its_name_and_its_run_is_closed_by_the_next(
+    tmp_path: Path, bars: Bars
+) -> None:
+    small.strategy_folder(tmp_path, small.EMA)
+    done = subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path)], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    workspace = Workspace.find(tmp_path / "ws")
+    assert not (workspace.root / "ended").exists()
+    (noted,) = workspace.unfinished.glob("*/mlflow_run")
+    small.run(workspace, bars, tmp_path / "strategies", small.policy(tmp_path))
+    assert (workspace.root / "ended").read_text().split() == ["KILLED", "FINISHED"]
+    assert not noted.parent.exists()
+
+
 # Anchors
 
 
@@ -545,8 +604,12 @@ def test_openings_that_were_deleted_come_back_from_the_store(machines: list[Work
     one, _ = machines
     opened(one, bars, "a")
     exchange(one, "push")
+    heads = Lake(one.root).openings.heads()
     (one.lake / "openings.jsonl").unlink()
+    with pytest.raises(LedgerError, match="openings of the holdout were taken away"):
+        Lake(one.root).openings.check(heads)
     assert exchange(one, "pull").n_openings == 1
+    Lake(one.root).openings.check(heads)
     assert opened(one, bars, "b") == 2
 
 
@@ -592,9 +655,7 @@ def test_a_segment_that_parts_from_what_is_here_is_refused_and_nothing_is_taken_
     (own,) = TrialLedger(two.trials).every()[:1]
     copy.unlink()
     copy.with_suffix(".f64").unlink()
-    from research_lab.scoring.ledger_segment import FORMAT
-
-    ChainedLog(copy).append({"format": FORMAT, "segment": copy.stem})
+    ChainedLog(copy).append(json.loads(lines.read_text().splitlines()[0])["payload"])
     ChainedLog(copy).append(
         {
             "trial": json.loads(lines.read_text().splitlines()[1])["payload"]["trial"]
