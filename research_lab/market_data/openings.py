@@ -119,9 +119,7 @@ class Openings:
         """
         for name, head in heads.items():
             log = self._own if name == OWN else ChainedLog(self._others / name)
-            places = (
-                [log, *self._lists().values()] if name == OWN else [log]
-            )  # a copy's own list may come back
+            places = self._lists().values() if name == OWN else [log]  # an own list may come back by `pull`
             if not any(head in {line.hash for line in place.read()} for place in places):
                 raise LedgerError(
                     f"no line has the anchored hash {head[:12]}: openings of the holdout were taken away",
