@@ -23,7 +23,7 @@ from research_lab.generators.brief import Brief
 from research_lab.market_data import null_worlds
 from research_lab.market_data.planted import Plan, planted_together
 
-KINDS: Final = ("momentum", "reversion", "breakout", "crowding", "season")
+KINDS: Final = ("momentum", "reversion", "breakout", "crowding", "weekly")
 FIRST_SEED: Final = 900_000  # how many finalists, and all else that was chosen, was chosen on other seeds
 YEARS: Final = 6
 N_FINALISTS: Final = 3

@@ -28,6 +28,7 @@ class Line:
     Parameters
     ----------
     promoted : worlds in which anything passed gates 1 to 7; right : in which that is alike the planted edge.
+    handed : worlds in which a planted strategy passes when it is handed over, with nothing else looked at.
     found : worlds in which an elite is alike each planted edge, or, of five, enough of them.
     kinds : worlds by the number of kinds found. n_twice : elites that behave as another one, of all worlds.
     first_look : look at which the first candidate alike came, of the median world; infinite where that has none.
@@ -40,6 +41,7 @@ class Line:
     n: int
     promoted: Rate
     right: Rate
+    handed: Rate
     found: Rate
     kinds: dict[int, int]
     n_twice: int
@@ -80,6 +82,7 @@ def _line(row: GeneratorRow, own: Sequence[Hunt]) -> Line:
         n,
         promoted,
         right,
+        Rate(sum(bool(r.handed) for r in own), n),
         Rate(sum(len(r.found) >= enough for r in own), n),
         dict(sorted(kinds.items())),
         n_twice,
@@ -166,9 +169,10 @@ def markdown(table: Sequence[Line], beside: Comparison | None, pace: Pace | None
     parts = [
         "## What generators find",
         grid(
-            ["world", "promoted", "the right one", "in the archive", "wanted", "", "looks"],
+            ["world", "promoted", "the right one", "handed over", "in the archive", "wanted", "", "looks"],
             [
                 [line.row.words, str(line.promoted), str(line.right.k) if line.row.sharpe else "",
+                 str(line.handed.k) if line.row.sharpe else "",
                  _in_archive(line), line.wanted, line.met, f"{line.n_looks:,.0f}"]
                 for line in table
             ],
@@ -248,6 +252,7 @@ def to_json(table: Sequence[Line], beside: Comparison | None, pace: Pace | None)
             "n": line.n,
             "promoted": line.promoted.k,
             "right": line.right.k,
+            "handed": line.handed.k,
             "interval": list((line.right if line.row.sharpe else line.promoted).interval),
             "found": line.found.k,
             "kinds": {str(k): n for k, n in line.kinds.items()},

@@ -30,6 +30,7 @@ from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
 from research_lab.engine.terms import Terms
 from research_lab.generators.archive import Archive, Elite
+from research_lab.generators.number_variation import bound
 from research_lab.generators.protocol import Generator
 from research_lab.generators.search import Search
 from research_lab.generators.tunable import with_parameters
@@ -52,6 +53,8 @@ class Hunt:
     found : kinds of which there is an elite. first_look : of each kind, the look at which the first alike came.
     n_elites, n_twice : of the archive, and those that behave as another one does.
     finalists : of each, what the search knew of it and which limits refused it.
+    handed : kinds of which the planted strategy itself passes gates 1 to 7 where nobody looks at anything else: what
+        no candidate of that kind can be expected to pass, no generator can be asked to find.
     best : the oracle's Sharpe ratio in the research, and the best in the archive.
     seconds : the search, and the finalists.
     """
@@ -70,6 +73,7 @@ class Hunt:
     n_elites: int
     n_twice: int
     finalists: list[dict[str, Any]]
+    handed: list[str] = field(default_factory=list)
     best: dict[str, float] = field(default_factory=dict)
     seconds: tuple[float, float] = (0.0, 0.0)
 
@@ -114,6 +118,7 @@ def run_world(
             len(elites),
             n_twice(elites, ground.scorer),
             [_told(e, x, trail, oracles, ground) for e, x in zip(chosen, examinations, strict=True)],
+            handed_over(hidden, terms, regimes, policy),
             {**oracles.sharpes, "archive": max((e.sharpe for e in elites), default=math.nan)},
             (searched - begun, done - searched),
         )
@@ -146,6 +151,18 @@ class Oracles:
         if not len(found) or not found.max() > ALIKE:
             return ""
         return self.kinds[int(np.argmax(found))]
+
+
+def handed_over(hidden: Hidden, terms: Terms, regimes: RegimeSet, policy: Policy) -> list[str]:
+    """Return the kinds whose planted strategy, its true numbers known, passes gates 1 to 7 as the only look at all."""
+    passed = []
+    for kind, spec in hidden.oracles.items():
+        with TemporaryDirectory() as folder:
+            ground = sealed_world(Path(folder), hidden.bars, terms, regimes, policy, "handed over")
+            known = bound(spec, {name: param.default for name, param in spec.params.items()})
+            (found,), _ = examine([known], ground, lambda stage, share: None)
+            passed += [kind] if found.passed(JUDGED) else []
+    return passed
 
 
 def _correlation(one: FloatArray, other: FloatArray) -> float:

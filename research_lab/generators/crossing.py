@@ -21,6 +21,11 @@ def crossed(spec: Spec, other: Spec, hand: Hand) -> Spec | None:
     return hand.pick(ways)(spec, _beside(other, spec), hand)
 
 
+def paired(long: Spec, short: Spec, hand: Hand) -> Spec | None:
+    """Return a strategy that does on the long side what the first does, and on the short side what the second does."""
+    return join_sides(long, _beside(short, long), hand)
+
+
 def join_entries(spec: Spec, other: Spec, hand: Hand) -> Spec | None:
     """Enter where both would, or, less often, where one would."""
     op = "and" if hand.rng.random() < 0.8 else "or"

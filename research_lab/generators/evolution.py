@@ -22,10 +22,12 @@ from research_lab.generators import (
 )
 from research_lab.generators.archive import Archive, Elite
 from research_lab.generators.brief import Brief
-from research_lab.generators.crossing import crossed
+from research_lab.generators.crossing import crossed, paired
 from research_lab.generators.grammar import Grammar
 from research_lab.generators.hand import Drawing, Hand, Operator, finished
 from research_lab.generators.protocol import Answer, Feedback, Proposal
+from research_lab.generators.survey import survey
+from research_lab.generators.symmetry import SIDES
 from research_lab.scoring.origin import Origin
 
 VERSION: Final = "1"
@@ -33,6 +35,7 @@ SEEDS: Final = 200  # looks that fresh blood alone has at first
 FRESH: Final = 0.2  # share of it afterwards
 LOCAL: Final = 0.25  # share of small moves around the very best
 CROSSED: Final = 0.1  # share of children with two parents
+PAIRED: Final = 0.05  # share of children of the best long and the best short
 TURNED: Final = 0.05  # share of the worst of the last answers, turned round
 N_BEST: Final = 3  # around which the small moves are made
 _KEEN: Final = (
@@ -103,10 +106,13 @@ class Evolution:
         brood = _Brood(brief, Hand(brief, self.fresh, rng), feedback, {e.spec.hash for e in feedback.archive})
         early = feedback.n_looks < self.seeds or not len(feedback.archive)
         n_fresh = n if early else round(self.share_fresh * n)
+        if early:
+            brood.look_round(feedback.generation, n // 2)
         brood.turn_the_worst(round(TURNED * n))
         if not early:
             brood.move_around_the_best(round(LOCAL * n))
             brood.cross(round(CROSSED * n))
+            brood.pair(round(PAIRED * n))
             brood.change(n - n_fresh - len(brood.born))
         for _ in range(_N_TRIED * n):
             if len(brood.born) >= n:
@@ -141,6 +147,11 @@ class _Brood:
         self.born[spec.hash] = (named, " ".join(dict.fromkeys(parent.hash for parent in parents)))
         return True
 
+    def look_round(self, generation: int, n: int) -> None:
+        """Propose the next n of the survey."""
+        for spec in survey(self.brief)[generation * n : (generation + 1) * n]:
+            self.bear(spec, "survey", ())
+
     def turn_the_worst(self, n: int) -> None:
         """Turn round what lost most among the last answers: timing that is wrong each time knows something."""
         scored = [a for a in self.feedback.answers if a.spec is not None and np.isfinite(a.fitness)]
@@ -167,6 +178,17 @@ class _Brood:
     def cross(self, n: int) -> None:
         """Make children of two parents."""
         self._repeat(n, self._child_of_two)
+
+    def pair(self, n: int) -> None:
+        """Do on one side what one of the best for it does, and on the other side what one of the best for that does."""
+        longs, shorts = ([e for e in self.feedback.archive if e.spec.side == side] for side in SIDES)
+        if longs and shorts:
+            self._repeat(n, lambda: self._pair(longs, shorts))
+
+    def _pair(self, longs: Sequence[Elite], shorts: Sequence[Elite]) -> None:
+        long, short = self._one_of(longs), self._one_of(shorts)
+        child = finished(paired(long.spec, short.spec, self.hand), self.hand, long.spec)
+        self.bear(child, "pair", (long.spec, short.spec))
 
     def _repeat(self, n: int, make: Callable[[], None]) -> None:
         wanted = len(self.born) + n
@@ -201,6 +223,10 @@ class _Brood:
         elites = archive.island(self.hand.pick(islands))
         if self.hand.rng.random() < _CURIOUS:
             return self.hand.pick(elites)
+        return self._one_of(elites)
+
+    def _one_of(self, elites: Sequence[Elite]) -> Elite:
+        """Return mostly one of the fittest."""
         rank = int(self.hand.rng.geometric(_KEEN)) - 1
         return elites[min(rank, len(elites) - 1)]
 

@@ -37,7 +37,7 @@ from research_lab.scoring.origin import Origin
 TERMS = read_symbols().research_terms(PERPETUAL)
 POLICY = load_policy()
 SMALL = GeneratorRow("edge_grammar", "small", "grammar", 1, n_looks=420, n_finalists=1, sharpe=4.0, years=3)
-THREE = replace(SMALL, kinds=("momentum", "crowding", "season"), together=True, sharpe=3.0, years=2)
+THREE = replace(SMALL, kinds=("momentum", "crowding", "weekly"), together=True, sharpe=3.0, years=2)
 SILENT = """
 spec: 1
 name: n{n}
@@ -115,6 +115,7 @@ def test_an_edge_that_is_proposed_is_found_promoted_and_right_within_the_looks()
     assert found.first_look["momentum"] >= 1 and found.finalists[0]["alike"] == "momentum"
     assert found.n_searched < found.n_looks <= SMALL.n_looks
     assert found.n_proposed == found.n_searched + found.n_refused
+    assert found.handed == ["momentum"]
     assert Hunt(**json.loads(json.dumps(found.to_json()))).to_json() == json.loads(
         json.dumps(found.to_json())
     )
@@ -147,6 +148,17 @@ def test_oracles_are_alike_themselves_alone_and_nobody_is_charged_for_them(tmp_p
         assert oracles.kind(ground.scorer.score([spec])[0]) == kind
     noise = parse_spec(SILENT.format(n=7, rule="hour() == 3"), "noise")
     assert oracles.kind(ground.scorer.score([noise])[0]) == ""
+
+
+def test_an_edge_that_lives_on_low_costs_is_known_as_one_that_nobody_can_get_through() -> None:
+    """Two round trips a day earn a Sharpe ratio of 4 after costs, and lose at twice the costs: gate 4 refuses them."""
+    regimes = load_regimes(REGIMES)
+    row = replace(SMALL, kinds=("season",))
+    hidden = generator_rows.make(row, 0, POLICY, TERMS)
+    assert hunt.handed_over(hidden, TERMS, regimes, POLICY) == []
+    cheap = replace(TERMS, fee=0.0, slippage=0.0)
+    free = generator_rows.make(row, 0, POLICY, cheap)
+    assert hunt.handed_over(free, cheap, regimes, POLICY) == ["season"]
 
 
 def test_strategies_that_hold_the_same_are_counted_as_twice(tmp_path: Path) -> None:
@@ -187,7 +199,14 @@ def made(row: str, number: int, **other: Any) -> Hunt:
 
 def found_at(row: str, number: int, look: int, **other: Any) -> Hunt:
     return made(
-        row, number, promoted=True, right=True, found=["momentum"], first_look={"momentum": look}, **other
+        row,
+        number,
+        promoted=True,
+        right=True,
+        found=["momentum"],
+        handed=["momentum"],
+        first_look={"momentum": look},
+        **other,
     )
 
 
@@ -202,6 +221,7 @@ def test_the_table_judges_edges_kinds_and_false_promotions() -> None:
     assert [line.met for line in found.values()] == ["met", "met", "met"]
     edge = found["edge_evolution"]
     assert (edge.promoted.k, edge.right.k, edge.found.k) == (9, 8, 8)
+    assert edge.handed == Rate(8, 10)
     assert edge.first_look == 600 and list(edge.by_look.values()) == [2, 5, 8, 8]
     assert edge.refused == {"overfitting.p": 1} and found["five_evolution"].kinds == {3: 1, 4: 1, 5: 1}
     worse = [
@@ -242,7 +262,7 @@ def test_the_table_is_told_as_text_and_data() -> None:
         made("edge_evolution_1000", 0),
         made("edge_grammar", 0, finalists=[{"stopped_by": ["holdout.p"]}]),
     ]
-    records += [made("five_evolution", 0, found=["momentum", "season"], n_twice=3)]
+    records += [made("five_evolution", 0, found=["momentum", "weekly"], n_twice=3)]
     pace = Pace(Rate(9_990, 10_000), {"evolution": 4_000.0, "grammar": 6_000.0}, 12.0)
     table, beside = generator_table.lines(records), generator_table.comparison(records)
     text = generator_table.markdown(table, beside, pace)

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -78,6 +79,17 @@ class Saying:
         if feedback.generation >= len(self.texts):
             return []
         return [Proposal(text, Origin(self.name, self.version)) for text in self.texts[feedback.generation]]
+
+
+def held(text: str, among: range, hand: str = "hour") -> set[int]:
+    """Return the times at which a condition on one hand of the clock holds, by Python's own reading of its text."""
+    found = set()
+    for k in among:
+        scope: dict[str, Any] = {hand: lambda k=k: k}
+        exec(f"told = {text}", scope)
+        if scope["told"]:
+            found.add(k)
+    return found
 
 
 def bars(n_days: int = 120) -> Bars:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from research_lab.generators.hand import Hand
 from research_lab.generators.nodes import call
 from research_lab.generators.parts import stretch
 from research_lab.generators.vocabulary import Vocabulary
+from tests.research_lab.generators.made_up import held
 
 BRIEF = Brief(sides=("long", "short", "both"), timeframes=("1h", "4h"))
 TEXT = """spec: 1
@@ -39,16 +39,6 @@ def strategy(enter: str, timeframe: str = "1h") -> Spec:
 
 def hand(seed: int) -> Hand:
     return Hand(BRIEF, Grammar(), np.random.default_rng(seed))
-
-
-def held(text: str, among: range) -> set[int]:
-    found = set()
-    for h in among:
-        scope: dict[str, Any] = {"hour": lambda h=h: h}
-        exec(f"told = {text}", scope)
-        if scope["told"]:
-            found.add(h)
-    return found
 
 
 def hours(spec: Spec, name: str) -> set[int]:

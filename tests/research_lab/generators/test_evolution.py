@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from benchmarks import markets
+from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.engine.terms import Terms
 from research_lab.generators import evolution
+from research_lab.generators.archive import Archive, Elite
 from research_lab.generators.archive_text import archive_text, read_archive
-from research_lab.generators.behaviour import TWINS, correlations, signal_of
+from research_lab.generators.behaviour import TWINS, Behaviour, correlations, signal_of
 from research_lab.generators.brief import Brief
 from research_lab.generators.evolution import CHANGES, SMALL, Evolution
 from research_lab.generators.grammar import Grammar
@@ -35,8 +37,8 @@ def search(seeds: int = 20, batch: int = 20, seed: int = 1) -> Iterator[Search]:
         yield Search(BRIEF, Evolution(seeds=seeds), scorer, seed, batch)
 
 
-def proposals(feedback: Feedback, n: int = 30, seed: int = 5) -> list[Proposal]:
-    return Evolution(seeds=20).propose(BRIEF, feedback, n, np.random.default_rng(seed))
+def proposals(feedback: Feedback, n: int = 30, seed: int = 5, brief: Brief = BRIEF) -> list[Proposal]:
+    return Evolution(seeds=20).propose(brief, feedback, n, np.random.default_rng(seed))
 
 
 def test_a_search_fills_the_archive_with_children_of_its_elites() -> None:
@@ -100,6 +102,38 @@ def test_what_lost_most_is_turned_round() -> None:
     assert all(spec.side == "both" for spec in turned)
     assert worst.spec is not None
     assert not turned or any(p.origin.parent == worst.spec.hash for p in made) or worst.spec.side == "long"
+
+
+def one_sided(side: str, n: int, hour: int) -> Spec:
+    """Return a strategy of one side whose parameter is called as that of every other."""
+    return parse_spec(f"""spec: 1
+name: {side}
+hypothesis: Some hours have buyers.
+timeframe: 1h
+side: {side}
+params:
+  n: {{range: [10, 90], step: 10, default: {n}}}
+enter_{side}: close > sma(close, n) and hour() == {hour}
+exit_{side}: close < sma(close, n)
+size: {{fraction: 0.5}}
+""")
+
+
+def test_a_pair_does_on_each_side_what_the_best_of_that_side_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evolution, "CROSSED", 0.0)  # a cross may come to the same
+    brief = replace(BRIEF, sides=("long", "short", "both"))
+    long, short = one_sided("long", 20, 8), one_sided("short", 70, 20)
+    archive = Archive(1)
+    for spec, fitness, days in ((long, 1.0, 2.0), (short, 0.9, 900.0)):
+        behaviour = Behaviour(days, 5.0, 0.2, 0.0, (0.0,) * 5)
+        assert archive.offer(Elite(spec, Origin("evolve"), fitness, 1.0, behaviour))
+    asked = Feedback(archive, (), 1_000, 9)
+    texts = [p for p in proposals(asked, 60, brief=brief) if "name: pair_" in p.text]
+    assert {p.origin.parent for p in texts} == {f"{long.hash} {short.hash}"}
+    child = parse_spec(texts[0].text)
+    assert {name: param.default for name, param in child.params.items()} == {"n": 20, "p1": 70}
+    assert child.conditions["enter_long"].text == long.conditions["enter_long"].text
+    assert child.conditions["exit_short"].text == "close < sma(close, p1)"
 
 
 def test_changes_that_were_kept_are_made_more_often() -> None:
