@@ -515,8 +515,11 @@ def _heads_of(client: MlflowClient, run: str) -> dict[str, str]:
 
 
 def _heads_in(path: Path) -> dict[str, str]:
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    return {str(name): str(head) for name, head in raw.items()}
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): str(head) for name, head in raw.items()}
+    except (ValueError, AttributeError, RecursionError):
+        raise TrackingError("a run's heads of a ledger were changed", str(path), "restore the file") from None
 
 
 def _local(location: str) -> str:

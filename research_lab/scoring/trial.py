@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from research_lab.timeframe import DAY_MS, LATEST_MS, WEEK_MS
+from research_lab.timeframe import DAY_MS, LATEST_MS, WEEK_MS, utc
 
 Kind = Literal["scored", "refused", "crashed"]
 Key = tuple[str, str, int, int]  # candidate, market, start, end
@@ -147,9 +147,10 @@ def fault_of_time(trial: Trial, now_s: float) -> str:
     now_s : seconds since 1970, UTC; clocks may differ by a week.
     """
     if trial.recorded_s * 1000 > now_s * 1000 + _AHEAD_MS:
-        return f"it was recorded at {trial.recorded_s:.0f} s, which is in the future"
+        return f"it was recorded at {utc(int(trial.recorded_s * 1000))}, which is in the future"
     if trial.end_ms > trial.recorded_s * 1000 + _AHEAD_MS:
-        return f"its interval ends at {trial.end_ms} ms, and it was recorded at {trial.recorded_s:.0f} s, before that"
+        recorded = utc(int(trial.recorded_s * 1000))
+        return f"its interval ends at {utc(trial.end_ms)}, after {recorded}, when it was recorded"
     return ""
 
 
