@@ -15,7 +15,8 @@ from research_lab.bars import INPUTS, Bars
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.errors import SpecError, UsageError
-from research_lab.generators.brief import Brief, brief_of
+from research_lab.generators.brief import Brief
+from research_lab.generators.brief_form import brief_of
 from research_lab.timeframe import timeframe_ms
 from research_lab.workspace import Workspace
 

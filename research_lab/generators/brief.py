@@ -5,8 +5,6 @@ Whoever proposes sees the whole of it; what lies outside its bounds is refused, 
 Examples
 --------
 >>> brief = Brief(goal="trends on hours", timeframes=("1h",), families=("averages", "trend"), max_params=2)
->>> print(parse_brief(brief.canonical()) == brief)
-True
 >>> from research_lab.dsl.spec_reader import LIBRARY, load_spec
 >>> brief.refuses(load_spec(LIBRARY / "donchian_breakout.yaml"))
 'its timeframe is 1d, and the brief has 1h'
@@ -18,7 +16,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
 
 from research_lab.dsl.registry import FAMILIES, INPUTS
@@ -143,43 +140,6 @@ def _refused_words(brief: Brief, spec: Spec) -> str:
         if word:
             return f"it says {word}, which the brief leaves out"
     return ""
-
-
-_LONGEST_PATH: Final = 200
-
-
-def brief_of(told: str) -> Brief:
-    """Return the brief that an option names: a file where it ends in .yaml or .yml, else the words are its goal.
-
-    Raises
-    ------
-    UsageError : as `read_brief`.
-    """
-    told = told.strip()
-    if told.lower().endswith((".yaml", ".yml")):
-        return read_brief(Path(told))
-    if told and len(told) < _LONGEST_PATH and Path(told).exists():
-        raise UsageError("a brief is words, or a file that ends in .yaml", told, "name the file itself")
-    return Brief(goal=told)
-
-
-def read_brief(path: Path) -> Brief:
-    """Read a brief's file; see `parse_brief`."""
-    from research_lab.strict_yaml import read_text
-
-    return parse_brief(read_text(path, UsageError), str(path))
-
-
-def parse_brief(text: str, where: str = "brief") -> Brief:
-    """Return the brief that a YAML text describes; keys left out are those of `Brief()`.
-
-    Raises
-    ------
-    UsageError : naming file and line, what was seen, and what would be taken.
-    """
-    from research_lab.generators.brief_form import fields_of
-
-    return Brief(**fields_of(text, where))
 
 
 def _listed(names: Sequence[Any]) -> str:

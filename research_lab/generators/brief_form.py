@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -11,8 +12,9 @@ from research_lab.dsl.registry import FAMILIES, INPUTS
 from research_lab.errors import UsageError
 from research_lab.generators.brief import PERPETUAL_ONLY, Brief
 from research_lab.generators.brief_bounds import BLOCKS, SIZES, first_fault, nearest
-from research_lab.strict_yaml import Document, load_text, scalar
+from research_lab.strict_yaml import Document, load_text, read_text, scalar
 
+_LONGEST_PATH: Final = 200
 _DEFAULTS: Final = {f.name: f.default for f in fields(Brief) if f.default is not MISSING}
 _WANTED: Final = {
     "list_type": "write a list: [...]",
@@ -45,6 +47,36 @@ class BriefForm(BaseModel):
     sizes: list[str] | None = None
     trades_a_month: list[float] | None = None
     avoid: list[str] | None = None
+
+
+def brief_of(told: str) -> Brief:
+    """Return the brief that an option names: a file where it ends in .yaml or .yml, else the words are its goal.
+
+    Raises
+    ------
+    UsageError : as `read_brief`.
+    """
+    told = told.strip()
+    if told.lower().endswith((".yaml", ".yml")):
+        return read_brief(Path(told))
+    if told and len(told) < _LONGEST_PATH and Path(told).exists():
+        raise UsageError("a brief is words, or a file that ends in .yaml", told, "name the file itself")
+    return Brief(goal=told)
+
+
+def read_brief(path: Path) -> Brief:
+    """Read a brief's file; see `parse_brief`."""
+    return parse_brief(read_text(path, UsageError), str(path))
+
+
+def parse_brief(text: str, where: str = "brief") -> Brief:
+    """Return the brief that a YAML text describes; keys left out are those of `Brief()`.
+
+    Raises
+    ------
+    UsageError : naming file and line, what was seen, and what would be taken.
+    """
+    return Brief(**fields_of(text, where))
 
 
 def fields_of(text: str, where: str) -> dict[str, Any]:

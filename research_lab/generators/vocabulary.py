@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, cached_property, lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from research_lab.dsl.dimensions import BARS, CONDITION, LITERAL, PRICE, RATIO, VOLUME, Dimension
 from research_lab.dsl.function import FIXED_KINDS, Argument, Function
@@ -35,9 +35,6 @@ from research_lab.errors import SpecError
 from research_lab.generators.nodes import given
 from research_lab.generators.spans import Span, span_of, stands_still
 from research_lab.timeframe import is_made_of, timeframe_ms
-
-if TYPE_CHECKING:
-    from research_lab.generators.brief import Brief
 
 PRICE_VOLUME: Final = Dimension(price=Fraction(1), volume=Fraction(1))
 SQUARED_PRICE: Final = Dimension(price=Fraction(2))
@@ -62,6 +59,17 @@ PLAIN_NUMBERS: Final[Mapping[str, Span]] = MappingProxyType({
     "maximum": Span(0.1, 0.3, 0.05),
 })  # fmt: skip
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class Bounds(Protocol):
+    """What a brief bounds: names of functions and inputs that may be said, and timeframes that tf() may ask for."""
+
+    @property
+    def functions(self) -> tuple[str, ...]: ...
+    @property
+    def inputs(self) -> tuple[str, ...]: ...
+    @property
+    def longer(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,7 @@ class Vocabulary:
     step_ms: int
 
     @classmethod
-    def of(cls, brief: Brief, timeframe: str) -> Vocabulary:
+    def of(cls, brief: Bounds, timeframe: str) -> Vocabulary:
         """Return what a brief allows on a timeframe; equal bounds give one object."""
         return _vocabulary(brief.functions, brief.inputs, brief.longer, timeframe_ms(timeframe))
 

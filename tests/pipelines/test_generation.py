@@ -567,7 +567,7 @@ def test_an_archive_that_was_changed_by_hand_is_noticed(place: Path, tmp_path: P
 def test_a_brief_is_written_and_read_back(tmp_path: Path) -> None:
     file = tmp_path / "brief.yaml"
     assert invoked("brief", "new", file).exit_code == 0
-    from research_lab.generators.brief import brief_of
+    from research_lab.generators.brief_form import brief_of
 
     assert brief_of(str(file)).timeframes
     assert "is there already" in str(invoked("brief", "new", file).exception)

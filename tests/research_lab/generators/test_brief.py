@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from research_lab.dsl.registry import FAMILIES, FUNCTIONS, INPUTS
 from research_lab.dsl.spec_reader import LIBRARY, load_spec, parse_spec
 from research_lab.errors import UsageError
-from research_lab.generators.brief import Brief, brief_of, parse_brief, read_brief
+from research_lab.generators.brief import Brief
 from research_lab.generators.brief_bounds import BLOCKS, SIZES
-from research_lab.generators.brief_form import BriefForm, brief_text
+from research_lab.generators.brief_form import BriefForm, brief_of, brief_text, parse_brief, read_brief
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=60)
 BRIEFS = st.builds(

@@ -11,9 +11,9 @@ import pytest
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.errors import UsageError
 from research_lab.generators.archive import Archive
-from research_lab.generators.brief import Brief, parse_brief
+from research_lab.generators.brief import Brief
 from research_lab.generators.brief_bounds import BLOCKS, SIZES, blocks_of
-from research_lab.generators.brief_form import BriefForm
+from research_lab.generators.brief_form import BriefForm, parse_brief
 from research_lab.generators.grammar import Grammar
 from research_lab.generators.protocol import Feedback
 from research_lab.generators.shapes import KINDS
