@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from pipelines.anchoring import Anchor, check_openings
@@ -27,7 +27,7 @@ from pipelines.grounds import open_world as open_world
 from pipelines.grounds import sealed_world as sealed_world
 from pipelines.proposals import Proposals
 from pipelines.proposals import load_templates as load_templates
-from pipelines.resumption import Finished, Resumption
+from pipelines.resumption import Finished, Resumption, running_alone
 from pipelines.tracking import Tracker
 from research_lab.bars import Bars
 from research_lab.dsl.regimes import RegimeSet
@@ -177,42 +177,61 @@ def run_campaign(
     and measures no strategy again that it had finished with. The ledger's heads are anchored on the way.
     """
     progress("opening the store", 0.0)
-    wanted = wanted or Wanted()
     tables = [bars] if isinstance(bars, Bars) else sorted(bars, key=lambda one: one.market.charged_to)
     name = campaign_name(tables, templates, policy)
-    tracker = Tracker(workspace)
+    wanted, tracker = wanted or Wanted(), Tracker(workspace)
     facts = {
         "market": ", ".join(one.market.name for one in tables),
         "snapshot": ", ".join(one.snapshot for one in tables),
         "policy": policy.hash,
         "strategies": ", ".join(template.name for template in templates),
     }
-    TrialLedger(workspace.trials).verify(check_openings(Lake(workspace.root), tracker.anchored_heads()))
+    unfinished = Resumption(workspace.unfinished / name)
+    with running_alone(workspace, name):
+        TrialLedger(workspace.trials).verify(check_openings(Lake(workspace.root), tracker.anchored_heads()))
+        with _tracked(tracker, name, facts, unfinished) as run:
+            ground = open_ground(workspace, bars, regimes, policy, name)
+            anchor = Anchor(tracker, run, ground.scorer.ledger, ground.worlds[0].lake)
+            for world in ground.worlds:
+                world.scorer.origins = wanted.origins
+                world.scorer.progress = anchor.looked
+            ground.scorer.refuse(wanted.refusals)
+            examinations, best = examine(
+                templates,
+                ground,
+                _anchored(progress, anchor),
+                open_for=wanted.open_for,
+                unfinished=unfinished,
+            )
+            of_markets = [(e, world) for e in examinations for world in ground.worlds]
+            saved = [save(workspace, e, world, ground, name) for e, world in of_markets]
+            told = tuple(e for e, _ in of_markets)
+            track(tracker, run, told, saved)
+            anchor.drop()
+            n_looks = sum(n_counted(world) for world in ground.worlds)
+        unfinished.forget()
+    return CampaignResult(name, told, tuple(saved), best, run, n_looks)
+
+
+@contextmanager
+def _tracked(
+    tracker: Tracker, name: str, facts: Mapping[str, object], unfinished: Resumption
+) -> Iterator[str]:
+    """Open a campaign's MLflow run, and close it however the campaign ends; also one that a killed process left."""
+    if left := unfinished.run_left():
+        with suppress(TrackingError):  # a store that does not know it has nothing to close
+            tracker.finish(left, "KILLED")
     run = tracker.start_campaign(name, facts)
+    unfinished.note_run(run)
     try:
-        ground = open_ground(workspace, bars, regimes, policy, name)
-        anchor = Anchor(tracker, run, ground.scorer.ledger, ground.worlds[0].lake)
-        for world in ground.worlds:
-            world.scorer.origins = wanted.origins
-            world.scorer.progress = anchor.looked
-        ground.scorer.refuse(wanted.refusals)
-        unfinished = Resumption(workspace.unfinished / name)
-        examinations, best = examine(
-            templates, ground, _anchored(progress, anchor), open_for=wanted.open_for, unfinished=unfinished
-        )
-        of_markets = [(e, world) for e in examinations for world in ground.worlds]
-        saved = [save(workspace, e, world, ground, name) for e, world in of_markets]
-        told = tuple(e for e, _ in of_markets)
-        track(tracker, run, told, saved)
-        anchor.drop()
-        n_looks = sum(n_counted(world) for world in ground.worlds)
+        yield run
     except BaseException as fault:
         with suppress(TrackingError):  # what went wrong is told, not that the store could not be told
             tracker.finish(run, "KILLED" if isinstance(fault, KeyboardInterrupt) else "FAILED")
+            unfinished.forget_run()
         raise
     tracker.finish(run)
-    unfinished.forget()
-    return CampaignResult(name, told, tuple(saved), best, run, n_looks)
+    unfinished.forget_run()
 
 
 def n_counted(world: World) -> int:

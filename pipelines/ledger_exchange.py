@@ -22,11 +22,12 @@ from research_lab.scoring.trial_ledger import TrialLedger
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found whole: segments, trials, and anchors of this workspace that still hold."""
+    """What was found whole: segments, trials, and anchors that still hold; and how many other ledgers have some."""
 
     n_segments: int
     n_trials: int
     n_anchors: int
+    n_others: int
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def verify(ledger: TrialLedger, tracker: Tracker) -> Checked:
     anchors = tracker.anchors()
     for anchor in anchors:
         ledger.verify_heads(check_openings(Lake(tracker.workspace.root), anchor))
-    return Checked(len(ledger.heads()), len(ledger.every()), len(anchors))
+    return Checked(len(ledger.heads()), len(ledger.every()), len(anchors), tracker.n_other_ledgers())
 
 
 def push(ledger: TrialLedger, tracker: Tracker) -> list[str]:
@@ -75,26 +76,45 @@ def push(ledger: TrialLedger, tracker: Tracker) -> list[str]:
 def pull(ledger: TrialLedger, tracker: Tracker) -> Pulled:
     """Take in what is not here, or is longer in the store, segments and lists of openings: all, or none of a push.
 
+    A push that is refused keeps no other from coming in.
+
     Raises
     ------
     LedgerError
-        A file is broken, is not what its push said, or parts from the one of the same name here.
+        A file is broken, tells of what cannot be, is not what its push said, or parts from the one of the same
+        name here. It is raised when all other pushes are in.
     """
     openings = Lake(tracker.workspace.root).openings
-    found = Pulled(Merged((), (), 0), 0)
+    found, refused = Pulled(Merged((), (), 0), 0), []
     for run, heads in tracker.pushed():
         wanted = {name: head for name, head in heads.items() if _is_missing(name, head, ledger, openings)}
         if not wanted:
             continue
         with tempfile.TemporaryDirectory() as place:
             tracker.fetch_segments(run, sorted(wanted), Path(place))
-            _check_heads(Path(place), wanted)
-            lists = [Path(place) / name for name in sorted(wanted) if Openings.is_one(name)]
-            for path in lists:
-                openings.gained(path)  # one that is broken stops the push before anything is taken in
-            merged = merge(ledger, Path(place))
-            found += Pulled(merged, sum(map(openings.take, lists)))
+            try:
+                found += _taken_in(Path(place), wanted, ledger, openings)
+            except LedgerError as fault:
+                where = fault.where.replace(f"{place}/", "")
+                refused.append(
+                    LedgerError(fault.what, where, f"nothing of it was taken in (MLflow run {run})")
+                )
+    if refused:
+        n, first = found.merged.n_trials, refused[0]
+        others = f"; {len(refused) - 1} more were refused" if len(refused) > 1 else ""
+        remedy = f"{first.remedy}{others}; all other pushes are in, {n:,} trials gained"
+        raise LedgerError(first.what, first.where, remedy)
     return found
+
+
+def _taken_in(folder: Path, wanted: dict[str, str], ledger: TrialLedger, openings: Openings) -> Pulled:
+    """Take in the files of one push, all or none."""
+    _check_heads(folder, wanted)
+    lists = [folder / name for name in sorted(wanted) if Openings.is_one(name)]
+    for path in lists:
+        openings.gained(path)  # one that is broken stops the push before anything is taken in
+    merged = merge(ledger, folder)
+    return Pulled(merged, sum(map(openings.take, lists)))
 
 
 def _is_missing(name: str, head: str, ledger: TrialLedger, openings: Openings) -> bool:

@@ -3,6 +3,9 @@
 An examination is taken from the disk only when strategy, data, protocol, code and the candidates before it
 are the same, and when the ledger still has every line that it had: whoever took looks away finds the
 examination measured, and so counted, again. What cannot be read is measured again too.
+
+One campaign of a name runs at a time: two would take each other's examinations for their own, and the first to end
+would delete the other's. A process that is killed frees the name.
 """
 
 from __future__ import annotations
@@ -10,10 +13,13 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from pipelines.evidence_json import evidence_from_json
 from pipelines.gates.evidence import Evidence
@@ -21,9 +27,11 @@ from pipelines.gates.world import Ground
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.durable import atomic_write
-from research_lab.errors import SpecError
+from research_lab.errors import LockedError, SpecError
+from research_lab.workspace import Workspace
 
 FORMAT = 1
+_RUN = "mlflow_run"
 
 
 @dataclass(frozen=True)
@@ -70,12 +78,54 @@ class Resumption:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SpecError):
             return None
 
+    def note_run(self, run: str) -> None:
+        """Note the MLflow run that is open, for whoever finds it left behind."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        atomic_write(self.folder / _RUN, run + "\n")
+
+    def run_left(self) -> str:
+        """Return the MLflow run that a killed process left open, "" without one."""
+        with suppress(FileNotFoundError):
+            return (self.folder / _RUN).read_text(encoding="utf-8").strip()
+        return ""
+
+    def forget_run(self) -> None:
+        """Delete the note of the run, which was closed; nothing else is left without examinations."""
+        (self.folder / _RUN).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()  # only an empty one goes
+
     def forget(self) -> None:
         """Delete what was kept, once the campaign has ended."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, template: Spec) -> Path:
         return self.folder / f"{template.template_hash[:16]}.json"
+
+
+@contextmanager
+def running_alone(workspace: Workspace, name: str) -> Iterator[None]:
+    """Hold a campaign's name in a workspace.
+
+    Raises
+    ------
+    LockedError
+        A campaign of this name runs here.
+    """
+    workspace.locks.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(workspace.locks / f"{name}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise LockedError(
+            f"{name} is running here: the same data, strategies and policy",
+            lock.lock_file,
+            "wait for it; its results will be in this workspace, and the same command again costs no look",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _bound(template: Spec, ground: Ground, known: Sequence[str]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ MLflow is a mirror for people. The truth is on disk: the map, the audit log, the
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
@@ -25,12 +24,16 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import unquote
 
 from filelock import FileLock, Timeout
 
+from pipelines.anchor_store import Noted, answered_for, place_of
 from research_lab.errors import LockedError, TrackingError, UsageError
+from research_lab.scoring.ledger_identity import established, former_name, identity_of
 from research_lab.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -60,6 +63,8 @@ _MAX_METRICS = 800
 _MAX_LABELS = 90
 _MAX_VALUE = 5_000
 _LEDGER = "gauntlet.ledger"
+_PLACE = "gauntlet.place"
+_OWN_STORE = "gauntlet.own_store"
 _ANCHORED = "gauntlet.anchored_ns"
 _HEADS = "ledger_heads.json"
 _SEGMENTS = "segments"
@@ -256,26 +261,32 @@ class Tracker:
         ----------
         heads : each segment's last hash by file name.
         """
+        self.workspace.trials.mkdir(parents=True, exist_ok=True)
+        tags = {
+            _LEDGER: established(self.workspace.trials).id,
+            _PLACE: place_of(self.workspace.root),
+            _OWN_STORE: str(self._is_own),
+        }
         with self._calling() as client:
             client.log_dict(run, dict(heads), _HEADS)
-            _log_batch(client, run, {}, {_LEDGER: self._ledger, _ANCHORED: f"{time.time_ns():020d}"})
+            _log_batch(client, run, {}, {**tags, _ANCHORED: f"{time.time_ns():020d}"})
 
     def anchored_heads(self) -> dict[str, str]:
         """Return the heads that were anchored last for this workspace's ledger; none when none were."""
         with self._calling() as client:
-            found = client.search_runs(
-                [self._experiment],
-                filter_string=f"tags.`{_LEDGER}` = '{self._ledger}'",
-                order_by=[f"tags.`{_ANCHORED}` DESC", "attributes.start_time DESC"],
-                max_results=1,
-            )
-            return _heads_of(client, found[0].info.run_id) if found else {}
+            found = self._own_anchors(client)
+            return self._heads_of(client, found[-1].run) if found else {}
 
     def anchors(self) -> list[dict[str, str]]:
-        """Return all heads that were ever anchored for this workspace's ledger, the oldest run's first."""
+        """Return all heads that were ever anchored for this workspace's ledger, the oldest first."""
         with self._calling() as client:
-            tagged = f"tags.`{_LEDGER}` = '{self._ledger}'"
-            return [_heads_of(client, run) for run in _runs(client, [self._experiment], tagged)]
+            return [self._heads_of(client, one.run) for one in self._own_anchors(client)]
+
+    def n_other_ledgers(self) -> int:
+        """Return how many other ledgers have anchors in this store."""
+        with self._calling() as client:
+            own = {one.ledger for one in self._own_anchors(client)}
+            return len({one.ledger for one in _noted(client)} - own)
 
     def push_segments(self, folder: Path, heads: Mapping[str, str]) -> str:
         """Put segments of a ledger into a run of their own, and return its id.
@@ -296,13 +307,18 @@ class Tracker:
         """Return the runs that segments were put into, by whatever workspace, with heads; the oldest first."""
         with self._calling() as client:
             tagged = f"tags.`gauntlet.kind` = '{_SEGMENTS}' and attributes.status = 'FINISHED'"
-            everywhere = [str(e.experiment_id) for e in client.search_experiments(max_results=1_000)]
-            runs = _runs(client, everywhere, tagged)
-            return [(run, _heads_of(client, run)) for run in runs]
+            runs = [str(run.info.run_id) for run in _runs(client, tagged)]
+            return [(run, self._heads_of(client, run)) for run in runs]
 
     def fetch_segments(self, run: str, names: Sequence[str], folder: Path) -> None:
         """Download segments by their file names into a folder."""
+        own = self.workspace.mlartifacts / run / "artifacts" / _SEGMENTS
         with self._calling() as client, tempfile.TemporaryDirectory() as place:
+            if not self.is_server and own.is_dir():  # also after the workspace was moved
+                for path in own.iterdir():
+                    if path.with_suffix(".jsonl").name in names:
+                        shutil.copyfile(path, folder / path.name)
+                return
             for name in names:
                 rows = Path(name).with_suffix(".f64").name
                 for artifact in client.list_artifacts(run, _SEGMENTS):
@@ -311,9 +327,24 @@ class Tracker:
                         shutil.copyfile(path, folder / Path(artifact.path).name)
 
     @property
-    def _ledger(self) -> str:
-        """What tells this workspace's ledger from others on the same server."""
-        return hashlib.sha256(str(self.workspace.root).encode()).hexdigest()[:16]
+    def _is_own(self) -> bool:
+        """Whether the store is the workspace's own database."""
+        return self.address == f"sqlite:///{self.workspace.mlflow_db}"
+
+    def _own_anchors(self, client: MlflowClient) -> list[Noted]:
+        """Return the anchors that this workspace answers for, the oldest first."""
+        ledger, own_store = identity_of(self.workspace.trials), self._is_own
+        if own_store and (made := client.get_experiment_by_name(EXPERIMENT)):  # by whom, and where that lay
+            old = former_name(Path(_local(made.artifact_location)).parent)
+            ledger = replace(ledger, formerly=(*ledger.formerly, old))
+        return answered_for(_noted(client), ledger, self.workspace.root, own_store=own_store)
+
+    def _heads_of(self, client: MlflowClient, run: str) -> dict[str, str]:
+        """Return the heads that were noted in a run; of a database, first where this workspace keeps them now."""
+        own = self.workspace.mlartifacts / run / "artifacts" / _HEADS
+        if self.is_server or not own.exists():
+            return _heads_of(client, run)
+        return _heads_in(own)
 
     def finish(self, run: str, status: str = "FINISHED") -> None:
         """Close a run as FINISHED, FAILED or KILLED."""
@@ -483,26 +514,48 @@ def _experiment(client: MlflowClient, name: str, location: str | None) -> str:
     return str(found.experiment_id)
 
 
-def _runs(client: MlflowClient, experiments: list[str], tagged: str) -> list[str]:
-    """Return the ids of all runs with a tag, the oldest first."""
-    found: list[str] = []
+def _runs(client: MlflowClient, tagged: str) -> list[Run]:
+    """Return all runs with a tag, of whatever experiment, the oldest first."""
+    everywhere = [str(e.experiment_id) for e in client.search_experiments(max_results=1_000)]
+    found: list[Run] = []
     page = None
     while True:
         runs = client.search_runs(
-            experiments, tagged, order_by=["attributes.start_time ASC"], max_results=1_000, page_token=page
+            everywhere, tagged, order_by=["attributes.start_time ASC"], max_results=1_000, page_token=page
         )
-        found += [str(run.info.run_id) for run in runs]
+        found += runs
         page = runs.token
         if not page:
             return found
 
 
+def _noted(client: MlflowClient) -> list[Noted]:
+    """Return all anchors in a store."""
+    found = []
+    for run in _runs(client, f"tags.`{_LEDGER}` != ''"):
+        tags, began = run.data.tags, f"{run.info.start_time * 1_000_000:020d}"
+        at, own = tags.get(_ANCHORED, began), tags.get(_OWN_STORE) == str(True)
+        found.append(Noted(str(run.info.run_id), tags[_LEDGER], tags.get(_PLACE, ""), own, at))
+    return found
+
+
 def _heads_of(client: MlflowClient, run: str) -> dict[str, str]:
     """Return the heads that were noted in a run."""
     with tempfile.TemporaryDirectory() as folder:
-        path = client.download_artifacts(run, _HEADS, folder)
-        raw = json.loads(Path(path).read_text(encoding="utf-8"))
-    return {str(name): str(head) for name, head in raw.items()}
+        return _heads_in(Path(client.download_artifacts(run, _HEADS, folder)))
+
+
+def _heads_in(path: Path) -> dict[str, str]:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): str(head) for name, head in raw.items()}
+    except (ValueError, AttributeError, RecursionError):
+        raise TrackingError("a run's heads of a ledger were changed", str(path), "restore the file") from None
+
+
+def _local(location: str) -> str:
+    """Return the path that a location of artifacts names."""
+    return unquote(location.removeprefix("file://"))
 
 
 def _log_batch(

@@ -26,7 +26,6 @@ from research_lab.errors import InsufficientError
 from research_lab.market_data.lake import Lake
 from research_lab.scoring.trial import Trial
 from research_lab.scoring.trial_ledger import TrialLedger
-from research_lab.timeframe import DAY_MS
 from research_lab.validation.family_wise import family_wise_p, holdout_level
 
 MAX_COLUMNS = 400
@@ -161,9 +160,9 @@ def _next_look(ledger: TrialLedger, lake: Lake, last: Trial) -> NextLook:
     after: tuple[float, ...] = ()
     rising: tuple[float, ...] = ()
     try:
-        if not scored:
+        days = ledger.days_with_returns(market, start_ms, end_ms)
+        if not days[1]:
             raise InsufficientError("no look has returns")
-        days = start_ms // DAY_MS, -(-end_ms // DAY_MS)
         daily, _ = ledger.daily_returns(market, *days, only=chosen)
         found = family_wise_p(daily, list(range(len(chosen))), n_draws=_N_DRAWS)
         n, m = len(scored), len(chosen)

@@ -61,6 +61,9 @@ def verify(workspace: WorkspaceOption = "") -> None:
         done = ledger_exchange.verify(_ledger(workspace), _tracker(workspace))
     typer.echo(f"{done.n_segments} segments with {done.n_trials:,} trials: every line and row is whole")
     typer.echo(f"{done.n_anchors} anchors in MLflow hold")
+    if done.n_others:
+        told = "`pipeline trials pull` brings what they pushed"
+        typer.echo(f"{done.n_others} other ledgers are anchored in this store; {told}")
     if done.n_trials and not done.n_anchors:
         typer.echo("without an anchor nobody can tell whether looks at the end were cut off", err=True)
         raise typer.Exit(INSUFFICIENT)

@@ -13,6 +13,7 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 WEEK_MS = 7 * DAY_MS
 YEAR_MS = 365 * DAY_MS
+LATEST_MS = 253_402_300_800_000  # the year 10000, which no calendar here can tell
 
 _UNITS = {"m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": WEEK_MS}
 _FIRST_MONDAY_MS = 4 * DAY_MS  # 1970-01-05

@@ -96,6 +96,11 @@ class Workspace:
         return self.root / "unfinished"
 
     @property
+    def locks(self) -> Path:
+        """One file for each campaign, held while it runs."""
+        return self.root / ".locks"
+
+    @property
     def generations(self) -> Path:
         """One folder for each search for candidates: its generations, and the archive it ended with."""
         return self.root / "generations"

@@ -27,7 +27,7 @@ from research_lab.validation import overfitting
 from research_lab.validation.cpcv import Division, cpcv
 from research_lab.validation.cscv import cscv_logits
 from research_lab.validation.family_wise import FamilyWise, family_wise_p
-from research_lab.validation.random_twin import random_twins
+from research_lab.validation.random_twin import RandomTwins, random_twins
 from research_lab.validation.reality_check import reality_check
 
 Beside = tuple[dict[str, float], dict[str, Any]]
@@ -213,7 +213,8 @@ def _benchmarks(spec: Spec, world: World, family: FloatArray, own: int, champion
         "hold": _on_days(*market_daily(world.research), world, family.shape[0]),
         "champion": family[:, _fullest(family, champions)] if champions else None,
     }
-    figures, shown = {"twin_percentile": math.nan, "twin_p": math.nan}, {}
+    figures: dict[str, float] = {"twin_percentile": math.nan, "twin_p": math.nan}
+    shown: dict[str, Any] = {}
     result = world.run(spec, world.research)
     if result.trades.shape[0]:
         twins = random_twins(
@@ -221,12 +222,17 @@ def _benchmarks(spec: Spec, world: World, family: FloatArray, own: int, champion
         )
         daily = family[:, own]
         sharpe = sharpe_of(daily[np.isfinite(daily)])
-        figures = {"twin_percentile": twins.percentile(sharpe), "twin_p": twins.p(sharpe)}
-        shown = {"twin_sharpes": thinned(np.sort(twins.sharpes), _POINTS), "sharpe": sharpe}
+        figures, shown = among_twins(twins, sharpe)
         against = {**against, "twin": _on_days(twins.first_day, twins.mean_daily, world, family.shape[0])}
     for name in ("hold", "champion", "twin"):
         figures |= against_benchmark(name, family, against.get(name), own, world.policy)
     return figures, shown
+
+
+def among_twins(twins: RandomTwins, sharpe: float) -> Beside:
+    """Return where a Sharpe ratio stands among its random-entry twins."""
+    figures = {"twin_percentile": twins.percentile(sharpe), "twin_p": twins.p(sharpe)}
+    return figures, {"twin_sharpes": thinned(np.sort(twins.sharpes), _POINTS), "sharpe": sharpe}
 
 
 def against_benchmark(

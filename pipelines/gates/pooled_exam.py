@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from pipelines.gates import backtest, holdout, overfitting, stresses, walk_forward
+from pipelines.gates import backtest, holdout, overfitting, pooled_stresses, stresses, walk_forward
 from pipelines.gates.evidence import Evidence
 from pipelines.gates.exam import MarketExam, Told
 from pipelines.gates.knowledge import both_sides
@@ -30,12 +30,13 @@ from research_lab.errors import InsufficientError
 from research_lab.market_data.quality import check
 from research_lab.scoring.market_exposure import less_holding, market_daily
 from research_lab.scoring.pooled_scorer import daily_metrics, pooled_daily
-from research_lab.scoring.scorer import Score
+from research_lab.scoring.scorer import Score, sharpe_of
 from research_lab.validation.family_wise import single_p, stouffer
 from research_lab.validation.leave_one_out import LeftOut, leave_one_out
-from research_lab.validation.pooled_family import pooled_family
+from research_lab.validation.pooled_family import PooledFamily, pooled_family
+from research_lab.validation.pooled_twin import on_days, pooled_twins
 from research_lab.validation.regime_attribution import attribute, evidence_against
-from research_lab.validation.robustness import COST_MULTIPLES, Stage, delayed, jittered
+from research_lab.validation.robustness import jittered
 from research_lab.validation.walk_forward import WalkForward
 
 # Figures of which the smallest is the worst; of all others, the largest.
@@ -95,13 +96,13 @@ class PooledExam:
         )
 
     def backtest(self, spec: Spec, plateau: float, tried: Sequence[Score]) -> Evidence:
-        """Return the pool's backtest on the research bars, with the stresses that a pool has."""
+        """Return the pool's backtest on the research bars, with its stresses."""
         pool = self.ground
         parts = [_Part(w, w.research, w.both_orders(spec, w.research)) for w in pool.worlds]
         first_day, daily = pooled_daily(part.daily() for part in parts)
         told = [backtest.replay_difference(part.world, part.result) for part in parts]
-        costs, late = _stressed(spec, pool)
         worth = daily_metrics(daily)
+        stressed, shown = pooled_stresses.measure(spec, pool, [part.result for part in parts])
         near = jittered(pool.scorer, spec, pool.policy.bootstrap.seed)
         figures = {
             **worth,
@@ -110,10 +111,7 @@ class PooledExam:
             "n_trades": _n_trades(parts),
             **_optimistic(parts, worth["sharpe"]),
             "plateau": plateau,
-            "sharpe_without_costs": costs[0.0]["sharpe"],
-            "sharpe_at_double_costs": costs[2.0]["sharpe"],
-            "sharpe_at_triple_costs": costs[3.0]["sharpe"],
-            "sharpe_one_bar_late": late,
+            **stressed,
             **stresses.jitter_figures(near, worth["sharpe"]),
             **stresses.interval_figures(daily, pool.policy),
             "regime_p": _regime_p(spec, parts),
@@ -126,10 +124,7 @@ class PooledExam:
             "trade_pnl": thinned(np.concatenate([part.result.trades["pnl"] for part in parts])),
             "parameters": [{**score.spec.values, "sharpe": score.metrics["sharpe"]} for score in tried],
             "chosen": spec.values,
-            "cost_curve": [
-                {"multiple": m, **_known({"sharpe": c["sharpe"], "total_return": c["return"]})}
-                for m, c in costs.items()
-            ],
+            **shown,
             "symbols": [_row(part) for part in parts],
         }
         faults = tuple(
@@ -162,8 +157,7 @@ class PooledExam:
         among = overfitting.Among(family.daily, family.timed, columns, tuned)
 
         def beside() -> overfitting.Beside:
-            own = columns[0]
-            return overfitting.against_benchmark("hold", family.daily, family.holding, own, pool.policy), {}
+            return _benchmarks(spec, pool, family, columns[0])
 
         found = overfitting.measured_among(among, pool.policy, bound, beside)
         return replace(found, figures={**found.figures, IS_POOL: float(len(pool.worlds))})
@@ -231,28 +225,28 @@ def worst_of(figures: Mapping[str, Mapping[str, float]]) -> tuple[dict[str, floa
     return worst, of
 
 
-def _stressed(spec: Spec, pool: Pool) -> tuple[dict[float, dict[str, float]], float]:
-    """Return the pool's worth at multiples of its costs, and its Sharpe ratio one bar late."""
-    stages = [Stage(spec, world.research, world.terms, world.regimes) for world in pool.worlds]
-
-    def together(results: Sequence[Backtest]) -> dict[str, float]:
-        pairs = zip(stages, results, strict=True)
-        return daily_metrics(pooled_daily(daily_returns(s.bars.time, r.equity) for s, r in pairs)[1])
-
-    costs = {}
-    for multiple in COST_MULTIPLES:
-        terms = [
-            replace(s.terms, fee=multiple * s.terms.fee, slippage=multiple * s.terms.slippage) for s in stages
-        ]
-        costs[multiple] = together([s.run(terms=t) for s, t in zip(stages, terms, strict=True)])
-    return costs, together([stage.run(spec=delayed(spec)) for stage in stages])["sharpe"]
-
-
 def _optimistic(parts: Sequence[_Part], pessimistic: float) -> dict[str, float]:
     """Return the return with takes before stops, and how far the Sharpe ratios of both orders are apart."""
     worth = daily_metrics(pooled_daily(part.daily(part.orders.optimistic) for part in parts)[1])
     gap = worth["sharpe"] - pessimistic
     return {"return_optimistic": worth["return"], "fill_interval": 0.0 if abs(gap) < 1e-12 else gap}
+
+
+def _benchmarks(spec: Spec, pool: Pool, family: PooledFamily, own: int) -> overfitting.Beside:
+    """Return SPA and reality check against holding and random-entry twins, and where the pool stands among these."""
+    runs = [(world.research, world.run(spec, world.research), world.terms) for world in pool.worlds]
+    figures: dict[str, float] = {"twin_percentile": math.nan, "twin_p": math.nan}
+    shown: dict[str, Any] = {}
+    against: dict[str, FloatArray | None] = {"hold": family.holding, "twin": None}
+    if any(result.trades.shape[0] for _, result, _ in runs):
+        twins = pooled_twins(runs, seed=pool.policy.bootstrap.seed)
+        daily = family.daily[:, own]
+        figures, shown = overfitting.among_twins(twins, sharpe_of(daily[np.isfinite(daily)]))
+        first_day = min(world.research.interval[0] for world in pool.worlds) // DAY_MS
+        against["twin"] = on_days(twins, first_day, daily.shape[0])
+    for name, benchmark in against.items():
+        figures |= overfitting.against_benchmark(name, family.daily, benchmark, own, pool.policy)
+    return figures, shown
 
 
 def _regime_p(spec: Spec, parts: Sequence[_Part]) -> float:

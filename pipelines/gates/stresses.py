@@ -56,37 +56,40 @@ def measure(spec: Spec, world: World, result: Backtest) -> tuple[dict[str, float
     sharpe_without, return_without = without_best_trades(result, world.research)
     figures = {
         "sharpe_without_costs": costs[0].sharpe,
-        "sharpe_at_double_costs": _at(costs, 2.0),
-        "sharpe_at_triple_costs": _at(costs, 3.0),
+        "sharpe_at_double_costs": at_multiple(costs, 2.0),
+        "sharpe_at_triple_costs": at_multiple(costs, 3.0),
         "sharpe_one_bar_late": stage.run(spec=delayed(spec)).metrics["sharpe"],
         "sharpe_without_best_trades": sharpe_without,
         "return_without_best_trades": return_without,
-        "sharpe_bars_dropped": _least(dropped),
-        "sharpe_start_shifted": _least(shifted),
-        "start_interval": _spread(shifted),
+        "sharpe_bars_dropped": least(dropped),
+        "sharpe_start_shifted": least(shifted),
+        "start_interval": spread(shifted),
         "capacity": capacity(result, world.research),
         **jitter_figures(jittered(world.scorer, spec, seed), result.metrics["sharpe"]),
         **interval_figures(daily_returns(world.research.time, result.equity)[1], world.policy),
         **_regime_figures(shares, spec),
     }
     series = {
-        "cost_curve": [_readable(level) for level in costs],
-        "regimes": [_readable(share) for share in shares],
-        "bars_dropped": [_known(value) for value in dropped.tolist()],
-        "start_shifted": [_known(value) for value in shifted.tolist()],
+        "cost_curve": [readable(level) for level in costs],
+        "regimes": [readable(share) for share in shares],
+        "bars_dropped": [known(value) for value in dropped.tolist()],
+        "start_shifted": [known(value) for value in shifted.tolist()],
     }
     return figures, series
 
 
-def _at(costs: list[CostLevel], multiple: float) -> float:
+def at_multiple(costs: list[CostLevel], multiple: float) -> float:
+    """Return the Sharpe ratio at a multiple of today's costs."""
     return next(level.sharpe for level in costs if level.multiple == multiple)
 
 
-def _least(values: FloatArray) -> float:
-    return float(values.min())  # NaN where one is: not measured
+def least(values: FloatArray) -> float:
+    """Return the smallest value, NaN where one was not measured."""
+    return float(values.min())
 
 
-def _spread(values: FloatArray) -> float:
+def spread(values: FloatArray) -> float:
+    """Return how far the largest is above the smallest."""
     return float(values.max() - values.min())
 
 
@@ -128,9 +131,11 @@ def _regime_figures(shares: list[RegimeShare], spec: Spec) -> dict[str, float]:
     return found
 
 
-def _readable(row: CostLevel | RegimeShare) -> dict[str, Any]:
-    return {name: _known(value) for name, value in asdict(row).items()}
+def readable(row: CostLevel | RegimeShare) -> dict[str, Any]:
+    """Return a row as it stands in evidence."""
+    return {name: known(value) for name, value in asdict(row).items()}
 
 
-def _known(value: Any) -> Any:
+def known(value: Any) -> Any:
+    """Return a value, None for a number that was not measured."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

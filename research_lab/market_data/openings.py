@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from research_lab.bars import utc
 from research_lab.durable import ChainedLog, Line, atomic_write
 from research_lab.errors import LedgerError
+from research_lab.timeframe import LATEST_MS
 
 OWN: Final = "openings.jsonl"
 _NAME = re.compile(r"opened-[0-9a-f]{32}\.jsonl", re.ASCII)
@@ -118,7 +119,8 @@ class Openings:
         """
         for name, head in heads.items():
             log = self._own if name == OWN else ChainedLog(self._others / name)
-            if head not in {line.hash for line in log.read()}:
+            places = self._lists().values() if name == OWN else [log]  # an own list may come back by `pull`
+            if not any(head in {line.hash for line in place.read()} for place in places):
                 raise LedgerError(
                     f"no line has the anchored hash {head[:12]}: openings of the holdout were taken away",
                     str(log.path),
@@ -198,5 +200,8 @@ def _check(line: Line, where: str) -> None:
     told = dict(line.payload)
     whole = set(told) == set(_KINDS) and all(type(told[name]) is kind for name, kind in _KINDS.items())
     times = told["interval_ms"] if whole else []
-    if not whole or len(times) != 2 or any(type(at) is not int for at in times) or told["k"] < 1:
+    possible = (
+        len(times) == 2 and all(type(at) is int for at in times) and 0 <= times[0] < times[1] <= LATEST_MS
+    )
+    if not possible or told["k"] < 1:
         raise LedgerError("it is no opening of a holdout", f"{where}:{line.n}", "nothing of it was taken in")

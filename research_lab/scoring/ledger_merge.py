@@ -10,10 +10,16 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from research_lab.durable import atomic_write
 from research_lab.errors import LedgerError
+from research_lab.scoring.ledger_identity import established
 from research_lab.scoring.ledger_segment import Segment
+from research_lab.scoring.trial import fault_of_time
 from research_lab.scoring.trial_ledger import TrialLedger
+
+_LARGEST_DAY = 1e6  # a day's return, a fraction: no account is a million times itself by midnight
 
 
 @dataclass(frozen=True)
@@ -40,13 +46,16 @@ def merge(ledger: TrialLedger, source: Path) -> Merged:
     Raises
     ------
     LedgerError
-        A segment there is broken, or parts from the one of the same name here. Nothing was written.
+        A segment there is broken, tells of a look that cannot be, or parts from the one of the same name here.
+        Nothing was written.
     """
     paths = sorted(path for path in Path(source).glob("seg-*.jsonl") if Segment.is_one(path))
     theirs = [Segment(path) for path in paths]
     for segment in theirs:
         segment.verify()
+        check_possible(segment, ledger.now())
     with ledger.alone():
+        established(ledger.folder)  # before segments of others are here
         changes = [(segment, _gained(segment, ledger.folder)) for segment in theirs]
         for segment, gained in changes:
             if gained:
@@ -57,8 +66,31 @@ def merge(ledger: TrialLedger, source: Path) -> Merged:
     return Merged(new, longer, sum(gained for _, gained in changes) - n_headers)
 
 
+def check_possible(segment: Segment, now_s: float) -> None:
+    """Check that a segment tells of no look at a time that had not been, nor of returns beyond all measure.
+
+    Raises
+    ------
+    LedgerError
+        Naming file and line.
+    """
+    rows = segment.open_rows()
+    for record in segment.records:
+        fault = fault_of_time(record.trial, now_s)
+        if not fault and record.n_days and np.abs(segment.row(record, rows)).max() > _LARGEST_DAY:
+            fault = f"a daily return is above {_LARGEST_DAY:,.0f}"
+        if fault:
+            raise LedgerError(f"a look that cannot be: {fault}", f"{segment.path}:{record.line}")
+
+
 def copy_segments(ledger: TrialLedger, target: Path) -> dict[str, str]:
-    """Copy the whole lines and rows of every segment into a folder, and return the heads of the copies."""
+    """Copy the whole lines and rows of every segment into a folder, and return the heads of the copies.
+
+    Raises
+    ------
+    LedgerError
+        A segment is broken, or tells of a look that nobody would take in.
+    """
     with ledger.alone():
         for name in ledger.heads():
             path = ledger.folder / name
@@ -67,6 +99,10 @@ def copy_segments(ledger: TrialLedger, target: Path) -> dict[str, str]:
                 shutil.copyfile(path.with_suffix(".f64"), (target / name).with_suffix(".f64"))
     copied = TrialLedger(target)  # what a killed writer left at an end is cut off from the copy
     copied.verify()
+    for name in copied.heads():
+        segment = Segment(target / name)
+        segment.refresh()
+        check_possible(segment, ledger.now())
     return copied.heads()
 
 

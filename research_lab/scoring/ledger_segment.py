@@ -1,6 +1,6 @@
 """One segment of the trial ledger: a chained file of lines beside a file of daily returns.
 
-Line 1 is a header that names format and segment, so a copy under another name is noticed. Each other
+Line 1 is a header that names format, segment and ledger, so a copy under another name is noticed. Each other
 line is a trial and its row: where it begins in the file of rows, its first day, its length and its SHA-256.
 Rows stand in the order of their lines without gaps, so a crash leaves only bytes at the very end.
 """
@@ -23,6 +23,7 @@ import numpy as np
 from research_lab.bars import FloatArray
 from research_lab.durable import GENESIS, ChainedLog, Line, sync_folder
 from research_lab.errors import LedgerError
+from research_lab.scoring.ledger_identity import established
 from research_lab.scoring.trial import CELL, Record, Trial, fault_of_record
 
 FORMAT = 2  # 1 had no generator's version, parent, knowledge cutoff and reason; it is read as it stands
@@ -50,9 +51,10 @@ class Segment:
 
     @classmethod
     def create(cls, folder: Path) -> Segment:
-        """Begin a segment under a new random name."""
+        """Begin a segment of the folder's ledger under a new random name."""
         segment = cls(folder / f"seg-{uuid.uuid4().hex}.jsonl")
-        segment._log.append({"format": FORMAT, "segment": segment.path.stem})
+        ledger = established(folder).id
+        segment._log.append({"format": FORMAT, "segment": segment.path.stem, "ledger": ledger})
         segment.refresh()
         return segment
 
@@ -243,6 +245,8 @@ def _record(line: Line, where: str) -> Record:
 
 
 def _check_header(payload: Mapping[str, Any], name: str, where: str) -> None:
+    if not isinstance(payload, Mapping):  # others wrote it
+        raise LedgerError("the line is no header of a segment", where, _RESTORE)
     version, segment = payload.get("format"), payload.get("segment")
     if type(version) is not int or version > FORMAT:
         raise LedgerError(

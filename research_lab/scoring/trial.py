@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from research_lab.timeframe import DAY_MS
+from research_lab.timeframe import DAY_MS, LATEST_MS, WEEK_MS, utc
 
 Kind = Literal["scored", "refused", "crashed"]
 Key = tuple[str, str, int, int]  # candidate, market, start, end
@@ -20,6 +20,9 @@ CELL = 8  # bytes of a float64
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _PARENTS = re.compile(r"[0-9a-f]{64}( [0-9a-f]{64})?", re.ASCII)
 _KINDS = get_args(Kind)
+_AHEAD_MS = WEEK_MS  # clocks differ, and the last bar may not have ended
+_SHORTEST_TRADE_MS = 1_000
+_LARGEST = 1e15  # of a number that a line tells
 _TEXTS = (
     "candidate", "template", "name", "market", "timeframe", "snapshot", "campaign", "origin",
     "generator_version", "parent", "knowledge_cutoff", "reason", "model", "prompt",
@@ -129,6 +132,25 @@ def fault_of_trial(trial: Trial) -> str:
         return "no market is charged"
     if not 0 <= trial.start_ms < trial.end_ms:
         return f"interval {trial.start_ms} to {trial.end_ms} ms is empty or before 1970"
+    if trial.end_ms > LATEST_MS:
+        return "the interval ends after the year 9999"
+    if not 0 <= trial.n_trades <= (trial.end_ms - trial.start_ms) // _SHORTEST_TRADE_MS:
+        return "the number of trades is negative, or above one a second"
+    return ""
+
+
+def fault_of_time(trial: Trial, now_s: float) -> str:
+    """Say whether a trial that others recorded looked at a time that had not been; empty when it did not.
+
+    Parameters
+    ----------
+    now_s : seconds since 1970, UTC; clocks may differ by a week.
+    """
+    if trial.recorded_s * 1000 > now_s * 1000 + _AHEAD_MS:
+        return f"it was recorded at {utc(int(trial.recorded_s * 1000))}, which is in the future"
+    if trial.end_ms > trial.recorded_s * 1000 + _AHEAD_MS:
+        recorded = utc(int(trial.recorded_s * 1000))
+        return f"its interval ends at {utc(trial.end_ms)}, after {recorded}, when it was recorded"
     return ""
 
 
@@ -140,13 +162,18 @@ def fault_of_record(record: Record) -> str:
     whole = (trial.start_ms, trial.end_ms, trial.n_trades, record.offset, record.first_day, record.n_days)
     if not all(type(value) is int for value in whole):
         return "a field that is a whole number is something else"
-    if not (_is_number(trial.sharpe) and _is_number(trial.recorded_s) and math.isfinite(trial.recorded_s)):
+    if any(abs(value) > _LARGEST for value in whole):
+        return "a whole number is beyond all measure"
+    if not ((trial.sharpe is math.nan or _is_number(trial.sharpe)) and _is_number(trial.recorded_s)):
         return "its Sharpe ratio or its time is no number"
+    if trial.recorded_s < 0:
+        return "it was recorded before 1970"
     return fault_of_trial(trial) or _fault_of_row(record)
 
 
 def _is_number(value: object) -> bool:
-    return type(value) in (int, float)
+    """Whether a value is a number in reach; NaN, infinities and an int that no float can hold are none."""
+    return isinstance(value, (int, float)) and type(value) is not bool and -_LARGEST <= value <= _LARGEST
 
 
 def _fault_of_row(record: Record) -> str:

@@ -6,6 +6,7 @@ several machines merge by copying the files together, and readers take the union
 
     seg-<32 hex>.jsonl      one line a trial, chained by hash
     seg-<32 hex>.f64        daily returns, little-endian float64, one row a trial, in the lines' order
+    ledger.json             which ledger this is, wherever it lies; see `ledger_identity`
 
 A line names place, length and SHA-256 of its row, so the chain covers the returns too. A batch costs one
 lock, one sync of its rows and then one of its lines: no line stands without its row. What a crash leaves
@@ -45,6 +46,7 @@ from research_lab.timeframe import DAY_MS
 __all__ = ["Kind", "Trial", "TrialLedger"]
 
 _log = logging.getLogger(__name__)
+_BRING_BACK = "restore it, or bring it with `pipeline trials pull` if it was pushed"
 
 
 class TrialLedger:
@@ -72,7 +74,7 @@ class TrialLedger:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.losses: tuple[str, ...] = ()
-        self._now = now
+        self.now = now
         self._lock_timeout_s = lock_timeout_s
         self._threads = threading.RLock()
         self._segments: dict[str, Segment] = {}
@@ -116,7 +118,7 @@ class TrialLedger:
             known, self._known = self._known_trials(), None  # built anew if the disk refuses
             new = _unknown(trials, [identity(first_day, digest) for digest in digests], known)
             if new:
-                now = self._now()
+                now = self.now()
                 stamped = [replace(trials[i], recorded_s=now) for i in new]
                 self._own_segment().append(
                     stamped, [rows[i] for i in new], [digests[i] for i in new], first_day
@@ -180,6 +182,16 @@ class TrialLedger:
                 days = row[first - record.first_day : last - record.first_day]
                 out[first - start_day : last - start_day] = days
         return matrix.T, [record.trial.candidate for _, record in scored]
+
+    def days_with_returns(self, market: str, start_ms: int, end_ms: int) -> tuple[int, int]:
+        """Return the days [first, end) of an interval on which any trial of `market` has returns.
+
+        An interval that a trial only tells of, however long, makes nobody's matrix longer. (0, 0) without any.
+        """
+        found = [record for _, record in self._overlapping(market, start_ms, end_ms) if record.n_days]
+        first = max(start_ms // DAY_MS, min((record.first_day for record in found), default=0))
+        last = min(-(-end_ms // DAY_MS), max((r.first_day + r.n_days for r in found), default=0))
+        return (first, last) if found and first < last else (0, 0)
 
     def returns_of(self, key: Key, sha256: str) -> tuple[int, FloatArray] | None:
         """Return first day and daily returns of a scored trial, None where it was not recorded with these.
@@ -255,10 +267,10 @@ class TrialLedger:
     def _check_heads(self, anchored: Mapping[str, str], segments: Mapping[str, Segment]) -> None:
         for name, head in sorted(anchored.items()):
             if name not in segments:
-                raise LedgerError("an anchored segment is gone", str(self.folder / name), "restore it")
+                raise LedgerError("an anchored segment is gone", str(self.folder / name), _BRING_BACK)
             if head not in segments[name].heads:
                 raise LedgerError(
-                    f"no line has the anchored hash {head[:12]}", str(self.folder / name), "restore the file"
+                    f"no line has the anchored hash {head[:12]}", str(self.folder / name), _BRING_BACK
                 )
 
     def _cut_torn_ends(self) -> None:

@@ -90,39 +90,75 @@ def random_twins(
         raise UsageError(f"{n_twins} twins", remedy="make at least 1, better 1000")
     if trades.shape[0] == 0:
         raise InsufficientError("the candidate has no finished trade", remedy="bring more data")
-    before = np.concatenate([[1.0], equity])[trades["entry_bar"]]
-    worth = np.where(before > 0.0, before, np.inf)
-    sized = trades["side"] * trades["quantity"] * trades["entry_price"] / worth
-    held = trades["exit_bar"] - trades["entry_bar"]
-    days = bars.time // DAY_MS
-    first_day = int(days[0])
-    day_ends = np.searchsorted(days, np.arange(first_day, int(days[-1]) + 1), side="right") - 1
-    owed = np.cumsum(bars.funding_due * bars.open)
-    costs = np.array([terms.fee, terms.slippage])
+    account = TwinAccount.of(bars, trades, equity, terms)
     rng = np.random.default_rng(seed)
-    sharpes, total = np.empty(n_twins), np.zeros(day_ends.shape[0])
-    each = max(1, _CELLS // max(trades.shape[0], day_ends.shape[0]))
+    sharpes, total = np.empty(n_twins), np.zeros(account.n_days)
+    each = max(1, _CELLS // max(trades.shape[0], account.n_days))
     for first in range(0, n_twins, each):
         n = min(each, n_twins - first)
-        order, entries = _shuffled(held, bars.n, n, rng)
-        daily = np.empty((n, day_ends.shape[0]))
-        _run(
-            entries,
-            np.ascontiguousarray(held[order]),
-            np.ascontiguousarray(sized[order]),
-            np.ascontiguousarray(bars.open),
-            np.ascontiguousarray(bars.close),
-            owed,
-            costs,
-            day_ends,
-            daily,
-        )
+        daily = account.daily(*_shuffled(account.held, bars.n, n, rng))
         sharpes[first : first + n] = [sharpe_of(row) for row in daily]
         for (
             row
         ) in daily:  # one after the other, so that the sum does not depend on how many are made at a time
             total += row
-    return RandomTwins(np.nan_to_num(sharpes, nan=0.0), total / n_twins, first_day)
+    return RandomTwins(np.nan_to_num(sharpes, nan=0.0), total / n_twins, account.first_day)
+
+
+@dataclass(frozen=True, eq=False)
+class TwinAccount:
+    """A market and a candidate's trades on it, ready to be run at other times.
+
+    Parameters
+    ----------
+    first_day : of the bars, days since 1970. entered : (n_trades,) first bars of the candidate's trades.
+    held, sized : (n_trades,) bars held, and signed notional over equity at the entry.
+    """
+
+    first_day: int
+    entered: IntArray
+    held: IntArray
+    sized: FloatArray
+    _opens: FloatArray
+    _closes: FloatArray
+    _owed: FloatArray
+    _costs: FloatArray
+    _day_ends: IntArray
+
+    @classmethod
+    def of(cls, bars: Bars, trades: NDArray[np.void], equity: FloatArray, terms: Terms) -> TwinAccount:
+        """Return the account of trades that ran on bars; parameters as those of `random_twins`."""
+        before = np.concatenate([[1.0], equity])[trades["entry_bar"]]
+        worth = np.where(before > 0.0, before, np.inf)
+        days = bars.time // DAY_MS
+        first_day = int(days[0])
+        return cls(
+            first_day,
+            trades["entry_bar"],
+            trades["exit_bar"] - trades["entry_bar"],
+            trades["side"] * trades["quantity"] * trades["entry_price"] / worth,
+            np.ascontiguousarray(bars.open),
+            np.ascontiguousarray(bars.close),
+            np.cumsum(bars.funding_due * bars.open),
+            np.array([terms.fee, terms.slippage]),
+            np.searchsorted(days, np.arange(first_day, int(days[-1]) + 1), side="right") - 1,
+        )
+
+    @property
+    def n_days(self) -> int:
+        return int(self._day_ends.shape[0])
+
+    def daily(self, order: IntArray, entries: IntArray) -> FloatArray:
+        """Return the daily returns (n_twins, n_days) of twins.
+
+        Parameters
+        ----------
+        order, entries : (n_twins, n_trades) which trade comes in turn, and its first bar, ascending.
+        """
+        daily = np.empty((order.shape[0], self.n_days))
+        held, sized = np.ascontiguousarray(self.held[order]), np.ascontiguousarray(self.sized[order])
+        _run(entries, held, sized, self._opens, self._closes, self._owed, self._costs, self._day_ends, daily)
+        return daily
 
 
 def _shuffled(

@@ -21,7 +21,7 @@ from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec, compile_spec
 from research_lab.dsl.tree import Node, constant
 from research_lab.engine.backtest import Backtest, backtest, daily_returns, regime_codes
-from research_lab.engine.jit import FloatArray
+from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.terms import Terms
 from research_lab.scoring.scorer import Scoring, sharpe_of
 from research_lab.timeframe import DAY_MS
@@ -53,6 +53,12 @@ class Stage:
         codes = regime_codes(None if self.regimes is None else self.regimes.compiled, tape)
         return backtest(compile_spec(spec or self.spec), tape, terms or self.terms, regime=codes)
 
+    def at_costs(self, multiple: float) -> Backtest:
+        """Return a run whose fee and slippage are a multiple of today's."""
+        return self.run(
+            terms=replace(self.terms, fee=multiple * self.terms.fee, slippage=multiple * self.terms.slippage)
+        )
+
 
 @dataclass(frozen=True)
 class CostLevel:
@@ -67,8 +73,7 @@ def cost_curve(stage: Stage, multiples: Sequence[float] = COST_MULTIPLES) -> lis
     """Return what the strategy is worth at several multiples of fee and slippage, ascending."""
     found = []
     for multiple in multiples:
-        terms = replace(stage.terms, fee=multiple * stage.terms.fee, slippage=multiple * stage.terms.slippage)
-        worth = stage.run(terms=terms).metrics
+        worth = stage.at_costs(multiple).metrics
         found.append(CostLevel(multiple, worth["sharpe"], worth["return"]))
     return found
 
@@ -117,7 +122,11 @@ def trade_gains(result: Backtest) -> FloatArray:
 
 def drop_bars(bars: Bars, share: float, rng: np.random.Generator) -> Bars:
     """Return the bars without a share of them, drawn at random: gaps. Funding falls due at the next bar."""
-    kept = np.flatnonzero(rng.random(bars.n) >= share)
+    return bars_at(bars, np.flatnonzero(rng.random(bars.n) >= share))
+
+
+def bars_at(bars: Bars, kept: IntArray) -> Bars:
+    """Return the bars at some places, ascending; funding between them falls due at the next one."""
     due = np.diff(np.concatenate([[0.0], np.cumsum(bars.funding_due)[kept]]))
     if not bars.funding_due.any():
         due[:] = 0.0

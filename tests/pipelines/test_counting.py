@@ -6,6 +6,9 @@ import ast
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -26,11 +29,12 @@ from pipelines.proposals import read_proposals
 from pipelines.tracking import ADDRESS, Tracker
 from research_lab.bars import Bars
 from research_lab.durable import ChainedLog
-from research_lab.errors import LedgerError, SpecError, UsageError
+from research_lab.errors import LedgerError, LockedError, SpecError, UsageError
 from research_lab.market_data.lake import HoldoutKey, Lake
-from research_lab.scoring import crew
+from research_lab.scoring import crew, ledger_merge
 from research_lab.scoring import scorer as scoring
 from research_lab.scoring.trial_ledger import TrialLedger
+from research_lab.timeframe import YEAR_MS
 from research_lab.workspace import Workspace
 from tests.pipelines import small_campaign as small
 from tests.research_lab.models import made_up
@@ -388,6 +392,62 @@ def test_what_was_finished_is_measured_again_when_anything_is_not_as_it_was(
     assert len(TrialLedger(workspace.trials).every()) == n_looks
 
 
+@pytest.mark.usefixtures("quiet")
+def test_of_two_campaigns_of_one_name_the_second_is_refused_and_the_first_keeps_what_it_finished(
+    tmp_path: Path, bars: Bars, policy: Policy
+) -> None:
+    strategies = small.strategy_folder(tmp_path, small.EMA, small.QUICK)
+    workspace = Workspace.find(tmp_path / "ws")
+    kept: list[set[str]] = []
+
+    def second(stage: str, share: float) -> None:
+        if stage == "quick: look-ahead":
+            kept.append({path.name for path in workspace.unfinished.glob("*/*.json")})
+            with pytest.raises(LockedError, match="is running here: the same data"):
+                small.run(workspace, bars, strategies, policy)
+            kept.append({path.name for path in workspace.unfinished.glob("*/*.json")})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        small.run(workspace, bars, strategies, policy, second)
+    assert kept[0] == kept[1] and len(kept[0]) == 1
+    again = Stop()
+    small.run(workspace, bars, strategies, policy, again)
+    assert f"ema: {KEPT}" in again.stages
+    assert (workspace.root / "ended").read_text().split() == ["KILLED", "FINISHED"]
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from pipelines import campaign
+from pipelines.campaign import load_templates
+from research_lab.workspace import Workspace
+from tests.pipelines import small_campaign as small
+campaign.Tracker = small.Tracker
+place = Path(sys.argv[1])
+def kill(stage, share):
+    if stage.startswith("ema:"):
+        os.kill(os.getpid(), signal.SIGKILL)
+small.run(Workspace.find(place / "ws"), small.planted(), place / "strategies", small.policy(place), kill)
+"""
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_killed_campaign_frees_its_name_and_its_run_is_closed_by_the_next(
+    tmp_path: Path, bars: Bars
+) -> None:
+    small.strategy_folder(tmp_path, small.EMA)
+    done = subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path)], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    workspace = Workspace.find(tmp_path / "ws")
+    assert not (workspace.root / "ended").exists()
+    (noted,) = workspace.unfinished.glob("*/mlflow_run")
+    small.run(workspace, bars, tmp_path / "strategies", small.policy(tmp_path))
+    assert (workspace.root / "ended").read_text().split() == ["KILLED", "FINISHED"]
+    assert not noted.parent.exists()
+
+
 # Anchors
 
 
@@ -545,14 +605,27 @@ def test_openings_that_were_deleted_come_back_from_the_store(machines: list[Work
     one, _ = machines
     opened(one, bars, "a")
     exchange(one, "push")
+    heads = Lake(one.root).openings.heads()
     (one.lake / "openings.jsonl").unlink()
+    with pytest.raises(LedgerError, match="openings of the holdout were taken away"):
+        Lake(one.root).openings.check(heads)
     assert exchange(one, "pull").n_openings == 1
+    Lake(one.root).openings.check(heads)
     assert opened(one, bars, "b") == 2
 
 
 @pytest.mark.parametrize(
     "forged",
-    [{"k": 0}, {"interval_ms": [1]}, {"again": "no"}, {"charged_to": None}, {"more": 1}, {"k": True}],
+    [
+        {"k": 0},
+        {"interval_ms": [1]},
+        {"again": "no"},
+        {"charged_to": None},
+        {"more": 1},
+        {"k": True},
+        {"interval_ms": [9, 3]},
+        {"interval_ms": [0, 10**18]},
+    ],
 )
 def test_a_list_of_openings_with_something_else_in_it_is_refused(
     machines: list[Workspace], bars: Bars, forged: Mapping[str, Any]
@@ -583,9 +656,7 @@ def test_a_segment_that_parts_from_what_is_here_is_refused_and_nothing_is_taken_
     (own,) = TrialLedger(two.trials).every()[:1]
     copy.unlink()
     copy.with_suffix(".f64").unlink()
-    from research_lab.scoring.ledger_segment import FORMAT
-
-    ChainedLog(copy).append({"format": FORMAT, "segment": copy.stem})
+    ChainedLog(copy).append(json.loads(lines.read_text().splitlines()[0])["payload"])
     ChainedLog(copy).append(
         {
             "trial": json.loads(lines.read_text().splitlines()[1])["payload"]["trial"]
@@ -629,6 +700,30 @@ def test_a_push_that_lost_a_file_is_refused_and_names_that_lead_elsewhere_are_le
     monkeypatch.setattr(Tracker, "pushed", lambda self: [("run", {elsewhere: "a" * 64})])
     assert exchange(two, "pull").merged.n_trials == 0
     assert small.contents(two.trials) == before
+
+
+def test_a_look_that_cannot_be_is_refused_and_keeps_no_other_push_from_coming_in(
+    machines: list[Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = machines
+    (own,) = TrialLedger(one.trials).every()
+    with monkeypatch.context() as patch:  # what this code refuses to push
+        patch.setattr(ledger_merge, "check_possible", lambda *_: None)
+        ahead = replace(own, kind="crashed", sharpe=float("nan"), end_ms=own.end_ms + 1_000 * YEAR_MS)
+        later = TrialLedger(one.trials)
+        later.append([ahead])
+        exchange(one, "push")
+    with pytest.raises(LedgerError, match="a look that cannot be"):
+        exchange(one, "push")
+    (forged,) = (path for path in one.trials.glob("*.jsonl") if '"crashed"' in path.read_text())
+    before = TrialLedger(two.trials).heads()
+    exchange(two, "push")
+    third = Workspace.find(one.root.parent / "three").create()
+    found = CliRunner().invoke(cli.app, ["trials", "pull", "-w", str(third.root)])
+    assert found.exit_code == 3
+    assert f"{forged.name}:2: a look that cannot be" in found.output
+    assert "all other pushes are in, 1 trials gained" in found.output
+    assert TrialLedger(third.trials).heads() == before
 
 
 @pytest.mark.parametrize("broken", ["line", "row", "end"])

@@ -134,6 +134,19 @@ def test_figures_are_of_the_pools_daily_returns(found: tuple[Pool, Examination])
     rows = examination.evidence["backtest"].series["symbols"]
     assert [row["symbol"] for row in rows] == SYMBOLS
     assert sum(row["n_trades"] for row in rows) == figures["n_trades"]
+    names = (
+        "sharpe_bars_dropped", "sharpe_start_shifted", "start_interval", "sharpe_without_best_trades",
+        "return_without_best_trades", "capacity", "sharpe_one_bar_late", "sharpe_at_double_costs",
+    )  # fmt: skip
+    assert all(math.isfinite(figures[name]) for name in names)
+    assert figures["sharpe_without_best_trades"] < figures["sharpe"]
+    shown = examination.evidence["backtest"].series
+    assert len(shown["bars_dropped"]) == 5 and min(shown["bars_dropped"]) == figures["sharpe_bars_dropped"]
+    assert len(shown["start_shifted"]) == 6
+    beside_p = examination.evidence["overfitting"]
+    assert 0.9 < beside_p.figures["twin_percentile"] <= 1.0
+    assert beside_p.figures["twin_p"] < 0.1 and math.isfinite(beside_p.figures["spa_twin"])
+    assert beside_p.series["twin_sharpes"] == sorted(beside_p.series["twin_sharpes"])
     walk = examination.evidence["walk_forward"]
     assert [one["symbol"] for one in walk.series["left_out"]] == SYMBOLS
     earned = [one["total_return"] > 0.0 for one in walk.series["left_out"]]

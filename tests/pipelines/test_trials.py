@@ -119,3 +119,24 @@ def test_a_hundred_thousand_trials_are_told_in_seconds(tmp_path: Path, campaign_
     gone = time.monotonic() - began
     print(f"{n:,} trials: {gone:.1f} s")
     assert gone < 60.0
+
+
+def test_an_interval_that_nobody_has_returns_for_makes_no_matrix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line of an older workspace that says a thousand years must not ask for them."""
+    ledger = filled(tmp_path, 30, 1)
+    (first, *_) = ledger.every()
+    told = {**_fields(first), "kind": "crashed", "candidate": "e" * 64, "end_ms": 365_000 * DAY_MS}
+    ledger.append([Trial(**told)])
+    asked = []
+    read = TrialLedger.daily_returns
+
+    def watched(self: TrialLedger, market: str, first: int, last: int, **named: object) -> object:
+        asked.append((first, last))
+        return read(self, market, first, last, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TrialLedger, "daily_returns", watched)
+    (cost,) = next_looks(ledger, Lake(tmp_path), ledger.every())
+    assert asked == [(FIRST, FIRST + N_DAYS)]
+    assert cost.insufficient == "" and math.isfinite(cost.p)
