@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipelines.anchoring import Anchor, check_openings
@@ -25,6 +24,7 @@ from pipelines.gates.world import World
 from pipelines.grounds import open_ground
 from pipelines.grounds import open_world as open_world
 from pipelines.grounds import sealed_world as sealed_world
+from pipelines.open_run import open_run
 from pipelines.proposals import Proposals
 from pipelines.proposals import load_templates as load_templates
 from pipelines.resumption import Finished, Resumption, running_alone
@@ -32,7 +32,7 @@ from pipelines.tracking import Tracker
 from research_lab.bars import Bars
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
-from research_lab.errors import InsufficientError, TrackingError
+from research_lab.errors import InsufficientError
 from research_lab.market_data.lake import Lake
 from research_lab.scoring.origin import Origin, Refusal
 from research_lab.scoring.trial_ledger import TrialLedger
@@ -189,7 +189,7 @@ def run_campaign(
     unfinished = Resumption(workspace.unfinished / name)
     with running_alone(workspace, name):
         TrialLedger(workspace.trials).verify(check_openings(Lake(workspace.root), tracker.anchored_heads()))
-        with _tracked(tracker, name, facts, unfinished) as run:
+        with open_run(tracker, name, facts, unfinished.folder) as run:
             ground = open_ground(workspace, bars, regimes, policy, name)
             anchor = Anchor(tracker, run, ground.scorer.ledger, ground.worlds[0].lake)
             for world in ground.worlds:
@@ -211,27 +211,6 @@ def run_campaign(
             n_looks = sum(n_counted(world) for world in ground.worlds)
         unfinished.forget()
     return CampaignResult(name, told, tuple(saved), best, run, n_looks)
-
-
-@contextmanager
-def _tracked(
-    tracker: Tracker, name: str, facts: Mapping[str, object], unfinished: Resumption
-) -> Iterator[str]:
-    """Open a campaign's MLflow run, and close it however the campaign ends; also one that a killed process left."""
-    if left := unfinished.run_left():
-        with suppress(TrackingError):  # a store that does not know it has nothing to close
-            tracker.finish(left, "KILLED")
-    run = tracker.start_campaign(name, facts)
-    unfinished.note_run(run)
-    try:
-        yield run
-    except BaseException as fault:
-        with suppress(TrackingError):  # what went wrong is told, not that the store could not be told
-            tracker.finish(run, "KILLED" if isinstance(fault, KeyboardInterrupt) else "FAILED")
-            unfinished.forget_run()
-        raise
-    tracker.finish(run)
-    unfinished.forget_run()
 
 
 def n_counted(world: World) -> int:

@@ -14,7 +14,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,6 @@ from research_lab.errors import LockedError, SpecError
 from research_lab.workspace import Workspace
 
 FORMAT = 1
-_RUN = "mlflow_run"
 
 
 @dataclass(frozen=True)
@@ -77,23 +76,6 @@ class Resumption:
             return _finished(raw)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SpecError):
             return None
-
-    def note_run(self, run: str) -> None:
-        """Note the MLflow run that is open, for whoever finds it left behind."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        atomic_write(self.folder / _RUN, run + "\n")
-
-    def run_left(self) -> str:
-        """Return the MLflow run that a killed process left open, "" without one."""
-        with suppress(FileNotFoundError):
-            return (self.folder / _RUN).read_text(encoding="utf-8").strip()
-        return ""
-
-    def forget_run(self) -> None:
-        """Delete the note of the run, which was closed; nothing else is left without examinations."""
-        (self.folder / _RUN).unlink(missing_ok=True)
-        with suppress(OSError):
-            self.folder.rmdir()  # only an empty one goes
 
     def forget(self) -> None:
         """Delete what was kept, once the campaign has ended."""

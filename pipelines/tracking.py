@@ -15,7 +15,6 @@ import math
 import os
 import re
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -68,8 +67,6 @@ _OWN_STORE = "gauntlet.own_store"
 _ANCHORED = "gauntlet.anchored_ns"
 _HEADS = "ledger_heads.json"
 _SEGMENTS = "segments"
-_WORKSPACE = "gauntlet.workspace"
-_PROCESS = "gauntlet.process"
 _NOT_IN_KEYS = re.compile(r"[^\w.\- /]", re.ASCII)
 
 _Item = TypeVar("_Item")
@@ -108,32 +105,21 @@ class Tracker:
         """Whether runs go to a server, which keeps artifacts itself, rather than into a database."""
         return self.address.startswith(("http://", "https://"))
 
-    def start_campaign(self, name: str, params: Mapping[str, object], *, go_on: bool = False) -> str:
+    def start_campaign(self, name: str, params: Mapping[str, object], *, left: str = "") -> str:
         """Open a campaign's parent run and return its id.
-
-        Runs of that name in this workspace that still stand as running, though their process is gone, are closed
-        as killed.
 
         Parameters
         ----------
         params : what the campaign was started with; values longer than 5,000 characters are cut.
-        go_on : take up the last run of that name which did not finish, if there is one, instead of a new one.
-            For whoever holds a lock on what the name stands for.
+        left : the run that an interrupted campaign of that name left. It is gone on in, unless it is finished, or
+            the store does not know it.
         """
         with self._calling() as client:
             from mlflow.entities import Param
 
-            tags = {"gauntlet.kind": "campaign", _WORKSPACE: self._ledger, _PROCESS: _process()}
-            unfinished = self._unfinished(client, name)
-            for stale in unfinished:
-                if stale.info.status == "RUNNING" and _is_gone(stale.data.tags.get(_PROCESS, "")):
-                    client.set_terminated(stale.info.run_id, "KILLED")
-            if go_on and unfinished:
-                run = unfinished[0]
-                client.update_run(run.info.run_id, status="RUNNING")
-                _log_batch(client, run.info.run_id, {}, tags)
-            else:
-                run = client.create_run(self._experiment, tags=tags, run_name=name)
+            run = _resumed(client, left) if left else None
+            if run is None:
+                run = client.create_run(self._experiment, tags={"gauntlet.kind": "campaign"}, run_name=name)
             rows = [
                 Param(_key(key), str(value)[:_MAX_VALUE])
                 for key, value in params.items()
@@ -142,16 +128,6 @@ class Tracker:
             for chunk in _chunks(rows, _MAX_LABELS):
                 client.log_batch(run.info.run_id, params=chunk)
             return str(run.info.run_id)
-
-    def _unfinished(self, client: MlflowClient, name: str) -> Sequence[Run]:
-        """Return this workspace's runs of a campaign that did not finish, the latest first."""
-        mine = f"tags.`{_WORKSPACE}` = '{self._ledger}' and attributes.status != 'FINISHED'"
-        found: Sequence[Run] = client.search_runs(
-            [self._experiment],
-            f"{mine} and attributes.run_name = '{name}'",
-            order_by=["attributes.start_time DESC"],
-        )
-        return found
 
     def log_candidate(
         self,
@@ -596,23 +572,18 @@ def _lay_out(folder: Path, artifacts: Mapping[str, Path]) -> None:
         shutil.copyfile(source, target)
 
 
-def _process() -> str:
-    """Return what tells this process from others: its machine, and its number there."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+def _resumed(client: MlflowClient, left: str) -> Run | None:
+    """Return a run that was left, as one that runs; None where it is finished or not known."""
+    from mlflow.exceptions import MlflowException
 
-
-def _is_gone(process: str) -> bool:
-    """Return whether a process of this machine ended; False for what cannot be known from here."""
-    machine, _, number = process.rpartition(":")
-    if machine != socket.gethostname() or not number.isdigit():
-        return False
     try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+        run = client.get_run(left)
+    except MlflowException:
+        return None
+    if run.info.status == "FINISHED":
+        return None
+    client.update_run(left, status="RUNNING")
+    return run
 
 
 def _chunks(rows: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:

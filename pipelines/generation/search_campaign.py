@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -23,11 +22,12 @@ from pipelines.generation.elites import archive_content
 from pipelines.generation.generator_registry import Ideas, Made, WithIdeas, check_options, make
 from pipelines.generation.kept_search import KeptSearch, kept_search, left_behind, write_archive
 from pipelines.grounds import open_world
+from pipelines.open_run import open_run
 from pipelines.tracking import Tracker
 from research_lab.bars import DAY_MS, Bars
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
-from research_lab.errors import GauntletError, TrackingError
+from research_lab.errors import GauntletError
 from research_lab.generators.archive import Archive
 from research_lab.generators.brief import Brief
 from research_lab.generators.protocol import Generator
@@ -120,33 +120,26 @@ def run_search(
     generator = make(
         wish.generator, Made(wish.settings, memory, wish.offline)
     )  # wrong settings leave nothing behind
-    with kept.alone():
-        run = tracker.start_campaign(kept.name, {**facts, **bound}, go_on=True)
+    with kept.alone(), open_run(tracker, kept.name, {**facts, **bound}, kept.folder) as run:
+        scorer = open_world(workspace, bars, regimes, policy, kept.name).scorer
+        anchor = Anchor(tracker, run, scorer.ledger, lake)
+        scorer.crew, scorer.progress = crew, anchor.looked
+        search = _search(scorer, generator, policy, wish, kept)
         try:
-            scorer = open_world(workspace, bars, regimes, policy, kept.name).scorer
-            anchor = Anchor(tracker, run, scorer.ledger, lake)
-            scorer.crew, scorer.progress = crew, anchor.looked
-            search = _search(scorer, generator, policy, wish, kept)
-            try:
-                ended = _go_on(search, kept, wish, _naming_files(told, wish, say), say)
-            except (KeyboardInterrupt, GauntletError):
-                if search.feedback.generation:
-                    write_archive(kept.folder, archive_content(kept.name, search, "", facts))
-                    say(f"{kept.name}: {_taken(search)} in {kept.folder}")
-                raise
-            finally:
-                anchor.drop()
-            for kind, reason in search.examples.items():
-                say(f"refused, {kind}, such as: {reason}")
-            if ended == NO_MORE:
-                ended = getattr(generator, "stopped", "") or ended  # a budget that is spent, say
-            path = write_archive(kept.folder, archive_content(kept.name, search, ended, facts))
-            tracker.log_search(run, _figures(search), _files(path, memory))
-        except BaseException as fault:
-            with suppress(TrackingError):  # what went wrong is told, not that the store could not be told
-                tracker.finish(run, "KILLED" if isinstance(fault, KeyboardInterrupt) else "FAILED")
+            ended = _go_on(search, kept, wish, _naming_files(told, wish, say), say)
+        except (KeyboardInterrupt, GauntletError):
+            if search.feedback.generation:
+                write_archive(kept.folder, archive_content(kept.name, search, "", facts))
+                say(f"{kept.name}: {_taken(search)} in {kept.folder}")
             raise
-        tracker.finish(run)
+        finally:
+            anchor.drop()
+        for kind, reason in search.examples.items():
+            say(f"refused, {kind}, such as: {reason}")
+        if ended == NO_MORE:
+            ended = getattr(generator, "stopped", "") or ended  # a budget that is spent, say
+        path = write_archive(kept.folder, archive_content(kept.name, search, ended, facts))
+        tracker.log_search(run, _figures(search), _files(path, memory))
     state = search.feedback
     taken = (state.n_looks, state.generation, search.refused)
     return Found(kept.name, kept.folder, state.archive, ended, *taken, run)

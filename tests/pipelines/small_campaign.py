@@ -173,7 +173,7 @@ class Tracker:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
 
-    def start_campaign(self, name: str, params: object, *, go_on: bool = False) -> str:
+    def start_campaign(self, name: str, params: object, *, left: str = "") -> str:
         return name
 
     def log_candidate(self, campaign_run: str, name: str, *details: object) -> str:

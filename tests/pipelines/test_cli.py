@@ -421,6 +421,7 @@ class TestProcess:
             "every look so far is counted; run the same command again to go on\npipeline: interrupted\n"
         )
         assert not list(place.workspace.candidates.iterdir())
+        assert _statuses(place.workspace) == ["KILLED"]
         ledger = campaign.TrialLedger(place.workspace.trials)
         interval = small.planted().interval
         counted = ledger.n_looks("EDGE/USDT", *interval)
@@ -428,7 +429,7 @@ class TestProcess:
         assert called(capsys, monkeypatch, *place.run()).code == 0
         trials = campaign.TrialLedger(place.workspace.trials).trials("EDGE/USDT", *interval)
         assert len(trials) == len({trial.candidate for trial in trials}) > counted
-        assert _statuses(place.workspace) == ["FINISHED", "KILLED"]
+        assert _statuses(place.workspace) == ["FINISHED"]
 
     def test_a_workspace_that_cannot_be_written_to_is_one_message(self, place: Place) -> None:
         for path in [place.workspace.root, *place.workspace.root.rglob("*")]:

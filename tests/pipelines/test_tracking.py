@@ -154,42 +154,24 @@ def test_the_ledgers_head_is_anchored_and_runs_are_closed(tracker: Tracker, camp
         tracker.finish(campaign, "DONE")
 
 
-def test_a_search_goes_on_in_the_run_that_did_not_finish_and_begins_another_after_one_that_did(
+def test_a_campaign_goes_on_in_the_run_that_was_left_unless_that_is_finished_or_not_known(
     tracker: Tracker,
 ) -> None:
     def status(run: str) -> str:
         with tracker._calling() as client:
             return str(client.get_run(run).info.status)
 
-    first = tracker.start_campaign("search-ab", {"seed": 1}, go_on=True)
+    first = tracker.start_campaign("search-ab", {"seed": 1})
     for ended in ("KILLED", "FAILED", ""):  # "": killed so hard that nothing was said
         if ended:
             tracker.finish(first, ended)
-        assert tracker.start_campaign("search-ab", {"seed": 1, "more": 2}, go_on=True) == first
+        assert tracker.start_campaign("search-ab", {"seed": 1, "more": 2}, left=first) == first
         assert status(first) == "RUNNING"
     tracker.finish(first)
-    second = tracker.start_campaign("search-ab", {"seed": 1}, go_on=True)
-    elsewhere = Tracker(Workspace(tracker.workspace.root / "third"), tracker.address)
-    assert len({first, second, elsewhere.start_campaign("search-ab", {}, go_on=True)}) == 3
+    second = tracker.start_campaign("search-ab", {"seed": 1}, left=first)
+    third = tracker.start_campaign("search-ab", {"seed": 1}, left="0" * 32)
+    assert len({first, second, third}) == 3
     assert (status(first), status(second)) == ("FINISHED", "RUNNING")
-
-
-def test_a_run_whose_process_is_gone_is_closed_as_killed_when_the_campaign_begins_anew(
-    tracker: Tracker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    runs = {}
-    for who, process in (("gone", gone.pid), ("here", os.getpid())):
-        monkeypatch.setattr(tracking, "_process", lambda process=process: f"{socket.gethostname()}:{process}")
-        runs[who] = tracker.start_campaign(f"campaign-{who}", {})
-        assert tracker.start_campaign(f"campaign-{who}", {}) != runs[who]
-    monkeypatch.setattr(tracking, "_process", lambda: "another-machine:1")
-    runs["elsewhere"] = tracker.start_campaign("campaign-elsewhere", {})
-    tracker.start_campaign("campaign-elsewhere", {})
-    with tracker._calling() as client:
-        found = {who: client.get_run(run).info.status for who, run in runs.items()}
-    assert found == {"gone": "KILLED", "here": "RUNNING", "elsewhere": "RUNNING"}
 
 
 def test_an_unknown_run_is_one_sentence(tracker: Tracker) -> None:
