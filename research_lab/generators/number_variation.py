@@ -64,11 +64,12 @@ def _window(spec: Spec, place: Place, factor: float) -> Node:
 
 
 def _least(spec: Spec, place: Place) -> int:
-    parent = _parent(spec, place)
+    parent = parent_of(spec, place)
     return FUNCTIONS[parent.op].arguments[place.path[-1]].least if parent.op in FUNCTIONS else 1
 
 
-def _parent(spec: Spec, place: Place) -> Node:
+def parent_of(spec: Spec, place: Place) -> Node:
+    """Return the node of which a place is an argument."""
     root = root_of(spec, place.root)
     assert root is not None
     node = root
@@ -81,7 +82,7 @@ def _threshold_step(spec: Spec, place: Place, hand: Hand) -> float:
     """Return the step between levels worth comparing with what stands on the other side; 0 where none is known."""
     if not place.path:
         return 0.0
-    parent = _parent(spec, place)
+    parent = parent_of(spec, place)
     if parent.op not in ("less", "less_equal", "crosses_above", "crosses_below", "equal"):
         return 0.0
     span = hand.words(spec).span(parent.args[1 - place.path[-1]])

@@ -17,13 +17,14 @@ from research_lab.generators.brief import Brief
 from research_lab.generators.grammar import Grammar
 from research_lab.generators.hand import Hand
 from research_lab.generators.nodes import parameter
-from research_lab.generators.number_variation import range_around, with_the_same_elsewhere
+from research_lab.generators.number_variation import parent_of, range_around, with_the_same_elsewhere
 from research_lab.generators.places import Place, places, with_place
 
 N_TUNED: Final = (
     3  # parameters of a finalist: each is a way to fit, and none leaves gates 4 and 5 nothing to ask
 )
 _KINDS: Final = ("window", "number", "share")  # in the order in which they become parameters
+DAYS: Final = ("weekday", "day_of_month")
 _LEAST_WINDOW: Final = 3  # bars; below it is a lag, such as the bar before, and comes last
 
 
@@ -56,7 +57,13 @@ def _with_one_more(spec: Spec, brief: Brief) -> Iterator[Spec]:
 def _free(spec: Spec) -> list[Place]:
     """Return the places of numbers that may become parameters."""
     everywhere = places(spec, (*CONDITIONS, "stop", "trail"))
-    return [p for p in everywhere if p.node.op == "constant" and p.kind != "exponent" and p.node.value]
+    numbers = [p for p in everywhere if p.node.op == "constant" and p.kind != "exponent" and p.node.value]
+    return [p for p in numbers if not _names_a_day(spec, p)]
+
+
+def _names_a_day(spec: Spec, place: Place) -> bool:
+    """Whether a number says which day it is: Tuesday is no more of anything than Monday is."""
+    return place.path != () and any(arg.op in DAYS for arg in parent_of(spec, place).args)
 
 
 def _order(place: Place) -> tuple[bool, int]:

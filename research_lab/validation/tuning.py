@@ -143,7 +143,8 @@ def choose_on_plateau(
 ) -> tuple[Score, float]:
     """Return the final parameters, tuned on all research days, and how flat their surroundings are.
 
-    Of the ten best, the one whose neighbours (one step in one parameter) do best in the median is taken.
+    Of the ten best, the one is taken of which the lesser is largest: its own Sharpe ratio, or the median of it and
+    its neighbours, one step in one parameter. A needle is worth what surrounds it, a hole what it is itself.
     The plateau is that median over its own Sharpe ratio: 1 on flat ground, 0 on a needle's point.
     """
     days = (0, scorer.score([template])[0].daily.shape[0])
@@ -152,13 +153,13 @@ def choose_on_plateau(
     leaders = [scores[k] for k in order[:LEADERS]]
     around = [neighbours(score.spec) for score in leaders]
     scorer.score([spec for group in around for spec in group])
+    own = [_sharpe(leader) for leader in leaders]
     medians = [
-        float(np.median([_sharpe(s) for s in [leader, *scorer.score(group)]]))
-        for leader, group in zip(leaders, around, strict=True)
+        float(np.median([sharpe, *map(_sharpe, scorer.score(group))]))
+        for sharpe, group in zip(own, around, strict=True)
     ]
-    chosen = int(np.argmax(medians))
-    own = leaders[chosen].sharpe()
-    return leaders[chosen], medians[chosen] / own if own > 0 else math.nan
+    k = int(np.argmax(np.minimum(own, medians)))
+    return leaders[k], medians[k] / own[k] if own[k] > 0 else math.nan
 
 
 def _sharpe(score: Score) -> float:

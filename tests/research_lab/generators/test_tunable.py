@@ -50,3 +50,19 @@ def test_what_has_enough_parameters_is_left_alone() -> None:
     opened = with_parameters(FIXED, BRIEF, 3)
     assert with_parameters(opened, BRIEF, 3) is opened
     assert with_parameters(opened, BRIEF, 2) is opened
+
+
+def test_days_of_the_week_and_of_the_month_are_names_and_no_quantities() -> None:
+    text = FIXED.canonical().replace(
+        "close < ema(close, 30)", "weekday() == 4 or hour() >= 7 or day_of_month() > 20"
+    )
+    opened = with_parameters(parse_spec(text), BRIEF, 9)
+    assert sorted(param.default for param in opened.params.values()) == [
+        1.0,
+        3.0,
+        7.0,
+        14.0,
+        14.0,
+        40.0,
+        60.0,
+    ]

@@ -18,6 +18,7 @@ from research_lab.errors import InsufficientError
 from research_lab.market_data import worlds
 from research_lab.scoring.scorer import Scorer, neighbours
 from research_lab.scoring.trial_ledger import TrialLedger
+from research_lab.validation import tuning
 from research_lab.validation.tuning import Protocol, choose_on_plateau, tune
 from research_lab.validation.walk_forward import fold_days, walk_forward
 
@@ -114,6 +115,20 @@ def test_every_parameter_set_is_counted_once_however_often_it_is_asked_for(
     walk_forward(template, again, PROTOCOL)
     looks = again.ledger.n_looks(bars.market.charged_to, *bars.interval)
     assert looks == scorer.n_scored == len({s.spec.hash for s in scorer.tried(template)})
+
+
+def test_neither_a_hole_in_a_plateau_is_chosen_nor_a_needle(
+    bars: Bars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight values in a row: a needle at 6, even ground from 10 to 14, and a hole at 16 between the two best of it."""
+    worth = {4.0: 0.0, 6.0: 3.0, 8.0: 0.0, 10.0: 1.3, 12.0: 1.5, 14.0: 1.6, 16.0: -5.0, 18.0: 2.0}
+    one = TEXT.replace("range: [4, 12]", "range: [4, 18]").replace(
+        "range: [16, 40], step: 4, default: 20", "range: [20, 24], step: 4, default: 20"
+    )
+    monkeypatch.setattr(tuning, "_sharpe", lambda score: worth[score.spec.values["fast"]])
+    chosen, plateau = choose_on_plateau(parse_spec(one), _scorer(bars, tmp_path), PROTOCOL)
+    assert chosen.spec.values["fast"] in (12.0, 14.0)
+    assert 0.9 < plateau <= 1.0
 
 
 def test_the_same_seed_gives_the_same_walk_forward(bars: Bars, template: Spec, tmp_path: Path) -> None:
