@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipelines.tracking import Tracker
+from pipelines.tracking.ledger_store import LedgerStore
 from research_lab.market_data.lake import Lake
 from research_lab.market_data.openings import OWN, Openings
 from research_lab.scoring.trial_ledger import TrialLedger
@@ -37,10 +37,10 @@ class Anchor:
 
     Parameters
     ----------
-    tracker, run : where to. ledger, lake : of which.
+    store, run : where to. ledger, lake : of which.
     """
 
-    tracker: Tracker
+    store: LedgerStore
     run: str
     ledger: TrialLedger
     lake: Lake
@@ -58,5 +58,5 @@ class Anchor:
         heads = heads_of(self.ledger, self.lake)
         self._n_since = 0
         if heads != self._noted:
-            self.tracker.anchor_ledger(self.run, heads)
+            self.store.anchor(self.run, heads)
             self._noted = heads

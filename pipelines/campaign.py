@@ -28,7 +28,7 @@ from pipelines.open_run import open_run
 from pipelines.proposals import Proposals
 from pipelines.proposals import load_templates as load_templates
 from pipelines.resumption import Finished, Resumption, running_alone
-from pipelines.tracking import Tracker
+from pipelines.tracking.tracker import Tracker
 from research_lab.bars import Bars
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
@@ -188,10 +188,12 @@ def run_campaign(
     }
     unfinished = Resumption(workspace.unfinished / name)
     with running_alone(workspace, name):
-        TrialLedger(workspace.trials).verify(check_openings(Lake(workspace.root), tracker.anchored_heads()))
+        TrialLedger(workspace.trials).verify(
+            check_openings(Lake(workspace.root), tracker.ledgers.anchored_heads())
+        )
         with open_run(tracker, name, facts, unfinished.folder) as run:
             ground = open_ground(workspace, bars, regimes, policy, name)
-            anchor = Anchor(tracker, run, ground.scorer.ledger, ground.worlds[0].lake)
+            anchor = Anchor(tracker.ledgers, run, ground.scorer.ledger, ground.worlds[0].lake)
             for world in ground.worlds:
                 world.scorer.origins = wanted.origins
                 world.scorer.progress = anchor.looked

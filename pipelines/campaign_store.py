@@ -10,7 +10,7 @@ from pipelines import candidates
 from pipelines.candidates import Candidate, Facts
 from pipelines.gates.evidence import Evidence, Outcome, Verdict
 from pipelines.gates.world import Ground, World
-from pipelines.tracking import Tracker
+from pipelines.tracking.tracker import Tracker
 from research_lab.dsl.spec import Spec
 from research_lab.durable import atomic_write
 from research_lab.workspace import Workspace

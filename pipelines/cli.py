@@ -200,11 +200,12 @@ def ui(
 
     Example: pipeline ui --workspace demo
     """
-    from pipelines.tracking import Tracker
+    from pipelines.tracking.connection import Connection
+    from pipelines.tracking.mlflow_ui import serve_ui, ui_address
 
-    tracker = Tracker(place_of(workspace))
-    typer.echo(f"{tracker.ui_address(port)}\nCtrl-C ends it")
-    raise typer.Exit(tracker.serve_ui(port))
+    store = Connection(place_of(workspace))
+    typer.echo(f"{ui_address(store, port)}\nCtrl-C ends it")
+    raise typer.Exit(serve_ui(store, port))
 
 
 @app.command()

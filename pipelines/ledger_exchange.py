@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.anchoring import check_openings
-from pipelines.tracking import Tracker
+from pipelines.tracking.ledger_store import LedgerStore
 from research_lab.durable import ChainedLog
 from research_lab.errors import LedgerError
 from research_lab.market_data.lake import Lake
@@ -43,7 +43,7 @@ class Pulled:
         return Pulled(both, self.n_openings + other.n_openings)
 
 
-def verify(ledger: TrialLedger, tracker: Tracker) -> Checked:
+def verify(ledger: TrialLedger, store: LedgerStore) -> Checked:
     """Check every line and row, and every anchor that was ever dropped for this workspace, openings included.
 
     Raises
@@ -52,28 +52,28 @@ def verify(ledger: TrialLedger, tracker: Tracker) -> Checked:
         Naming file and line of the first break.
     """
     ledger.verify()
-    anchors = tracker.anchors()
+    anchors = store.anchors()
     for anchor in anchors:
-        ledger.verify_heads(check_openings(Lake(tracker.workspace.root), anchor))
-    return Checked(len(ledger.heads()), len(ledger.every()), len(anchors), tracker.n_other_ledgers())
+        ledger.verify_heads(check_openings(Lake(store.connection.workspace.root), anchor))
+    return Checked(len(ledger.heads()), len(ledger.every()), len(anchors), store.n_other_ledgers())
 
 
-def push(ledger: TrialLedger, tracker: Tracker) -> list[str]:
+def push(ledger: TrialLedger, store: LedgerStore) -> list[str]:
     """Put what the store has not into it, segments and the list of openings, and return the names."""
-    there = {(name, head) for _, heads in tracker.pushed() for name, head in heads.items()}
+    there = {(name, head) for _, heads in store.pushed() for name, head in heads.items()}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        heads = copy_segments(ledger, folder) | Lake(tracker.workspace.root).openings.copy(folder)
+        heads = copy_segments(ledger, folder) | Lake(store.connection.workspace.root).openings.copy(folder)
         fresh = {name: head for name, head in heads.items() if (name, head) not in there}
         for path in list(folder.iterdir()):
             if path.with_suffix(".jsonl").name not in fresh:
                 path.unlink()
         if fresh:
-            tracker.push_segments(folder, fresh)
+            store.push_segments(folder, fresh)
     return sorted(fresh)
 
 
-def pull(ledger: TrialLedger, tracker: Tracker) -> Pulled:
+def pull(ledger: TrialLedger, store: LedgerStore) -> Pulled:
     """Take in what is not here, or is longer in the store, segments and lists of openings: all, or none of a push.
 
     A push that is refused keeps no other from coming in.
@@ -84,14 +84,14 @@ def pull(ledger: TrialLedger, tracker: Tracker) -> Pulled:
         A file is broken, tells of what cannot be, is not what its push said, or parts from the one of the same
         name here. It is raised when all other pushes are in.
     """
-    openings = Lake(tracker.workspace.root).openings
+    openings = Lake(store.connection.workspace.root).openings
     found, refused = Pulled(Merged((), (), 0), 0), []
-    for run, heads in tracker.pushed():
+    for run, heads in store.pushed():
         wanted = {name: head for name, head in heads.items() if _is_missing(name, head, ledger, openings)}
         if not wanted:
             continue
         with tempfile.TemporaryDirectory() as place:
-            tracker.fetch_segments(run, sorted(wanted), Path(place))
+            store.fetch_segments(run, sorted(wanted), Path(place))
             try:
                 found += _taken_in(Path(place), wanted, ledger, openings)
             except LedgerError as fault:

@@ -26,7 +26,7 @@ from pipelines.grounds import ground_of, world_of
 from pipelines.map_file import Promotion, opened_map
 from pipelines.map_history import adopt, retire, rollback
 from pipelines.report import write_report
-from pipelines.tracking import Tracker, model_name
+from pipelines.tracking.tracker import Tracker, model_name
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
@@ -111,7 +111,7 @@ def promote_candidate(
     if (
         passed
     ):  # a ledger that lost looks, or a store that cannot be reached, stops here: the map is untouched
-        world.scorer.ledger.verify(check_openings(world.lake, tracker.anchored_heads()))
+        world.scorer.ledger.verify(check_openings(world.lake, tracker.ledgers.anchored_heads()))
     candidates.save_evidence(candidate, evidence)
     if passed:
         changed = asked.put(workspace, candidate, dry_run=False)

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from pipelines.tracking import Tracker
+from pipelines.tracking.tracker import Tracker
 from research_lab.durable import atomic_write
 from research_lab.errors import TrackingError
 

@@ -10,7 +10,7 @@ from pipelines.command_options import INSUFFICIENT, REFUSED, WorkspaceOption, pl
 from research_lab.errors import LedgerError, UsageError
 
 if TYPE_CHECKING:
-    from pipelines.tracking import Tracker
+    from pipelines.tracking.ledger_store import LedgerStore
     from research_lab.scoring.trial_ledger import TrialLedger
 
 app = typer.Typer(
@@ -58,7 +58,7 @@ def verify(workspace: WorkspaceOption = "") -> None:
     from pipelines import ledger_exchange
 
     with _Refusing():
-        done = ledger_exchange.verify(_ledger(workspace), _tracker(workspace))
+        done = ledger_exchange.verify(_ledger(workspace), _store(workspace))
     typer.echo(f"{done.n_segments} segments with {done.n_trials:,} trials: every line and row is whole")
     typer.echo(f"{done.n_anchors} anchors in MLflow hold")
     if done.n_others:
@@ -80,7 +80,7 @@ def push(workspace: WorkspaceOption = "") -> None:
     from pipelines import ledger_exchange
 
     with _Refusing():
-        names = ledger_exchange.push(_ledger(workspace), _tracker(workspace))
+        names = ledger_exchange.push(_ledger(workspace), _store(workspace))
     n_lists = sum(name.startswith("opened-") for name in names)
     told = ", and the openings of the holdout" if n_lists else ""
     typer.echo(f"{len(names) - n_lists} segments pushed{told}")
@@ -98,7 +98,7 @@ def pull(workspace: WorkspaceOption = "") -> None:
     from pipelines import ledger_exchange
 
     with _Refusing():
-        done = ledger_exchange.pull(_ledger(workspace), _tracker(workspace))
+        done = ledger_exchange.pull(_ledger(workspace), _store(workspace))
     new, longer, n_trials = len(done.merged.new), len(done.merged.longer), done.merged.n_trials
     told = f"{n_trials:,} trials and {done.n_openings} openings of the holdout gained"
     typer.echo(f"{new} segments new, {longer} longer, {told}")
@@ -125,7 +125,8 @@ def _ledger(option: str) -> TrialLedger:
     return TrialLedger(place.trials)
 
 
-def _tracker(option: str) -> Tracker:
-    from pipelines.tracking import Tracker
+def _store(option: str) -> LedgerStore:
+    from pipelines.tracking.connection import Connection
+    from pipelines.tracking.ledger_store import LedgerStore
 
-    return Tracker(place_of(option))
+    return LedgerStore(Connection(place_of(option)))

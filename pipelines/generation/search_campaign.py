@@ -23,7 +23,7 @@ from pipelines.generation.generator_registry import Ideas, Made, WithIdeas, chec
 from pipelines.generation.kept_search import KeptSearch, kept_search, left_behind, write_archive
 from pipelines.grounds import open_world
 from pipelines.open_run import open_run
-from pipelines.tracking import Tracker
+from pipelines.tracking.tracker import Tracker
 from research_lab.bars import DAY_MS, Bars
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
@@ -110,7 +110,7 @@ def run_search(
     """
     check_options(wish.generator, Made(wish.settings, offline=wish.offline))
     tracker, lake = Tracker(workspace), Lake(workspace.root)
-    TrialLedger(workspace.trials).verify(check_openings(lake, tracker.anchored_heads()))
+    TrialLedger(workspace.trials).verify(check_openings(lake, tracker.ledgers.anchored_heads()))
     bound, facts = bound_to(bars, regimes, policy, wish, lake), _facts(bars, wish)
     kept = kept_search(workspace.generations, bound)
     memory = _memory(workspace, bound)
@@ -122,7 +122,7 @@ def run_search(
     )  # wrong settings leave nothing behind
     with kept.alone(), open_run(tracker, kept.name, {**facts, **bound}, kept.folder) as run:
         scorer = open_world(workspace, bars, regimes, policy, kept.name).scorer
-        anchor = Anchor(tracker, run, scorer.ledger, lake)
+        anchor = Anchor(tracker.ledgers, run, scorer.ledger, lake)
         scorer.crew, scorer.progress = crew, anchor.looked
         search = _search(scorer, generator, policy, wish, kept)
         try:

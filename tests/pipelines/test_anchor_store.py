@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import ledger_exchange, tracking
+from pipelines import ledger_exchange
 from pipelines.anchor_store import Noted, answered_for, place_of
-from pipelines.tracking import Tracker
+from pipelines.tracking import ledger_store
+from pipelines.tracking.connection import ADDRESS, EXPERIMENT, Connection
+from pipelines.tracking.ledger_store import LedgerStore
+from pipelines.tracking.tracker import Tracker
 from research_lab.errors import LedgerError
 from research_lab.scoring.ledger_identity import NAME, Identity, former_name
 from research_lab.scoring.trial_ledger import TrialLedger
@@ -68,7 +71,7 @@ def test_a_former_name_is_read_and_an_own_database_speaks_for_its_workspace() ->
 def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A workspace with a look and an anchor in its own database: making one takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv(tracking.ADDRESS, raising=False)
+        patch.delenv(ADDRESS, raising=False)
         root = tmp_path_factory.mktemp("made") / "ws"
         anchored(looked(root))
         yield root
@@ -83,14 +86,18 @@ def looked(root: Path, seed: int = 1) -> Workspace:
 def anchored(workspace: Workspace, address: str | None = None) -> Tracker:
     tracker = Tracker(workspace, address)
     run = tracker.start_campaign("c", {})
-    tracker.anchor_ledger(run, TrialLedger(workspace.trials).heads())
+    tracker.ledgers.anchor(run, TrialLedger(workspace.trials).heads())
     return tracker
+
+
+def stored(workspace: Workspace, address: str | None = None) -> LedgerStore:
+    return LedgerStore(Connection(workspace, address))
 
 
 def verified(root: Path, address: str | None = None) -> int:
     """Return how many anchors hold."""
     workspace = Workspace(root).create()
-    return ledger_exchange.verify(TrialLedger(workspace.trials), Tracker(workspace, address)).n_anchors
+    return ledger_exchange.verify(TrialLedger(workspace.trials), stored(workspace, address)).n_anchors
 
 
 def test_a_workspace_that_was_moved_keeps_its_anchors_and_what_was_cut_off_is_still_seen(
@@ -141,7 +148,7 @@ def test_on_a_shared_store_ledgers_go_by_their_id_and_not_by_their_path(
     assert (verified(tmp_path / "one", address), verified(tmp_path / "two", address)) == (2, 1)
     shutil.move(tmp_path / "two", mounted)  # another project at the path where the first one was
     assert verified(mounted, address) == 1
-    others = Tracker(Workspace(mounted), address).n_other_ledgers()
+    others = stored(Workspace(mounted), address).n_other_ledgers()
     assert others == 2  # the first, and that of the store's maker
 
 
@@ -149,17 +156,16 @@ def test_anchors_of_before_are_read_also_after_a_move(template: Path, tmp_path: 
     """They name a hash of the path, and no place."""
     old, new = tmp_path / "old", tmp_path / "new"
     shutil.copytree(template, old)
-    tracker = Tracker(Workspace(old))
-    with tracker._calling() as client:
-        for one in tracking._noted(client):
+    with Connection(Workspace(old)).calling() as client:
+        for one in ledger_store._noted(client):
             client.delete_run(one.run)
         location = (old / "mlartifacts").as_uri()
-        client.rename_experiment(client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id, "before")
-        made = client.create_experiment(tracking.EXPERIMENT, artifact_location=location)
+        client.rename_experiment(client.get_experiment_by_name(EXPERIMENT).experiment_id, "before")
+        made = client.create_experiment(EXPERIMENT, artifact_location=location)
         run = client.create_run(made, run_name="c").info.run_id
-        client.log_dict(run, TrialLedger(old / "trials").heads(), tracking._HEADS)
-        client.set_tag(run, tracking._LEDGER, former_name(old))
-        client.set_tag(run, tracking._ANCHORED, "7")
+        client.log_dict(run, TrialLedger(old / "trials").heads(), ledger_store._HEADS)
+        client.set_tag(run, ledger_store._LEDGER, former_name(old))
+        client.set_tag(run, ledger_store._ANCHORED, "7")
     for path in (old / "trials").glob("seg-*"):  # its segments name no ledger
         path.unlink()
     (old / "trials" / NAME).unlink()

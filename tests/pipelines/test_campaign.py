@@ -117,7 +117,7 @@ def test_mlflow_has_the_campaign_with_a_child_for_each_candidate(done: Done) -> 
     assert parent.data.params["snapshot"] == done.bars.snapshot
     heads = heads_of(campaign.TrialLedger(done.workspace.trials), Lake(done.workspace.root))
     assert OWN in heads and len(heads) > 1
-    assert campaign.Tracker(done.workspace).anchored_heads() == heads
+    assert campaign.Tracker(done.workspace).ledgers.anchored_heads() == heads
     for candidate, examination in zip(done.result.saved, done.result.examinations, strict=True):
         child = client.get_run((candidate.folder / "mlflow_run").read_text().strip())
         assert child.data.tags["mlflow.parentRunId"] == done.result.run
@@ -256,7 +256,7 @@ def test_a_store_that_went_away_does_not_hide_the_interrupt(
 def test_a_ledger_that_lost_looks_stops_a_campaign_before_it_begins(
     done: Done, tmp_path: Path, quiet: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(small.Tracker, "anchored_heads", lambda _: {"seg-" + "0" * 32 + ".jsonl": "c" * 64})
+    monkeypatch.setattr(small.Ledgers, "anchored_heads", lambda _: {"seg-" + "0" * 32 + ".jsonl": "c" * 64})
     workspace = Workspace.find(tmp_path / "ws")
     with pytest.raises(LedgerError, match="an anchored segment is gone"):
         small.run(workspace, done.bars, done.strategies, done.policy)

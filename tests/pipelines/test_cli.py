@@ -26,7 +26,8 @@ from live_shadow import governance
 from live_shadow.enable_map import read_map
 from pipelines import campaign, candidates, cli
 from pipelines.console import CampaignProgress
-from pipelines.tracking import ADDRESS, EXPERIMENT, Tracker
+from pipelines.tracking.connection import ADDRESS, EXPERIMENT
+from pipelines.tracking.tracker import Tracker
 from research_lab.bars import Market, write_candles
 from research_lab.workspace import Workspace
 from tests.pipelines import small_campaign as small

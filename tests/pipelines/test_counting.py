@@ -26,7 +26,9 @@ from pipelines.console import CampaignProgress
 from pipelines.gates.policy import Policy
 from pipelines.gates.world import World
 from pipelines.proposals import read_proposals
-from pipelines.tracking import ADDRESS, Tracker
+from pipelines.tracking.connection import ADDRESS, Connection
+from pipelines.tracking.ledger_store import LedgerStore
+from pipelines.tracking.tracker import Tracker
 from research_lab.bars import Bars
 from research_lab.durable import ChainedLog
 from research_lab.errors import LedgerError, LockedError, SpecError, UsageError
@@ -449,23 +451,24 @@ def test_a_killed_campaign_frees_its_name_and_the_next_goes_on_in_its_run(tmp_pa
 # Anchors
 
 
-class Anchored(small.Tracker):
+class Anchored(small.Ledgers):
     """A store that remembers every anchor."""
 
     dropped: list[Mapping[str, str]]
 
-    def anchor_ledger(self, run: str, heads: Any) -> None:
+    def anchor(self, run: str, heads: Any) -> None:
         type(self).dropped.append(dict(heads))
 
     def anchored_heads(self) -> dict[str, str]:
         return dict(type(self).dropped[-1]) if type(self).dropped else {}
 
 
+@pytest.mark.usefixtures("quiet")
 def test_looks_of_an_interrupted_campaign_cannot_be_deleted_unseen(
     tmp_path: Path, bars: Bars, policy: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Anchored.dropped = []
-    monkeypatch.setattr(campaign, "Tracker", Anchored)
+    monkeypatch.setattr(small.Tracker, "ledgers", Anchored())
     monkeypatch.setattr(anchoring, "EVERY", 1)
     strategies = small.strategy_folder(tmp_path, small.EMA, small.QUICK)
     workspace = Workspace.find(tmp_path / "ws")
@@ -478,12 +481,13 @@ def test_looks_of_an_interrupted_campaign_cannot_be_deleted_unseen(
         small.run(workspace, bars, strategies, policy)
 
 
+@pytest.mark.usefixtures("quiet")
 def test_openings_of_the_holdout_cannot_be_deleted_unseen(
     tmp_path: Path, bars: Bars, policy: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the line, the next opening would be judged as the first one."""
     Anchored.dropped = []
-    monkeypatch.setattr(campaign, "Tracker", Anchored)
+    monkeypatch.setattr(small.Tracker, "ledgers", Anchored())
     workspace, strategies = Workspace.find(tmp_path / "ws"), small.strategy_folder(tmp_path, small.EMA)
     assert small.run(workspace, bars, strategies, policy).best is not None
     assert len(Lake(workspace.root).openings.past()) == 1
@@ -551,7 +555,7 @@ def machines(tmp_path: Path, bars: Bars, policy: Policy, monkeypatch: pytest.Mon
 
 
 def exchange(workspace: Workspace, what: str) -> Any:
-    return getattr(ledger_exchange, what)(TrialLedger(workspace.trials), Tracker(workspace))
+    return getattr(ledger_exchange, what)(TrialLedger(workspace.trials), LedgerStore(Connection(workspace)))
 
 
 def test_ledgers_of_two_machines_become_one_through_the_store(
@@ -695,7 +699,7 @@ def test_a_push_that_lost_a_file_is_refused_and_names_that_lead_elsewhere_are_le
     with pytest.raises(LedgerError, match="the store does not have it"):
         exchange(two, "pull")
     elsewhere = f"../{one.root.name}/trials/{lines.name}"
-    monkeypatch.setattr(Tracker, "pushed", lambda self: [("run", {elsewhere: "a" * 64})])
+    monkeypatch.setattr(LedgerStore, "pushed", lambda self: [("run", {elsewhere: "a" * 64})])
     assert exchange(two, "pull").merged.n_trials == 0
     assert small.contents(two.trials) == before
 
@@ -735,7 +739,7 @@ def test_a_broken_ledger_ends_verify_with_3_naming_file_and_line(
     world.scorer.score([template.bind(values) for values in template.grid()])
     tracker = Tracker(workspace)
     run = tracker.start_campaign("c", {})
-    tracker.anchor_ledger(run, world.scorer.ledger.heads())
+    tracker.ledgers.anchor(run, world.scorer.ledger.heads())
     whole = CliRunner().invoke(cli.app, ["trials", "verify", "-w", str(workspace.root)])
     assert (whole.exit_code, "1 anchors in MLflow hold" in whole.output) == (0, True)
     (lines,) = workspace.trials.glob("*.jsonl")

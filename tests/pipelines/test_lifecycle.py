@@ -19,7 +19,8 @@ from pipelines.gates.evidence import Evidence, Outcome
 from pipelines.gates.policy import Policy
 from pipelines.lifecycle import Promoted, Wish, promote_candidate, roll_back, take_out, take_over
 from pipelines.map_history import status
-from pipelines.tracking import ADDRESS, Tracker, model_name
+from pipelines.tracking.connection import ADDRESS
+from pipelines.tracking.tracker import Tracker, model_name
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.errors import GovernanceError, MapError, TrackingError, UsageError, WorkspaceError
 from research_lab.market_data.lake import Lake
