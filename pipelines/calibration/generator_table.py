@@ -167,7 +167,6 @@ class Pace:
 def markdown(table: Sequence[Line], beside: Comparison | None, pace: Pace | None) -> str:
     """Return what was found and what was promoted, what refused finalists, evolution beside grammar, and the pace."""
     parts = [
-        "## What generators find",
         grid(
             ["world", "promoted", "the right one", "handed over", "in the archive", "wanted", "", "looks"],
             [
