@@ -141,6 +141,7 @@ _LABELS = {
     "sharpe_left_out_mean": "mean Sharpe ratio with parameters of the others",
     "n_days": "days",
     "p": "chance of doing as well by luck (p)",
+    "research_p": "the same in the research (p)",
     "combined_p": "chance by luck, research and holdout together (p)",
     "statistic": "its statistic (t)",
     "critical_99": "what luck’s best reaches in 1 world of 100 (t)",

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.trials import Looks, NextLook
+from research_lab.validation.family_wise import EVEN_P, MAX_WEIGHT
 
 _DASH = "–"
 
@@ -74,7 +75,10 @@ def _costs(cost: NextLook) -> list[str]:
         steps = zip(cost.more, cost.p_after, strict=True)
         lines.append("    at most " + ", ".join(f"{p:.4f} after {k:,} more" for k, p in steps))
     times = "never" if not cost.n_openings else f"{cost.n_openings} time{'s' * (cost.n_openings != 1)}"
-    lines.append(f"  holdout opened {times}; the next opening is judged at {cost.next_level:.4f}")
+    lines.append(
+        f"  holdout opened {times}; the next opening is judged at {cost.next_level:.4f} x {EVEN_P:g} / p of the research,"
+        f" at most {MAX_WEIGHT * cost.next_level:.4f}"
+    )
     return lines
 
 

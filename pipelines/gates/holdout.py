@@ -50,6 +50,7 @@ def measure(spec: Spec, world: World, luck: Evidence) -> Evidence:
     lengths = [math.sqrt(zone.end_ms - zone.start_ms) for zone in (zones.research, zones.holdout)]
     figures = {"opening": float(opened.k), "n_days": float(daily.shape[0]), **result.metrics}
     figures["return_optimistic"] = orders.returns[1]
+    figures["research_p"] = luck.figures["p"]
     figures["p"] = figures["combined_p"] = math.nan
     figures |= before_and_after(spec, world, opened.bars, result)
     insufficient = ""

@@ -47,13 +47,13 @@ class Limit(_Form):
             raise ValueError("give one of at_least and at_most")
         return self
 
-    def figure(self, value: float, opening: int) -> Figure:
-        """Return a value beside this limit; a limit for the holdout falls with each opening."""
+    def figure(self, value: float, level: float) -> Figure:
+        """Return a value beside this limit; one that is scaled by opening is at most the level of this opening."""
         if self.at_least is not None:
             return Figure(value, self.at_least, ">=", self.unit)
         at_most = self.at_most if self.at_most is not None else math.nan
         if self.scaled_by_opening:
-            at_most = min(at_most, holdout_level(opening))
+            at_most = min(at_most, level)
         return Figure(value, at_most, "<=", self.unit)
 
 
@@ -158,7 +158,7 @@ def judge(evidence: Evidence, policy: Policy) -> Verdict:
     limits = policy.gates.get(evidence.gate)
     if limits is None:
         raise GauntletError(f"the policy has no gate {evidence.gate!r}", "policy", "add its limits")
-    opening = int(evidence.figures.get("opening", 1))
+    level = _level(evidence)
     figures: dict[str, Figure] = {}
     failed, lacking = list(evidence.faults), []
     if evidence.insufficient:
@@ -166,7 +166,7 @@ def judge(evidence: Evidence, policy: Policy) -> Verdict:
     for name, limit in limits.items():
         if limit.of_pools and IS_POOL not in evidence.figures:
             continue
-        figure = limit.figure(evidence.figures.get(name, math.nan), opening)
+        figure = limit.figure(evidence.figures.get(name, math.nan), level)
         figures[name] = figure
         if not math.isfinite(figure.value):
             if not evidence.insufficient:
@@ -179,6 +179,13 @@ def judge(evidence: Evidence, policy: Policy) -> Verdict:
         figures.setdefault(name, Figure(value))
     outcome = Outcome.FAIL if failed else Outcome.INSUFFICIENT if lacking else Outcome.PASS
     return Verdict(evidence.gate, outcome, figures, (*failed, *lacking), evidence.hash, policy.hash)
+
+
+def _level(evidence: Evidence) -> float:
+    """Return the level of this opening of the holdout; what the research says counts only where it was measured."""
+    research_p = evidence.figures.get("research_p", math.nan)
+    known = research_p if math.isfinite(research_p) else 1.0
+    return holdout_level(int(evidence.figures.get("opening", 1)), known)
 
 
 def _where(evidence: Evidence, name: str) -> str:

@@ -187,6 +187,7 @@ class PooledExam:
             **worth,
             "n_trades": _n_trades(parts),
             **_optimistic(parts, worth["sharpe"]),
+            "research_p": luck.figures["p"],
             "p": math.nan,
             "combined_p": math.nan,
             **both_sides(spec, pool, first_day, daily, _closed_ms(parts)),

@@ -56,6 +56,8 @@ from research_lab.validation.block_bootstrap import (
 from research_lab.validation.trial_columns import TrialColumns, trial_columns
 
 MIN_DAYS = 60
+EVEN_P = 0.02  # a holdout's level is raised for a smaller p of the research, lowered for a larger one,
+MAX_WEIGHT = 3.0  # and raised so far at most
 N_DRAWS = 2000
 # Columns at a time, with their squares: the sums of their blocks over four years stay in the L2 cache.
 _GROUP = LANES // 2
@@ -210,19 +212,36 @@ def stouffer(p_a: float, p_b: float, weight_a: float, weight_b: float) -> float:
     return 0.5 * math.erfc(z / math.sqrt(2))
 
 
-def holdout_level(opening: int) -> float:
-    """Return the level at which the k-th opening of one holdout is judged: 0.05 * 6 / (pi^2 k^2).
+def holdout_level(opening: int, research_p: float | None = None) -> float:
+    """Return the level at which the k-th opening of one holdout is judged: 0.05 * 6 / (pi^2 k^2) times a weight.
 
-    The levels of all openings that there can ever be add up to 0.05.
+    The levels of all openings that there can ever be add up to 0.05. The weight is min(3, 0.02 / p), p the
+    family-wise p of the research: the more the research says, the less the holdout must. Its mean over all p that
+    luck brings is 0.12, below 1, so the weighted levels hold what the plain ones hold; with p of at most 0.25
+    in the research, luck passes both with a chance of at most 0.0304 * 0.0925 = 0.0028 at the first opening.
+
+    Parameters
+    ----------
+    opening : counted from 1.
+    research_p : in (0, 1], of gate 6; None for the level before it is weighted.
+
+    Source: C. Genovese, K. Roeder, L. Wasserman (2006), False Discovery Control with p-Value Weighting.
 
     Examples
     --------
     >>> round(holdout_level(1), 6), round(holdout_level(2), 6)
     (0.030396, 0.007599)
+    >>> [round(holdout_level(1, p), 6) for p in (0.0002, 0.02, 0.1)]
+    [0.091189, 0.030396, 0.006079]
     """
     if opening < 1:
         raise UsageError(f"opening number {opening}", remedy="count openings from 1")
-    return 0.05 * 6 / (math.pi * opening) ** 2
+    level = 0.05 * 6 / (math.pi * opening) ** 2
+    if research_p is None:
+        return level
+    if not 0.0 < research_p <= 1.0:
+        raise UsageError(f"research p of {research_p}", remedy="give one in (0, 1]")
+    return level * min(MAX_WEIGHT, EVEN_P / research_p)
 
 
 def _checked(daily: FloatArray, candidate: int | Sequence[int], n_draws: int) -> tuple[FloatArray, IntArray]:

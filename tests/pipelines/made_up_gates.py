@@ -84,7 +84,9 @@ def evidence(found: Spec) -> dict[str, Evidence]:
             "p": 0.0132, "statistic": 4.21, "critical_99": 4.4, "n_trials": 282.0, "n_columns": 222.0,
             "n_days": 1314.0, "block_days": 11.0, "deflated_sharpe": 0.91,
         },
-        "holdout": {"opening": 1.0, "n_days": 876.0, **metrics, "p": 0.0281, "combined_p": 0.0017},
+        "holdout": {
+            "opening": 1.0, "n_days": 876.0, **metrics, "research_p": 0.0132, "p": 0.0281, "combined_p": 0.0017,
+        },
         "shadow": {
             "differing_bits": 0.0, "n_bars": 1440.0, "n_days": 60.0, "n_trades": 7.0, "return": -0.021,
             "band_probability": 0.31,

@@ -265,7 +265,7 @@ class TestHoldout:
     def test_each_further_candidate_is_judged_harder_and_the_same_is_not(
         self, world: World, limits: Policy
     ) -> None:
-        seen = [holdout.measure(spec, world, luck(0.01)) for spec in (EMA, EMA, QUICK, EMA)]
+        seen = [holdout.measure(spec, world, luck(0.02)) for spec in (EMA, EMA, QUICK, EMA)]
         assert [evidence.figures["opening"] for evidence in seen] == [1.0, 1.0, 2.0, 1.0]
         levels = [judge(evidence, limits).figures["p"].limit for evidence in seen]
         assert levels == pytest.approx([0.05 * 6 / (math.pi * k) ** 2 for k in (1, 1, 2, 1)])
@@ -281,6 +281,7 @@ class TestHoldout:
         weak, strong = (holdout.measure(EMA, world, luck(p)).figures for p in (0.5, 0.001))
         assert weak["p"] == strong["p"]
         assert strong["combined_p"] < weak["combined_p"]
+        assert (weak["research_p"], strong["research_p"]) == (0.5, 0.001)
 
     def test_bars_that_end_before_it_are_insufficient(self, world: World, limits: Policy) -> None:
         research = replace(world, bars=world.research)

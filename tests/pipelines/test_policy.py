@@ -12,14 +12,17 @@ from hypothesis import strategies as st
 from pipelines.gates.evidence import Evidence, Figure, Outcome
 from pipelines.gates.policy import DEFAULT, Limit, Policy, judge, load_policy
 from research_lab.errors import PolicyError
+from research_lab.validation.family_wise import holdout_level
 
 POLICY = load_policy()
+RESEARCH_P = 0.01
 
 
 def _evidence(gate: str, **changed: float) -> Evidence:
     """Return evidence that meets every limit exactly, but for what was changed."""
-    figures = {name: limit.figure(0.0, opening=1).limit for name, limit in POLICY.gates[gate].items()}
-    return Evidence(gate, {**figures, **changed}, {"spec": "0" * 64})
+    level = holdout_level(1, RESEARCH_P)
+    figures = {name: limit.figure(0.0, level).limit for name, limit in POLICY.gates[gate].items()}
+    return Evidence(gate, {"research_p": RESEARCH_P, **figures, **changed}, {"spec": "0" * 64})
 
 
 @pytest.mark.parametrize("gate", POLICY.gates)
@@ -33,7 +36,7 @@ def test_a_figure_just_beyond_its_limit_does_not_pass(gate: str, name: str) -> N
     if limit.at_least is not None:
         beyond = math.nextafter(limit.at_least, -math.inf)
     else:
-        beyond = math.nextafter(limit.figure(0.0, opening=1).limit, math.inf)
+        beyond = math.nextafter(limit.figure(0.0, holdout_level(1, RESEARCH_P)).limit, math.inf)
     verdict = judge(_evidence(gate, **{name: beyond}), POLICY)
     assert verdict.outcome.value == limit.unmet
     assert len(verdict.reasons) == 1 and name in verdict.reasons[0] and limit.why in verdict.reasons[0]
@@ -66,9 +69,28 @@ def test_a_failure_outweighs_missing_data_and_both_are_told() -> None:
 
 @pytest.mark.parametrize(("opening", "level"), [(1, 0.0304), (2, 0.0076), (3, 0.00338)])
 def test_each_opening_of_the_holdout_is_judged_harder(opening: int, level: float) -> None:
-    verdict = judge(_evidence("holdout", opening=float(opening), p=0.001), POLICY)
+    verdict = judge(_evidence("holdout", opening=float(opening), research_p=0.02, p=0.0001), POLICY)
     assert verdict.figures["p"].limit == pytest.approx(0.05 * 6 / (math.pi**2 * opening**2))
     assert verdict.figures["p"].limit == pytest.approx(level, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("research_p", "weight"), [(0.0002, 3.0), (0.005, 3.0), (0.01, 2.0), (0.02, 1.0), (0.1, 0.2), (1.0, 0.02)]
+)
+@pytest.mark.parametrize("opening", [1, 2])
+def test_the_less_the_research_says_the_more_the_holdout_must(
+    research_p: float, weight: float, opening: int
+) -> None:
+    evidence = _evidence("holdout", opening=float(opening), research_p=research_p)
+    assert judge(evidence, POLICY).figures["p"].limit == pytest.approx(weight * holdout_level(opening))
+
+
+@pytest.mark.parametrize("unknown", [None, math.nan])
+def test_a_research_p_that_was_not_measured_helps_nobody(unknown: float | None) -> None:
+    figures = {name: value for name, value in _evidence("holdout").figures.items() if name != "research_p"}
+    if unknown is not None:
+        figures["research_p"] = unknown
+    assert judge(Evidence("holdout", figures, {}), POLICY).figures["p"].limit == holdout_level(1, 1.0)
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True), st.floats(-1e9, 1e9))

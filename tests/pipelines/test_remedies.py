@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pipelines.gates.evidence import Evidence
 from pipelines.gates.policy import judge, load_policy
 from pipelines.gates.remedies import _cheaper
+from research_lab.validation.family_wise import holdout_level
 
 POLICY = load_policy()
 CURVE = [
@@ -23,8 +24,14 @@ CURVE = [
 
 
 def _reasons(gate: str, series: dict[str, object] | None = None, **changed: float) -> str:
-    figures = {name: limit.figure(0.0, opening=1).limit for name, limit in POLICY.gates[gate].items()}
-    return "\n".join(judge(Evidence(gate, {**figures, **changed}, {}, series=series or {}), POLICY).reasons)
+    figures = {
+        name: limit.figure(0.0, holdout_level(1, 0.02)).limit for name, limit in POLICY.gates[gate].items()
+    }
+    return "\n".join(
+        judge(
+            Evidence(gate, {"research_p": 0.02, **figures, **changed}, {}, series=series or {}), POLICY
+        ).reasons
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,8 +81,8 @@ def test_at_the_costs_told_the_straight_line_meets_the_limit(values: list[float]
             {"regime_p": 0.004, "p_against_trend_up": 0.4, "p_against_panic": 0.002, "n_trades_panic": 31.0},
             "its 31 trades decided in panic lose (p 0.002, 2 declared regimes tested); take panic out of `regimes`",
         ),
-        # z(0.1) = 1.282, z(0.2) = 0.842: 1.282^2 / 0.842^2 = 2.32 times the days
-        ("overfitting", {"p": 0.2, "n_days": 730.0}, "about 2.6 more years of research bars would meet it"),
+        # z(0.25) = 0.674, z(0.4) = 0.253: 0.674^2 / 0.253^2 = 7.09 times the days
+        ("overfitting", {"p": 0.4, "n_days": 730.0}, "about 12.2 more years of research bars would meet it"),
     ],
 )  # fmt: skip
 def test_each_remedy_is_derived(gate: str, changed: dict[str, float], told: str) -> None:

@@ -19,6 +19,8 @@ from research_lab.errors import InsufficientError, UsageError
 from research_lab.validation import family_wise
 from research_lab.validation.block_bootstrap import default_block_length, effective_blocks
 from research_lab.validation.family_wise import (
+    EVEN_P,
+    MAX_WEIGHT,
     MIN_DAYS,
     family_wise_p,
     holdout_level,
@@ -518,3 +520,25 @@ def test_the_levels_of_all_openings_add_up_to_five_percent() -> None:
     assert levels == sorted(levels, reverse=True)
     with pytest.raises(UsageError):
         holdout_level(0)
+
+
+def test_weights_of_the_levels_are_below_one_on_average_and_fall_with_p() -> None:
+    every = np.linspace(0.0, 1.0, 200_001)[1:]
+    weights = np.array([holdout_level(1, p) for p in every]) / holdout_level(1)
+    assert weights.mean() == pytest.approx(0.1202, abs=1e-4)
+    assert weights[every <= 0.25].sum() / every.size == pytest.approx(0.0925, abs=1e-4)
+    assert weights.max() == pytest.approx(MAX_WEIGHT) and (np.diff(weights) <= 0.0).all()
+
+
+def test_luck_passes_research_and_holdout_as_rarely_as_the_docstring_says() -> None:
+    rng = np.random.default_rng(3)
+    research, sealed = rng.uniform(size=(2, 2_000_000))
+    level = holdout_level(1) * np.minimum(MAX_WEIGHT, EVEN_P / research)
+    passed = float(((research <= 0.25) & (sealed <= level)).mean())
+    assert passed == pytest.approx(0.00281, abs=4 * math.sqrt(0.00281 / research.size))
+
+
+@pytest.mark.parametrize("p", [0.0, -0.1, 1.1, math.nan])
+def test_a_level_needs_a_research_p_that_is_one(p: float) -> None:
+    with pytest.raises(UsageError, match="research p"):
+        holdout_level(1, p)
