@@ -22,11 +22,12 @@ from statistics import NormalDist
 
 import numpy as np
 
+from pipelines.gates.limits import Limit
 from research_lab.errors import InsufficientError
 from research_lab.market_data.lake import Lake
 from research_lab.scoring.trial import Trial
 from research_lab.scoring.trial_ledger import TrialLedger
-from research_lab.validation.family_wise import family_wise_p, holdout_level
+from research_lab.validation.family_wise import family_wise_p
 
 MAX_COLUMNS = 400
 MORE = (1, 10, 100, 1_000)
@@ -70,7 +71,8 @@ class NextLook:
     critical : statistic that luck alone reaches in one of twenty worlds; `critical_after` with k more looks.
     best, best_hash : the candidate with the smallest p so far. p, p_after : its p, and at most with k more looks.
     more : the numbers k. insufficient : why nothing could be measured, "" when it could.
-    n_openings, next_level : how often the holdout was opened, and the level of the next opening.
+    n_openings, next_level : how often the holdout was opened, and the level of the next opening, where the p of
+        the research is `even_p`; it is multiplied by even_p / p, at most `most_times`. Both None for one level.
     """
 
     market: str
@@ -89,6 +91,8 @@ class NextLook:
     insufficient: str
     n_openings: int
     next_level: float
+    even_p: float | None
+    most_times: float | None
 
 
 def looks(trials: Iterable[Trial]) -> list[Looks]:
@@ -100,10 +104,15 @@ def looks(trials: Iterable[Trial]) -> list[Looks]:
     return [_group(key, found) for key, found in groups.items()]
 
 
-def next_looks(ledger: TrialLedger, lake: Lake, trials: Sequence[Trial]) -> list[NextLook]:
-    """Return what the next looks cost, market by market in the order of names."""
+def next_looks(ledger: TrialLedger, lake: Lake, trials: Sequence[Trial], limit: Limit) -> list[NextLook]:
+    """Return what the next looks cost, market by market in the order of names.
+
+    Parameters
+    ----------
+    limit : of the holdout's p.
+    """
     last: dict[str, Trial] = {t.market: t for t in trials}
-    return [_next_look(ledger, lake, last[market]) for market in sorted(last)]
+    return [_next_look(ledger, lake, last[market], limit) for market in sorted(last)]
 
 
 def p_after(p: float, n: int, k: int) -> float:
@@ -148,7 +157,7 @@ def _group(key: tuple[str, int, int, str, str, str], found: Sequence[Trial]) -> 
     )
 
 
-def _next_look(ledger: TrialLedger, lake: Lake, last: Trial) -> NextLook:
+def _next_look(ledger: TrialLedger, lake: Lake, last: Trial, limit: Limit) -> NextLook:
     """Measure on the interval of a market's last trial."""
     market, start_ms, end_ms = last.market, last.start_ms, last.end_ms
     trials = ledger.trials(market, start_ms, end_ms)
@@ -177,8 +186,16 @@ def _next_look(ledger: TrialLedger, lake: Lake, last: Trial) -> NextLook:
     return NextLook(
         market, start_ms, end_ms, n_looks, len(scored), len(chosen), critical, after,
         best.name if best else "", best.candidate if best else "", p, rising, MORE, why,
-        n_openings, holdout_level(n_openings + 1),
+        n_openings, *_next_level(limit, n_openings + 1),
     )  # fmt: skip
+
+
+def _next_level(limit: Limit, opening: int) -> tuple[float, float | None, float | None]:
+    """Return the level of an opening before it is weighted, and how it is."""
+    spread = limit.over_openings
+    if spread is None:
+        return limit.figure(math.nan).limit, None, None
+    return limit.figure(math.nan, opening, spread.even_p).limit, spread.even_p, spread.most_times
 
 
 def _columns(scored: Sequence[Trial]) -> list[int]:

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.trials import Looks, NextLook
-from research_lab.validation.family_wise import EVEN_P, MAX_WEIGHT
 
 _DASH = "–"
 
@@ -76,10 +75,16 @@ def _costs(cost: NextLook) -> list[str]:
         lines.append("    at most " + ", ".join(f"{p:.4f} after {k:,} more" for k, p in steps))
     times = "never" if not cost.n_openings else f"{cost.n_openings} time{'s' * (cost.n_openings != 1)}"
     lines.append(
-        f"  holdout opened {times}; the next opening is judged at {cost.next_level:.4f} x {EVEN_P:g} / p of the research,"
-        f" at most {MAX_WEIGHT * cost.next_level:.4f}"
+        f"  holdout opened {times}; the next opening is judged at {cost.next_level:.4f}{_weight(cost)}"
     )
     return lines
+
+
+def _weight(cost: NextLook) -> str:
+    if cost.even_p is None or cost.most_times is None:
+        return ""
+    most = cost.most_times * cost.next_level
+    return f" x {cost.even_p:g} / p of the research, at most {most:.4f}"
 
 
 def _day(seconds: float) -> str:

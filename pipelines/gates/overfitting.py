@@ -26,7 +26,7 @@ from research_lab.scoring.scorer import DAYS_A_YEAR, sharpe_of
 from research_lab.validation import overfitting
 from research_lab.validation.cpcv import Division, cpcv
 from research_lab.validation.cscv import cscv_logits
-from research_lab.validation.family_wise import FamilyWise, family_wise_p
+from research_lab.validation.family_wise import LEVELS, FamilyWise, family_wise_p
 from research_lab.validation.random_twin import RandomTwins, random_twins
 from research_lab.validation.reality_check import reality_check
 
@@ -102,7 +102,7 @@ def measured_among(
     fullest = _fullest(family, columns)
     figures["sharpe_less_holding"] = sharpe_of(timed[np.isfinite(timed[:, fullest]), fullest])
     figures |= _sharpe_ratio(family[:, fullest], family, found)
-    series: dict[str, Any] = {}
+    series: dict[str, Any] = {"needed": _needed(found)}
     for more, shown in (
         _halvings(family),
         _paths(family, among.tuned, policy),
@@ -111,6 +111,12 @@ def measured_among(
         figures |= more
         series |= shown
     return Evidence("overfitting", figures, bound, series=series)
+
+
+def _needed(found: FamilyWise) -> list[dict[str, float]]:
+    """Return which statistic the candidate would need for which p, where there is one."""
+    pairs = zip(LEVELS, found.needed, strict=True)
+    return [{"p": level, "statistic": float(t)} for level, t in pairs if math.isfinite(t)]
 
 
 def _fullest(family: FloatArray, columns: list[int]) -> int:

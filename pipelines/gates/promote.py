@@ -51,7 +51,11 @@ def measure(spec: Spec, world: World, champions: Sequence[Spec]) -> Evidence:
                 "correlation": correlation(mine, theirs),
             }
         )
-    figures = {"n_champions": float(len(rows))}
+    figures = {
+        "n_champions": float(len(rows)),
+        "n_days": float(mine.shape[0]),
+        "max_drawdown": own.metrics["max_drawdown"],
+    }
     if rows:
         nearest = max(rows, key=lambda row: _finite(row["correlation"]))
         figures.update({name: float(nearest[name]) for name in _AGAINST})

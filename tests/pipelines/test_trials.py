@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.gates.policy import load_policy
 from pipelines.trials import MAX_COLUMNS, critical_after, looks, next_looks, p_after
 from pipelines.trials_text import as_text, to_json
 from research_lab.market_data.lake import Lake
@@ -21,6 +22,7 @@ from research_lab.timeframe import DAY_MS
 from research_lab.validation.family_wise import family_wise_p
 
 FIRST, N_DAYS = 18_000, 300
+LIMIT = load_policy().gates["holdout"]["p"]
 
 
 def filled(folder: Path, n: int, seed: int, edge: float = 0.0) -> TrialLedger:
@@ -72,7 +74,7 @@ def test_twins_cost_less_than_forecast() -> None:
 
 def test_looks_are_grouped_and_the_best_is_named(tmp_path: Path) -> None:
     ledger = filled(tmp_path, 60, 3, edge=0.004)
-    groups, costs = looks(ledger.every()), next_looks(ledger, Lake(tmp_path), ledger.every())
+    groups, costs = looks(ledger.every()), next_looks(ledger, Lake(tmp_path), ledger.every(), LIMIT)
     assert [(g.generator, g.n_scored, g.n_refused) for g in groups] == [("grammar", 60, 1)]
     (cost,) = costs
     assert (cost.best, cost.n_looks, cost.n_openings) == ("s59", 60, 0)
@@ -87,7 +89,7 @@ def test_looks_are_grouped_and_the_best_is_named(tmp_path: Path) -> None:
 def test_a_sample_says_about_what_all_columns_say(tmp_path: Path) -> None:
     n = 4 * MAX_COLUMNS
     ledger = filled(tmp_path, n, 5)
-    (cost,) = next_looks(ledger, Lake(tmp_path), ledger.every())
+    (cost,) = next_looks(ledger, Lake(tmp_path), ledger.every(), LIMIT)
     daily, _ = ledger.daily_returns("BTC/USDT", FIRST, FIRST + N_DAYS)
     whole = family_wise_p(daily, 0, n_draws=1_000)
     assert (cost.n_columns, cost.n_used < n) == (n, True)
@@ -101,7 +103,7 @@ def test_too_few_days_are_said_and_nothing_else_is_lost(tmp_path: Path) -> None:
     )  # fmt: skip
     ledger = TrialLedger(tmp_path / "trials")
     ledger.append([trial], np.zeros((1, 9)), FIRST)
-    (cost,) = next_looks(ledger, Lake(tmp_path), ledger.every())
+    (cost,) = next_looks(ledger, Lake(tmp_path), ledger.every(), LIMIT)
     assert "at least 60 are needed" in cost.insufficient
     assert "was not measured" in as_text(looks(ledger.every()), [cost])
     assert json.loads(to_json([], [cost]))["next"][0]["critical"] is None
@@ -115,7 +117,7 @@ def test_a_hundred_thousand_trials_are_told_in_seconds(tmp_path: Path, campaign_
     began = time.monotonic()
     ledger = TrialLedger(tmp_path / "trials")
     trials = ledger.every()
-    next_looks(ledger, Lake(tmp_path), trials)
+    next_looks(ledger, Lake(tmp_path), trials, LIMIT)
     gone = time.monotonic() - began
     print(f"{n:,} trials: {gone:.1f} s")
     assert gone < 60.0
@@ -137,6 +139,6 @@ def test_an_interval_that_nobody_has_returns_for_makes_no_matrix(
         return read(self, market, first, last, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(TrialLedger, "daily_returns", watched)
-    (cost,) = next_looks(ledger, Lake(tmp_path), ledger.every())
+    (cost,) = next_looks(ledger, Lake(tmp_path), ledger.every(), LIMIT)
     assert asked == [(FIRST, FIRST + N_DAYS)]
     assert cost.insufficient == "" and math.isfinite(cost.p)
