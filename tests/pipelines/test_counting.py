@@ -306,6 +306,17 @@ def test_only_gate_7_asks_for_the_holdout() -> None:
     assert asking == {"research_lab/market_data/lake.py", "pipelines/gates/holdout.py"}
 
 
+def test_what_comes_after_the_holdout_is_asked_for_in_one_place() -> None:
+    """`Lake.forward` comes with the holdout before it, and wants the key of an opening (decision 0033)."""
+    asking = {
+        path.relative_to(ROOT).as_posix()
+        for package in ("research_lab", "pipelines", "live_shadow")
+        for path in (ROOT / package).rglob("*.py")
+        if "lake.forward(" in path.read_text(encoding="utf-8")
+    }
+    assert asking == {"pipelines/gates/shadow.py"}
+
+
 @pytest.mark.usefixtures("quiet")
 def test_gates_1_to_6_see_no_bar_of_the_holdout(
     tmp_path: Path, bars: Bars, policy: Policy, monkeypatch: pytest.MonkeyPatch

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from pipelines.gates.evidence import Evidence, Figure
 from pipelines.gates.overfitting import Among, measured_among
 from pipelines.gates.policy import judge, load_policy
-from pipelines.gates.remedies import _cheaper
+from pipelines.gates.remedies import _cheaper, _earning_more, _surer
+from pipelines.gates.shadow import _ends, _place
+from research_lab.validation.family_wise import stouffer
 
 POLICY = load_policy()
 LIMIT = POLICY.gates["holdout"]["p"]
