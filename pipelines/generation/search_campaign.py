@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ from pipelines.gates.world import code_hash
 from pipelines.generation.elites import archive_content
 from pipelines.generation.generator_registry import Ideas, Made, check_options, make
 from pipelines.generation.kept_search import KeptSearch, kept_search, left_behind, write_archive
+from pipelines.generation.search_record import facts_of, figures_of, files_of
 from pipelines.grounds import open_world
 from pipelines.open_run import open_run
 from pipelines.tracking.tracker import Tracker
@@ -40,7 +41,6 @@ from research_lab.wording import count
 from research_lab.workspace import Workspace
 
 BATCH: Final = 100
-_TRANSCRIPTS: Final = "transcripts"
 _NAMED: Final = 10  # ideas that are told to have had no look
 _SHOWN: Final = 60  # characters of one in words
 
@@ -123,27 +123,38 @@ def run_search(
     workspace = given.workspace
     tracker, lake = Tracker(workspace), Lake(workspace.root)
     TrialLedger(workspace.trials).verify(check_openings(lake, tracker.ledgers.anchored_heads()))
-    bound, facts = bound_to(given.bars, given.regimes, given.policy, wish, lake), _facts(given.bars, wish)
+    bound, facts = bound_to(given.bars, given.regimes, given.policy, wish, lake), facts_of(given.bars, wish)
     kept = kept_search(workspace.generations, bound)
     memory = _memory(workspace, bound)
-    for name, differs in left_behind(workspace.generations, bound):
-        why = f"it differs in {', '.join(differs)}"
-        say(f"{name} is another search that did not end, {why}; {kept.name} begins anew")
-    generator = make(
-        wish.generator, Made(wish.settings, memory, wish.offline)
-    )  # wrong settings leave nothing behind
+    _tell_of_others(workspace, kept, say)
+    # wrong settings leave nothing behind
+    generator = make(wish.generator, Made(wish.settings, memory, wish.offline))
     with kept.alone(), open_run(tracker, kept.name, {**facts, **bound}, kept.folder) as run:
         scorer = open_world(workspace, given.bars, given.regimes, given.policy, kept.name).scorer
-        anchor = Anchor(tracker.ledgers, run, scorer.ledger, lake)
-        scorer.crew, scorer.progress = crew, anchor.looked
+        scorer.crew = crew
         campaign = _Campaign(_search(scorer, generator, given.policy, wish, kept), kept, wish, facts, say)
-        try:
+        with _anchored(scorer, tracker, run, lake):
             ended = campaign.go_on(told)
-        finally:
-            anchor.drop()
         path = campaign.close(ended)
-        tracker.log_search(run, _figures(campaign.search), _files(path, memory))
+        tracker.log_search(run, figures_of(campaign.search), files_of(path, memory))
     return campaign.found(ended, run)
+
+
+def _tell_of_others(workspace: Workspace, kept: KeptSearch, say: Callable[[str], None]) -> None:
+    for name, differs in left_behind(workspace.generations, kept.bound):
+        why = f"it differs in {', '.join(differs)}"
+        say(f"{name} is another search that did not end, {why}; {kept.name} begins anew")
+
+
+@contextmanager
+def _anchored(scorer: Scorer, tracker: Tracker, run: str, lake: Lake) -> Iterator[None]:
+    """Anchor the ledger's heads in a run while looks are counted, and when they end."""
+    anchor = Anchor(tracker.ledgers, run, scorer.ledger, lake)
+    scorer.progress = anchor.looked
+    try:
+        yield
+    finally:
+        anchor.drop()
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,42 +288,6 @@ def _memory(workspace: Workspace, bound: Mapping[str, str]) -> Path:
     asked = {name: told for name, told in bound.items() if name not in ("policy", "code")}
     digest = _digest(json.dumps(asked, sort_keys=True).encode())
     return workspace.generations / f"asked-{digest[:8]}"
-
-
-def _facts(bars: Bars, wish: Wish) -> dict[str, Any]:
-    """Return what people ask of a search first."""
-    return {
-        "market": bars.market.name,
-        "symbol": bars.market.charged_to,
-        "snapshot": bars.snapshot,
-        "generator": wish.generator,
-        "goal": wish.brief.goal,
-        "looks_asked": wish.n,
-        "seed": wish.seed,
-        "batch": wish.batch,
-    }
-
-
-def _figures(search: Search) -> dict[str, float]:
-    best = next(iter(search.feedback.archive), None)
-    told = {f"refused/{kind}": float(n) for kind, n in search.refused.items()}
-    return {
-        "n_looks": float(search.feedback.n_looks),
-        "n_generations": float(search.feedback.generation),
-        "n_elites": float(len(search.feedback.archive.fittest)),
-        "best_fitness": math.nan if best is None else best.fitness,
-        "best_sharpe": math.nan if best is None else best.sharpe,
-        **told,
-    }
-
-
-def _files(archive: Path, memory: Path) -> dict[str, Path]:
-    """Return the artifacts of a search: its archive, and every call of a language model."""
-    calls = sorted((memory / _TRANSCRIPTS).glob("*"))
-    return {
-        archive.name: archive,
-        **{f"{_TRANSCRIPTS}/{path.name}": path for path in calls if path.is_file()},
-    }
 
 
 def _digest(raw: bytes) -> str:
