@@ -48,11 +48,11 @@ def trials(
     from pipelines.trials_text import as_text, to_json
     from research_lab.market_data.lake import Lake
 
-    place, limit = place_of(workspace), limits_of(policy).gates["holdout"]["p"]
+    place, limits = place_of(workspace), limits_of(policy)
     ledger = _ledger(workspace)
     found = [trial for trial in ledger.every() if market in ("", trial.market)]
     tell = to_json if as_json else as_text
-    typer.echo(tell(looks(found), next_looks(ledger, Lake(place.root), found, limit)))
+    typer.echo(tell(looks(found), next_looks(ledger, Lake(place.root), found, limits)))
 
 
 @app.command()

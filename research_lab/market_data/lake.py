@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from research_lab.bars import DAY_MS, Bars, read_candles, utc, write_candles
+from research_lab.bars import DAY_MS, Bars, Market, read_candles, utc, write_candles
 from research_lab.durable import atomic_write
 from research_lab.errors import (
     DataError,
@@ -180,6 +180,17 @@ class Lake:
                 f"holds {bars.snapshot[:_N_DIGITS]}, not {snapshot[:_N_DIGITS]}", str(file), remedy
             )
         return bars
+
+    def covering(self, charged_to: str, start_ms: int, end_ms: int) -> Bars | None:
+        """Return stored bars of a symbol that cover an interval, the fewest that begin with it; None without any."""
+        found = []
+        for manifest in sorted((self.folder / "snapshots").glob("*.json")):
+            told = _read_json(manifest)
+            if Market(**told["market"]).charged_to == charged_to:
+                start, end = told["interval_ms"]
+                if start <= start_ms and end >= end_ms:
+                    found.append((start_ms - start, told["n_bars"], told["snapshot"]))
+        return self.load(min(found)[2]) if found else None
 
     def seal(self, charged_to: str, zones: Zones) -> Zones:
         """Record the borders of a symbol, unless it has some, and return the zones that hold.
