@@ -541,6 +541,36 @@ def test_a_proposal_that_is_no_strategy_is_recorded_and_is_no_look(
     assert done.n_looks == 2 == len(TrialLedger(workspace.trials).every()) - 2
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["run", "--strategies", "strategies"], ["gate", "strategies/broken.yaml"]],
+    ids=["run", "gate"],
+)
+def test_a_proposal_that_ends_a_command_is_recorded_as_refused(
+    command: list[str], tmp_path: Path, bars: Bars, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small.strategy_folder(tmp_path, small.QUICK, BROKEN)
+    data = small.candle_file(tmp_path, bars)
+    for _ in range(2):  # the same again is recorded once
+        done = CliRunner().invoke(cli.app, [*command, "--data", str(data), "-w", "ws"])
+        assert isinstance(done.exception, SpecError) and "clos" in str(done.exception)
+    (trial,) = TrialLedger(Path("ws") / "trials").every()
+    assert (trial.kind, trial.name, trial.market) == ("refused", "broken", "EDGE/USDT")
+    assert "clos" in trial.reason and not Lake(Path("ws")).is_sealed("EDGE/USDT")
+
+
+def test_a_proposal_for_a_market_that_is_not_known_is_told_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small.strategy_folder(tmp_path, BROKEN)
+    Path("no.parquet").write_bytes(b"")
+    done = CliRunner().invoke(cli.app, ["gate", "strategies/broken.yaml", "--data", "no.parquet", "-w", "ws"])
+    assert isinstance(done.exception, SpecError)
+    assert TrialLedger(Path("ws") / "trials").every() == []
+
+
 def test_an_origin_of_no_strategy_here_is_refused(tmp_path: Path) -> None:
     folder = small.strategy_folder(tmp_path, small.QUICK)
     (folder / "origins.json").write_text('{"quik": {"generator": "grammar"}}')
