@@ -31,6 +31,7 @@ class Argument:
     default : text of an expression used when the argument is left out; "" when it is needed.
     least, most : smallest and largest window.
     dimension : in the function's own text; 0, which fits every number, where it may be any.
+    optional : whether another argument stands in where it is unknown.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Argument:
     least: int = 1
     most: int = MAX_WINDOW
     dimension: Dimension = ZERO
+    optional: bool = False
 
 
 DimensionRule = Callable[[Sequence[Dimension]], Dimension | None]
@@ -62,6 +64,7 @@ class Function:
     lookback : bars that a primitive adds to the warm-up of what it reads, from its window.
     lookback_ms : time that it adds besides, such as a day for what begins anew at midnight.
     constant : the number that the instruction carries, from window and share (or exponent).
+    commutative : whether the first two arguments may change places, with the same bits.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Function:
     lookback: Callable[[int], int] = field(default=lambda window: 0)
     lookback_ms: int = 0
     constant: Callable[[int, float], float] = field(default=lambda window, share: 0.0)
+    commutative: bool = False
 
     @property
     def derived(self) -> bool:

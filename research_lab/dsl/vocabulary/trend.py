@@ -61,7 +61,8 @@ FUNCTIONS = (
              body="donchian_middle(n)"),
     Function("ichimoku_base", "middle of the range of n bars", (N,), always(PRICE), body="donchian_middle(n)"),
     Function("ichimoku_span_a", "middle of conversion and base, of this bar: not shifted forward", _WINDOWS,
-             always(PRICE), body="(donchian_middle(n_conversion) + donchian_middle(n_base)) / 2"),
+             always(PRICE), body="(donchian_middle(n_conversion) + donchian_middle(n_base)) / 2",
+             commutative=True),
     Function("ichimoku_span_b", "middle of the range of n bars, of this bar: not shifted forward", (N,),
              always(PRICE), body="donchian_middle(n)"),
 )  # fmt: skip
