@@ -68,7 +68,11 @@ def test_what_something_else_replaces_is_not_needed(text: str, needed: set[str])
 
 @pytest.mark.parametrize(
     ("name", "needed"),
-    [("council_1h", "close, high, low"), ("flat_range", "close, high, low"), ("funding_reversion", "close, funding, high, low")],
-)  # fmt: skip
+    [
+        ("council_1h", "close, high, low"),
+        ("flat_range", "close, high, low"),
+        ("funding_reversion", "close, funding, high, low"),
+    ],
+)
 def test_explain_tells_what_functions_read_as_well(name: str, needed: str) -> None:
     assert figures(load_spec(LIBRARY / f"{name}.yaml"))["needs"] == needed
