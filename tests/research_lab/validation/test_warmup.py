@@ -197,7 +197,7 @@ def test_a_warmup_that_forgets_the_longer_bars_is_found(monkeypatch: pytest.Monk
 
 def test_a_line_whose_turns_no_warm_up_foresees_is_refused() -> None:
     """A number of ranges that varies is taken for a usual one; this is many times as large."""
-    report = checked(simple("supertrend_direction(10, 30 + rsi(14) / 50) > 0"))
+    report = checked(simple("supertrend_direction(10, 25 + rsi(14) / 50) > 0"), noise(5, 6000).bars)
     assert not report.passed
     assert report.shortfall_bars > 0
 
