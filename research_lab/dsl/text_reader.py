@@ -99,7 +99,7 @@ def _no_text(document: Document, place: Place, *, is_expression: bool) -> tuple[
     value = document.data
     for part in place:
         value = value[part]
-    seen = {dict: "a mapping", list: "a list"}.get(type(value), scalar(value))
+    seen = "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else scalar(value)
     if is_expression and (place[0] in ("regimes", "macro") or place[-1] in CONDITIONS):
         return (
             f"{seen} is no condition",
