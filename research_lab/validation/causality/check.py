@@ -12,10 +12,9 @@ hide a leak from the next.
 
 from __future__ import annotations
 
-import math
 import os
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import numpy as np
@@ -29,6 +28,7 @@ from research_lab.validation.causality.report import CausalityReport, CounterExa
 from research_lab.validation.causality.runs import Runs, Seen
 from research_lab.validation.causality.search import Findings, cut_off, in_order, poison
 from research_lab.validation.causality.starts import StartsReport, check_starts
+from research_lab.validation.causality.sufficiency import CUTTING, Cost, refuse_raising, too_little, unmoved
 from research_lab.validation.causality.target import Raised, Target, target_of
 from research_lab.validation.causality.workers import Workers
 
@@ -36,26 +36,11 @@ BUDGET_S: Final = 60.0
 MOST_BUDGET_S: Final = 86_400.0
 MOST_TOLERANCE: Final = 1e-4  # above what float32 leaves, below what most bars of a minute move
 LEAST_BARS: Final = 10
-LEAST_CUTS: Final = 16  # fewer, for want of time, are no pass
-CUTTING: Final = 0.7  # share of the budget after which no more cuts are tried
 AGAIN: Final = "in a second call over the same bars"
 AFTERWARDS: Final = "when called after other calls"
 BLIND: Final = (
     "nothing moved when all that comes after bar {bar} was replaced: it reads times alone, or a file or values "
     "of its own, which cannot be cut off; hand them over with --series, or nothing is known of them"
-)
-NO_TIME: Final = (
-    "time ran out after {n:,} of {possible:,} cuts, and {least} are the least for a verdict: a call takes "
-    "{call_s:.2g} s, give --budget {budget_s:,.0f} or more"
-)
-NO_CHANGE: Final = "no value changes in the tested bars: give more or other bars"
-SILENT: Final = (
-    "{names} never changes in the tested bars, so nothing is known of it: give more or other bars, or say "
-    "that it may stay the same with {options}"
-)
-IN_PLACES: Final = (
-    "given the bars up to bar {cut} it raises {what}, though not when given fewer{more}: what it says there "
-    "cannot be compared"
 )
 
 
@@ -118,7 +103,8 @@ class _Check:
         self.notes: list[str] = []
         self.whole: Columns = {}
         self.single: frozenset[str] = frozenset()
-        self.call_s = self.half_s = self.probing_s = 0.0
+        self.call_s = self.half_s = 0.0
+        self.cost = Cost(0.0, 0.0, workers.n)
 
     def run(self, allowed: Collection[str], warmup_bars: int | None, *, starts: bool) -> CausalityReport:
         found = Findings(self.given.n - (not self.given.at_open))
@@ -128,10 +114,11 @@ class _Check:
         silent = [name for name in still if name not in self.single and name not in allowed]
         lacking: list[str] = []
         if example is None:
-            self._refuse_raising(found)
-            lacking += self._lacking(found, silent, moving=len(still) < len(self.whole))
+            refuse_raising(found, self.target.name)
+            lacking += too_little(found, self.cost)
+            lacking += unmoved(silent, moving=len(still) < len(self.whole))
         outcome = "FAIL" if example is not None else "INSUFFICIENT" if lacking else "PASS"
-        self._note(found, [name for name in still if name in allowed], passed=outcome == "PASS")
+        self._note(found, [name for name in still if name in allowed], outcome)
         return CausalityReport(
             outcome, self.given.n, found.first, len(found.tested), found.possible, found.poisoned,
             len(found.faults), example, tuple(self.whole), tuple(silent),
@@ -200,7 +187,7 @@ class _Check:
         for cut, columns, what in ((part, fresh, raised), (n // 2, half, raised_half)):
             moved = None if what else difference(self.whole, columns, cut, self.tolerance)
             found.take(Seen(cut, CUT_OFF, moved, what))
-        self.probing_s = time.monotonic() - self.begun
+        self.cost = Cost(self.call_s, time.monotonic() - self.begun, self.workers.n)
         return None
 
     def _why_again(self) -> str:
@@ -272,51 +259,18 @@ class _Check:
             return self._of_seen(found.faults[0], cause)
         return None
 
-    def _refuse_raising(self, found: Findings) -> None:
-        """Raise `UsageError` for a callable that raises on most of the cuts tried."""
-        if len(found.raised) > len(found.tested) and found.n_tried >= self._least(found):
-            last = max(found.raised)
-            what = f"raised {found.raised[last]}, given the bars up to bar {last}"
-            more = f"it raises at {len(found.raised):,} of {found.n_tried:,} cuts"
-            raise UsageError(what, self.target.name, more)
-
-    def _least(self, found: Findings) -> int:
-        return min(LEAST_CUTS, found.possible)
-
-    def _lacking(self, found: Findings, silent: list[str], *, moving: bool) -> Iterator[str]:
-        """Give the reasons why nothing found is not a pass."""
-        if found.n_tried < self._least(found):
-            yield NO_TIME.format(
-                n=found.n_tried, possible=found.possible, least=self._least(found), call_s=self.call_s,
-                budget_s=self._sufficient_s(),
-            )  # fmt: skip
-        if found.gaps:
-            cut, n = found.gaps[0], len(found.gaps) - 1
-            more = f" (so at {n:,} more)" if n else ""
-            yield IN_PLACES.format(cut=cut, what=found.raised[cut], more=more)
-        if not moving:
-            yield NO_CHANGE
-        elif silent:
-            options = " ".join(f"--constant {name}" for name in silent)
-            yield SILENT.format(names=", ".join(silent), options=options)
-
-    def _sufficient_s(self) -> float:
-        """Return a budget, whole seconds, in which the least number of cuts fits after the first calls."""
-        cutting_s = 1.25 * self.call_s * math.ceil(LEAST_CUTS / self.workers.n)
-        return math.ceil((1.25 * self.probing_s + cutting_s) / CUTTING)
-
-    def _note(self, found: Findings, still: list[str], *, passed: bool) -> None:
+    def _note(self, found: Findings, still: list[str], outcome: str) -> None:
         if found.first:
             last = found.raised[max(cut for cut in found.raised if cut < found.first)]
             self.notes.append(f"bars before {found.first} were not cut after: given so few, it raises {last}")
-        if found.gaps:
+        if found.gaps and outcome == "FAIL":
             cut, n = found.gaps[0], len(found.gaps)
             self.notes.append(f"cut after bar {cut} it raises {found.raised[cut]} ({n:,} such cuts)")
         for kind, what in found.refused.items():
             self.notes.append(f"{kind.format(cut='the cut')} it raises {what}")
         if still:
             self.notes.append(f"never changes, as was said: {', '.join(still)}")
-        if passed and not self.workers.ask(0, "reads", found.first):
+        if outcome == "PASS" and not self.workers.ask(0, "reads", found.first):
             self.notes.append(BLIND.format(bar=found.first))
 
     def _starts(self, warmup_bars: int | None) -> StartsReport:
