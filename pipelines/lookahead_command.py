@@ -158,7 +158,7 @@ def _examine_function(
     )
     outcome = report.outcome
     if outcome == "PASS" and report.warmup is not None and not report.warmup.passed:
-        outcome = "FAIL"
+        outcome = "FAIL" if report.warmup.n_starts else "INSUFFICIENT"
     return outcome, _lines(text, report, outcome), {**asdict(report), "outcome": outcome}
 
 

@@ -73,6 +73,13 @@ def test_a_clean_function_passes_with_its_warmup(place: Path) -> None:
     assert "too short" in text
 
 
+def test_a_warmup_that_could_not_be_tried_is_insufficient(place: Path) -> None:
+    candles(90).to_csv(place / "candles.csv", index_label="time")
+    code, text = called(place, "honest", "--warmup", "20")
+    assert code == 4, text
+    assert "not tested, too few bars" in text
+
+
 def test_a_leak_is_told_in_words_and_as_json(place: Path) -> None:
     code, text = called(place, "leaky", "--json", str(place / "report.json"))
     assert code == 3

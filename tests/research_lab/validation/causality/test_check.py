@@ -123,8 +123,9 @@ def test_a_small_budget_says_what_was_left_out() -> None:
 
 
 def test_when_time_runs_out_a_budget_is_told_that_would_do() -> None:
-    report = checked(slow, budget_s=0.2)
+    report = checked(slow, budget_s=0.2, starts=True)
     assert report.outcome == "INSUFFICIENT"
+    assert "time ran out" in report.warmup.sentence
     assert report.silent == ()
     found = re.search(
         r"time ran out after (\d+) of 299 cuts.* a call takes 0.0\d+ s.*--budget (\d+)", report.lacking[0]
