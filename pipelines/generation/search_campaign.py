@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,7 @@ from pipelines.gates.policy import Policy
 from pipelines.gates.world import code_hash
 from pipelines.generation.elites import archive_content
 from pipelines.generation.generator_registry import Ideas, Made, WithIdeas, check_options, make
-from pipelines.generation.kept_search import KeptSearch, kept_search, left_behind, write_archive
+from pipelines.generation.kept_search import KeptSearch, alone_in, kept_search, left_behind, write_archive
 from pipelines.grounds import open_world
 from pipelines.open_run import open_run
 from pipelines.tracking.tracker import Tracker
@@ -30,6 +31,7 @@ from research_lab.dsl.spec import Spec
 from research_lab.errors import GauntletError
 from research_lab.generators.archive import Archive
 from research_lab.generators.brief import Brief
+from research_lab.generators.language_model.settings import read_settings
 from research_lab.generators.protocol import Generator
 from research_lab.generators.search import NO_MORE, Search
 from research_lab.market_data.lake import Lake, divide
@@ -41,6 +43,7 @@ from research_lab.workspace import Workspace
 
 BATCH: Final = 100
 _TRANSCRIPTS: Final = "transcripts"
+_ANSWERS: Final = "answers"  # of language models, to all searches of a workspace
 
 Told = Callable[[Search, int], None]
 
@@ -113,14 +116,23 @@ def run_search(
     TrialLedger(workspace.trials).verify(check_openings(lake, tracker.ledgers.anchored_heads()))
     bound, facts = bound_to(bars, regimes, policy, wish, lake), _facts(bars, wish)
     kept = kept_search(workspace.generations, bound)
-    memory = _memory(workspace, bound)
+    memory = _memory(workspace, bound, wish)
+    n_ideas = 0 if wish.settings is None else len(wish.ideas.told(wish.brief).ideas)
+    if n_ideas > wish.n:
+        say(
+            f"{count(n_ideas - wish.n, 'idea')} of {n_ideas} may stay unasked: --n leaves {count(wish.n, 'look')}"
+        )
     for name, differs in left_behind(workspace.generations, bound):
         why = f"it differs in {', '.join(differs)}"
         say(f"{name} is another search that did not end, {why}; {kept.name} begins anew")
     generator = make(
-        wish.generator, Made(wish.settings, memory, wish.offline)
+        wish.generator, Made(wish.settings, memory, wish.offline, workspace.generations / _ANSWERS)
     )  # wrong settings leave nothing behind
-    with kept.alone(), open_run(tracker, kept.name, {**facts, **bound}, kept.folder) as run:
+    with (
+        kept.alone(),
+        _asking_alone(memory, wish),
+        open_run(tracker, kept.name, {**facts, **bound}, kept.folder) as run,
+    ):
         scorer = open_world(workspace, bars, regimes, policy, kept.name).scorer
         anchor = Anchor(tracker.ledgers, run, scorer.ledger, lake)
         scorer.crew, scorer.progress = crew, anchor.looked
@@ -158,7 +170,7 @@ def bound_to(bars: Bars, regimes: RegimeSet, policy: Policy, wish: Wish, lake: L
     ----------
     lake : says where research ends, if the market was sealed before.
     """
-    settings = "" if wish.settings is None else _digest(wish.settings.read_bytes())
+    settings = "" if wish.settings is None else read_settings(wish.settings).model_dump_json()
     return {
         "data": bars.snapshot,
         "research": str(_research_end(bars, policy, lake)),
@@ -167,7 +179,7 @@ def bound_to(bars: Bars, regimes: RegimeSet, policy: Policy, wish: Wish, lake: L
         "brief": wish.brief.hash,
         "ideas": wish.ideas.hash,
         "generator": wish.generator,
-        "settings": settings,
+        "settings": settings and _digest(settings.encode()),
         "seed": str(wish.seed),
         "looks": str(wish.n),
         "batch": str(wish.batch),
@@ -208,7 +220,8 @@ def _go_on(search: Search, kept: KeptSearch, wish: Wish, told: Told, say: Callab
 
 
 def _search(scorer: Scorer, generator: Generator, policy: Policy, wish: Wish, kept: KeptSearch) -> Search:
-    brief, batch = wish.ideas.told(wish.brief), max(wish.batch, len(wish.ideas.words))
+    brief = wish.ideas.told(wish.brief)
+    batch = wish.batch if wish.settings is None else max(wish.batch, len(brief.ideas))
     if wish.ideas.texts:
         generator = WithIdeas(generator, [text for _, text in wish.ideas.texts], batch)
 
@@ -219,14 +232,23 @@ def _search(scorer: Scorer, generator: Generator, policy: Policy, wish: Wish, ke
     return Search(brief, generator, scorer, wish.seed, batch, admit, kept.keep, wish.ideas.files)
 
 
-def _memory(workspace: Workspace, bound: Mapping[str, str]) -> Path:
-    """Return where a language model's answers to the questions of a search are kept.
+def _memory(workspace: Workspace, bound: Mapping[str, str], wish: Wish) -> Path:
+    """Return where a language model's calls for a search are kept, and with them what it spent.
 
-    Whatever the policy and the code are now: a search that is run again asks the same questions.
+    The same whatever the looks, the policy, the code, and the settings of the model but which it is: a budget that is
+    raised pays for nothing twice, and no edit makes a new one of it.
     """
-    asked = {name: told for name, told in bound.items() if name not in ("policy", "code")}
+    asked = {name: bound[name] for name in ("data", "brief", "ideas", "generator", "seed")}
+    if wish.settings is not None:
+        settings = read_settings(wish.settings)
+        asked |= {"provider": settings.provider, "model": settings.model}
     digest = _digest(json.dumps(asked, sort_keys=True).encode())
     return workspace.generations / f"asked-{digest[:8]}"
+
+
+def _asking_alone(memory: Path, wish: Wish) -> AbstractContextManager[None]:
+    """Hold what a model spent against other searches that share it."""
+    return nullcontext() if wish.settings is None else alone_in(memory)
 
 
 def _facts(bars: Bars, wish: Wish) -> dict[str, Any]:
