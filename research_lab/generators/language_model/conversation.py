@@ -215,7 +215,7 @@ class _Recorded(httpx2.AsyncBaseTransport):
             return False
         found = findings(said, code=True)
         if self.heard.turns:
-            found += (one for claim in _claims(said) for one in findings(claim))
+            found += (one for claim in claims_in(said) for one in findings(claim))
         if self.wire.key.stands_in(said):
             raise UsageError("the prompt holds the key of the server", remedy="take it out of the brief")
         if found and not self.heard.turns:
@@ -334,7 +334,7 @@ def _said(body: Mapping[str, Any]) -> str:
     return json.dumps(body, ensure_ascii=False).replace("\\n", "\n")
 
 
-def _claims(said: str) -> Iterator[str]:
+def claims_in(said: str) -> Iterator[str]:
     """Yield what hypotheses say, each to the end of its text or line."""
     return (_NEXT_FIELD.split(claim, maxsplit=1)[0] for claim in _HYPOTHESIS.findall(said))
 

@@ -26,8 +26,9 @@ def _giving(*words: str) -> str:
 
 
 _INPUT: Final = rf"\b(?:{'|'.join(name for name, (of, _) in INPUTS.items() if of == PRICE)})\b"
+# Not as a factor: what a price is divided by is no price any more.
 _PRICE: Final = (
-    rf"(?:{_INPUT}|\b(?:{_giving('price')})\b(?:\([^()]{{0,80}}\))?"
+    rf"(?<![*/])(?<![*/] )(?:{_INPUT}|\b(?:{_giving('price')})\b(?:\([^()]{{0,80}}\))?"
     rf"|\b(?:{_giving('that of')})\(\s{{0,3}}{_INPUT}[^()]{{0,80}}\))"
 )
 _COMPARED: Final = r"\s{0,3}(?:[<>]=?|[=!]=)\s{0,3}"
@@ -38,7 +39,7 @@ _BESIDE_PRICE: Final = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         rf"({_PRICE}(?:{_COMPARED}|\s{{0,3}}[+-]\s{{0,3}})-?){_NUMBER}{_ALONE}",
-        rf"((?<![\w.])){_NUMBER}(?={_COMPARED}{_PRICE})",
+        rf"((?<![\w.])){_NUMBER}(?={_COMPARED}{_PRICE}(?!\s{{0,3}}[*/(]))",
         rf"(\b(?:crosses|crosses_above|crosses_below|min|max|coalesce)\(\s{{0,3}}{_PRICE}\s{{0,3}},\s{{0,3}}-?){_NUMBER}{_ALONE}",
     )
 )
