@@ -26,9 +26,9 @@ from research_lab.series import Series
 from research_lab.timeframe import DAY_MS
 
 N = 24 * 150
-TERMS = Terms(perpetual=True, leverage=3.0)
+TERMS = Terms(perpetual=True, leverage=20.0)
 HEAD = "spec: 1\nname: {name}\nhypothesis: none\ntimeframe: {timeframe}\nside: {side}\n"
-TAIL = "size: {fraction: 0.5}\n"
+TAIL = "size: {fraction: 0.2}\n"
 
 
 def strategy(name: str, body: str, timeframe: str = "1h") -> Spec:
