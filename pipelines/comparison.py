@@ -24,7 +24,8 @@ from research_lab.workspace import Workspace
 
 MIN_DAYS = 60
 METRICS = (
-    "return", "return_optimistic", "sharpe", "sortino", "max_drawdown", "profit_factor", "win_rate", "exposure", "turnover", "n_trades",
+    "return", "return_optimistic", "sharpe", "sortino", "max_drawdown", "profit_factor", "win_rate", "exposure",
+    "turnover", "n_trades",
 )  # fmt: skip
 
 

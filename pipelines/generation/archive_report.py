@@ -31,7 +31,7 @@ def picture(content: Mapping[str, Any]) -> Picture:
     """Return the map of a search's archive, with how to read it."""
     up, across = AXES[2], AXES[3]
     note = (
-        "Each field is a way of trading, and holds the fittest strategy that trades so. Inside a field: "
+        "Each square is a way of trading, and shows the fittest strategy that trades so. Inside a field: "
         f"{up.name} upwards ({', '.join(bins(2))}), {across.name} to the right ({', '.join(bins(3))}). "
         "The number is the best fitness of the field: above zero is more than luck had to offer in as many looks. "
         "All of it was measured on research bars alone; the gates decide."

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -83,8 +84,8 @@ def generate(
     """Search the research bars for candidates.
 
     The bars are sealed first, every parameter set scored is a look that counts, and refused texts are recorded
-    too. The elites are written into a folder that `pipeline run --strategies` takes. Interrupted, it goes on
-    where it was when the same command is run again.
+    too. The elites are written into a folder that `pipeline run --strategies` takes, with up to three of their
+    numbers as parameters to be tuned. Interrupted, it goes on where it was when the same command is run again.
 
     Example: pipeline generate --data binance_BTC-USDT_1h.parquet --generator evolve --n 500
 
@@ -103,7 +104,7 @@ def generate(
         make_folder(out)  # looks are not spent before it is known where to put what they find
     found = search(place, bars, wish, policy, workers, scheduler)
     folder = out or found.folder / "elites"
-    elites = of_families(list(found.archive))
+    elites = of_families(found.archive.fittest, wish.brief)
     write_folder(folder, elites, found.name)
     show_found(place, found)
     if not elites:
@@ -121,7 +122,7 @@ def search(
     place: Workspace, bars: Bars, wish: Wish, policy: Path | None, workers: int, scheduler: str
 ) -> Found:
     """Run a search with its progress shown."""
-    from pipelines.generation.search_campaign import run_search
+    from pipelines.generation.search_campaign import Given, run_search
     from pipelines.generation.search_progress import SearchProgress
     from research_lab.generators.evolution import SEEDS
     from research_lab.scoring.crew import Crew
@@ -133,16 +134,8 @@ def search(
             f"evolution begins after {SEEDS} looks: all that are asked for go to the grammar and a survey"
         )
     with Crew(workers, scheduler) as crew, SearchProgress() as progress:
-        return run_search(
-            place.create(),
-            bars,
-            regimes_of(place),
-            limits_of(policy),
-            wish,
-            crew,
-            progress.told,
-            progress.say,
-        )
+        given = Given(place.create(), bars, regimes_of(place), limits_of(policy))
+        return run_search(given, wish, crew, progress.told, progress.say)
 
 
 def show_found(place: Workspace, found: Found) -> None:
@@ -161,10 +154,9 @@ def proposals_of(found: Found, n: int, brief: Brief) -> Proposals:
     """Return the n best elites that are not one idea, as what a campaign examines: with parameters to be tuned."""
     from pipelines.generation.elites import finalists
     from pipelines.proposals import Proposals
-    from research_lab.generators.tunable import with_parameters
 
-    chosen = [(with_parameters(elite.spec, brief), elite.origin) for elite in finalists(found.archive, n)]
-    return Proposals(tuple(spec for spec, _ in chosen), (), {s.template_hash: origin for s, origin in chosen})
+    chosen = finalists(found.archive, n, brief)
+    return Proposals(tuple(e.spec for e in chosen), (), {e.spec.template_hash: e.origin for e in chosen})
 
 
 def archive(
@@ -175,13 +167,13 @@ def archive(
         str, typer.Option("--of", help="Hash of an elite: show its text, and what it was made from.")
     ] = "",
     everyone: Annotated[bool, typer.Option("--all", help="Every elite, not the best only.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, of every elite.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, of every strategy kept.")] = False,
     workspace: WorkspaceOption = "",
 ) -> None:
     """Show the best elites of a search.
 
-    Each is the fittest of its niche: a way of trading by trades a month, holding time, exposure and correlation
-    with holding. The map as a picture stands in the search's page.
+    Each is the fittest of its niche: a way of trading by trades a month, holding time, exposure, correlation with
+    holding and the regime that it is at home in. The map as a picture stands in the search's page.
 
     Example: pipeline archive
 
@@ -189,35 +181,20 @@ def archive(
     """
     from pipelines.generation import archive_text
     from pipelines.generation.archive_report import write_search_report
-    from pipelines.generation.elites import elites_of, lineage
-    from pipelines.generation.kept_search import KeptSearch, find_archive
+    from pipelines.generation.elites import strategies_of
+    from pipelines.generation.kept_search import find_archive
 
     place = place_of(workspace)
     folder, content = find_archive(place.generations, name)
-    elites = elites_of(content)
+    strategies = strategies_of(content)
     if of:
-        if len(of) < _LEAST_DIGITS:
-            raise UsageError(f"{of!r} is short for a hash", "--of", f"give {_LEAST_DIGITS} digits or more")
-        wanted = [elite for elite in elites if elite["hash"].startswith(of)]
-        if len(wanted) != 1:
-            have = f"{len(wanted)} elites have" if wanted else "no elite has"
-            raise UsageError(
-                f"{have} a hash that begins with {of[:64]!r}",
-                "--of",
-                f"{'give more of it; ' if wanted else ''}pipeline archive {folder.name}{_in(place)} --all lists them",
-            )
-        line = lineage(wanted[0]["hash"], KeptSearch(folder, {}).generations())
-        if as_json:
-            told = [{"back": one.back, "hash": one.hash, "kind": one.kind, "name": one.name} for one in line]
-            typer.echo(json.dumps({"elite": wanted[0], "line": told}, indent=1))
-        else:
-            typer.echo(wanted[0]["text"] + archive_text.family(line))
+        _show_one(place, folder, strategies, of, as_json=as_json)
         return
     if as_json:
         typer.echo(json.dumps(content, indent=1))
         return
     typer.echo(archive_text.summary(content))
-    _print_best(elites, "" if everyone else f"pipeline archive {folder.name}{_in(place)} --all")
+    _print_best(content["elites"], "" if everyone else f"pipeline archive {folder.name}{_in(place)} --all")
     typer.echo(
         f"kept in {folder}; page: {write_search_report(content, place.reports / f'{folder.name}.html')}"
     )
@@ -245,6 +222,32 @@ def new(
 def _in(place: Workspace) -> str:
     """Return the option that names a workspace, "" where none is needed."""
     return "" if place_of("") == place else f" -w {shlex.quote(str(place.root))}"
+
+
+def _show_one(
+    place: Workspace, folder: Path, strategies: Sequence[Mapping[str, Any]], of: str, *, as_json: bool
+) -> None:
+    """Print the strategy whose hash begins with some digits, and what it was made from."""
+    from pipelines.generation import archive_text
+    from pipelines.generation.elites import lineage
+    from pipelines.generation.kept_search import KeptSearch
+
+    if len(of) < _LEAST_DIGITS:
+        raise UsageError(f"{of!r} is short for a hash", "--of", f"give {_LEAST_DIGITS} digits or more")
+    wanted = [one for one in strategies if one["hash"].startswith(of)]
+    if len(wanted) != 1:
+        have = f"{len(wanted)} elites have" if wanted else "no elite has"
+        raise UsageError(
+            f"{have} a hash that begins with {of[:64]!r}",
+            "--of",
+            f"{'give more of it; ' if wanted else ''}pipeline archive {folder.name}{_in(place)} --all lists them",
+        )
+    line = lineage(wanted[0]["hash"], KeptSearch(folder, {}).generations())
+    if as_json:
+        told = [{"back": one.back, "hash": one.hash, "kind": one.kind, "name": one.name} for one in line]
+        typer.echo(json.dumps({"elite": wanted[0], "line": told}, indent=1))
+    else:
+        typer.echo(wanted[0]["text"] + archive_text.family(line))
 
 
 def _print_best(elites: list[dict[str, object]], how_to_see_all: str) -> None:

@@ -15,8 +15,10 @@ from research_lab.dsl.spec_reader import parse_spec
 from research_lab.durable import atomic_write
 from research_lab.errors import UsageError, WorkspaceError
 from research_lab.generators.archive import Archive, Elite
+from research_lab.generators.brief import Brief
 from research_lab.generators.protocol import Proposal
 from research_lab.generators.search import Generation, Measured, Search
+from research_lab.generators.tunable import with_parameters
 from research_lab.scoring.origin import Origin
 
 NAME_LENGTH: Final = 48
@@ -25,13 +27,14 @@ MARK: Final = "elites.json"  # says that a folder's strategies were written here
 
 
 def archive_content(name: str, search: Search, ended: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `archive.json` says of a search.
+    """Return what `archive.json` says of a search: the fittest of each niche as its elites, and what else is kept.
 
     Parameters
     ----------
     ended : why it ended; "" for one that was interrupted.
     """
     state = search.feedback
+    fittest = state.archive.fittest
     return {
         "name": name,
         "ended": ended,
@@ -39,7 +42,8 @@ def archive_content(name: str, search: Search, ended: str, facts: Mapping[str, A
         "n_looks": state.n_looks,
         "n_generations": state.generation,
         "refused": dict(search.refused),
-        "elites": [elite_to_json(elite) for elite in state.archive],
+        "elites": [elite_to_json(elite) for elite in fittest],
+        "others": [elite_to_json(elite) for elite in state.archive if elite not in fittest],
     }
 
 
@@ -65,17 +69,26 @@ def named(spec: Spec) -> Spec:
     return replace(spec, name=f"{spec.name[: NAME_LENGTH - _HASH - 1].rstrip('_')}_{mark}")
 
 
-def finalists(archive: Archive, n: int) -> list[Elite]:
-    """Return the n fittest that are not one idea, under names of their own."""
-    return [replace(elite, spec=named(elite.spec)) for elite in archive.finalists(n)]
+def for_the_gates(elite: Elite, brief: Brief) -> Elite:
+    """Return an elite as gates examine it: under a name of its own, with numbers as parameters to be tuned.
+
+    It is the same strategy, and has the same hash.
+    """
+    return replace(elite, spec=named(with_parameters(elite.spec, brief)))
 
 
-def of_families(elites: Sequence[Elite]) -> list[Elite]:
-    """Return the fittest of each family: a campaign tunes the parameters, and would refuse the same twice."""
+def finalists(archive: Archive, n: int, brief: Brief) -> list[Elite]:
+    """Return the n fittest that are not one idea, as gates examine them."""
+    return [for_the_gates(elite, brief) for elite in archive.finalists(n)]
+
+
+def of_families(elites: Sequence[Elite], brief: Brief) -> list[Elite]:
+    """Return the fittest of each family as gates examine them: a campaign would refuse what it tunes already."""
     found: dict[str, Elite] = {}
     for elite in elites:
-        found.setdefault(elite.spec.template_hash, elite)
-    return [replace(elite, spec=named(elite.spec)) for elite in found.values()]
+        examined = for_the_gates(elite, brief)
+        found.setdefault(examined.spec.template_hash, examined)
+    return list(found.values())
 
 
 def make_folder(folder: Path) -> None:
@@ -181,8 +194,8 @@ def lineage(digest: str, generations: Iterable[Generation]) -> list[Ancestor]:
     return list(found.values())
 
 
-def elites_of(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the elites of an archive that was read, with their texts checked to be strategies of that hash.
+def strategies_of(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return all that an archive keeps, elites first, with their texts checked to be strategies of that hash.
 
     Raises
     ------
@@ -190,12 +203,13 @@ def elites_of(content: Mapping[str, Any]) -> list[dict[str, Any]]:
         One is not what the archive says.
     """
     known = {field.name for field in fields(Origin)}
-    for row in content["elites"]:
+    rows = [*content["elites"], *content.get("others", [])]
+    for row in rows:
         if parse_spec(row["text"], "archive").hash != row["hash"] or not set(row["origin"]) <= known:
             raise WorkspaceError(
                 f"the text of {row['name'][:60]} was changed", "archive", "run the search again"
             )
-    return list(content["elites"])
+    return rows
 
 
 def _finite(value: float) -> float | None:

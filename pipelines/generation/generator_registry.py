@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from research_lab.dsl.text_reader import read_bytes
 from research_lab.errors import UsageError
 from research_lab.generators.brief import Brief
-from research_lab.generators.protocol import Feedback, Generator, Proposal
-from research_lab.scoring.origin import Origin
+from research_lab.generators.protocol import Generator
 from research_lab.wording import count
 
 MOST_IDEAS: Final = 1_000
@@ -113,9 +110,9 @@ class Ideas:
     folder: Path = Path()
 
     @property
-    def files(self) -> dict[str, str]:
-        """The file of each text."""
-        return {text: f"{name}.yaml" for name, text in self.texts}
+    def files(self) -> list[tuple[str, str]]:
+        """Each file's name, and its text."""
+        return [(f"{name}.yaml", text) for name, text in self.texts]
 
     @property
     def hash(self) -> str:
@@ -167,34 +164,3 @@ def _text_of(path: Path) -> str:
     if any(len(line) > _LONGEST_IDEA for line in text.splitlines()):
         raise UsageError(f"an idea of more than {_LONGEST_IDEA} characters", str(path), "make it shorter")
     return text
-
-
-@dataclass(frozen=True, eq=False)
-class WithIdeas:
-    """Proposes texts that somebody brought along first, and then what another generator does.
-
-    Parameters
-    ----------
-    inner : the generator. texts : of strategies. batch : proposals a generation, whatever is asked for.
-    """
-
-    inner: Generator
-    texts: Sequence[str]
-    batch: int
-
-    @property
-    def name(self) -> str:
-        return self.inner.name
-
-    @property
-    def version(self) -> str:
-        return self.inner.version
-
-    def propose(self, brief: Brief, feedback: Feedback, n: int, rng: np.random.Generator) -> list[Proposal]:
-        """Return the texts, a batch a generation, and then what the generator proposes."""
-        first = feedback.generation * self.batch
-        brought = self.texts[first : first + self.batch]
-        if brought:
-            return [Proposal(text, Origin("ideas")) for text in brought]
-        n_before = -(-len(self.texts) // self.batch)
-        return self.inner.propose(brief, replace(feedback, generation=feedback.generation - n_before), n, rng)

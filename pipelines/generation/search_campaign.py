@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +19,9 @@ from pipelines.gates import static
 from pipelines.gates.policy import Policy
 from pipelines.gates.world import code_hash
 from pipelines.generation.elites import archive_content
-from pipelines.generation.generator_registry import Ideas, Made, WithIdeas, check_options, make
+from pipelines.generation.generator_registry import Ideas, Made, check_options, make
 from pipelines.generation.kept_search import KeptSearch, kept_search, left_behind, write_archive
+from pipelines.generation.search_record import facts_of, figures_of, files_of
 from pipelines.grounds import open_world
 from pipelines.open_run import open_run
 from pipelines.tracking.tracker import Tracker
@@ -40,7 +41,8 @@ from research_lab.wording import count
 from research_lab.workspace import Workspace
 
 BATCH: Final = 100
-_TRANSCRIPTS: Final = "transcripts"
+_NAMED: Final = 10  # ideas that are told to have had no look
+_SHOWN: Final = 60  # characters of one in words
 
 Told = Callable[[Search, int], None]
 
@@ -88,15 +90,24 @@ class Found:
     run: str
 
 
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What a search has to work with.
+
+    Parameters
+    ----------
+    workspace : that it is kept in. bars : of its market, those beyond the seal too.
+    regimes : that bars are told apart by. policy : the limits, of which a search knows the first gate's.
+    """
+
+    workspace: Workspace
+    bars: Bars
+    regimes: RegimeSet
+    policy: Policy
+
+
 def run_search(
-    workspace: Workspace,
-    bars: Bars,
-    regimes: RegimeSet,
-    policy: Policy,
-    wish: Wish,
-    crew: Crew,
-    told: Told,
-    say: Callable[[str], None] = lambda line: None,
+    given: Given, wish: Wish, crew: Crew, told: Told, say: Callable[[str], None] = lambda line: None
 ) -> Found:
     """Seal the bars, and search their research zone for candidates.
 
@@ -109,46 +120,109 @@ def run_search(
     say : told in a sentence what is taken up again, and what is not.
     """
     check_options(wish.generator, Made(wish.settings, offline=wish.offline))
+    workspace = given.workspace
     tracker, lake = Tracker(workspace), Lake(workspace.root)
     TrialLedger(workspace.trials).verify(check_openings(lake, tracker.ledgers.anchored_heads()))
-    bound, facts = bound_to(bars, regimes, policy, wish, lake), _facts(bars, wish)
+    bound, facts = bound_to(given.bars, given.regimes, given.policy, wish, lake), facts_of(given.bars, wish)
     kept = kept_search(workspace.generations, bound)
     memory = _memory(workspace, bound)
-    for name, differs in left_behind(workspace.generations, bound):
+    _tell_of_others(workspace, kept, say)
+    # wrong settings leave nothing behind
+    generator = make(wish.generator, Made(wish.settings, memory, wish.offline))
+    with kept.alone(), open_run(tracker, kept.name, {**facts, **bound}, kept.folder) as run:
+        scorer = open_world(workspace, given.bars, given.regimes, given.policy, kept.name).scorer
+        scorer.crew = crew
+        campaign = _Campaign(_search(scorer, generator, given.policy, wish, kept), kept, wish, facts, say)
+        with _anchored(scorer, tracker, run, lake):
+            ended = campaign.go_on(told)
+        path = campaign.close(ended)
+        tracker.log_search(run, figures_of(campaign.search), files_of(path, memory))
+    return campaign.found(ended, run)
+
+
+def _tell_of_others(workspace: Workspace, kept: KeptSearch, say: Callable[[str], None]) -> None:
+    for name, differs in left_behind(workspace.generations, kept.bound):
         why = f"it differs in {', '.join(differs)}"
         say(f"{name} is another search that did not end, {why}; {kept.name} begins anew")
-    generator = make(
-        wish.generator, Made(wish.settings, memory, wish.offline)
-    )  # wrong settings leave nothing behind
-    with kept.alone(), open_run(tracker, kept.name, {**facts, **bound}, kept.folder) as run:
-        scorer = open_world(workspace, bars, regimes, policy, kept.name).scorer
-        anchor = Anchor(tracker.ledgers, run, scorer.ledger, lake)
-        scorer.crew, scorer.progress = crew, anchor.looked
-        search = _search(scorer, generator, policy, wish, kept)
+
+
+@contextmanager
+def _anchored(scorer: Scorer, tracker: Tracker, run: str, lake: Lake) -> Iterator[None]:
+    """Anchor the ledger's heads in a run while looks are counted, and when they end."""
+    anchor = Anchor(tracker.ledgers, run, scorer.ledger, lake)
+    scorer.progress = anchor.looked
+    try:
+        yield
+    finally:
+        anchor.drop()
+
+
+@dataclass(frozen=True, eq=False)
+class _Campaign:
+    """A search with where it is kept, what was asked for, what people ask of it first, and who is told."""
+
+    search: Search
+    kept: KeptSearch
+    wish: Wish
+    facts: Mapping[str, Any]
+    say: Callable[[str], None]
+
+    def go_on(self, told: Told) -> str:
+        """Take what was kept, then search on; return why it ended. Interrupted, it leaves an archive of what there is."""
         try:
-            ended = _go_on(search, kept, wish, _naming_files(told, wish, say), say)
+            ended = self._searched(_naming_files(told, self.wish, self.say))
         except (KeyboardInterrupt, GauntletError):
-            if search.feedback.generation:
-                write_archive(kept.folder, archive_content(kept.name, search, "", facts))
-                say(f"{kept.name}: {_taken(search)} in {kept.folder}")
+            if self.search.feedback.generation:
+                self._write("")
+                self.say(f"{self.kept.name}: {self._taken} in {self.kept.folder}")
             raise
-        finally:
-            anchor.drop()
-        for kind, reason in search.examples.items():
-            say(f"refused, {kind}, such as: {reason}")
         if ended == NO_MORE:
-            ended = getattr(generator, "stopped", "") or ended  # a budget that is spent, say
-        path = write_archive(kept.folder, archive_content(kept.name, search, ended, facts))
-        tracker.log_search(run, _figures(search), _files(path, memory))
-    state = search.feedback
-    taken = (state.n_looks, state.generation, search.refused)
-    return Found(kept.name, kept.folder, state.archive, ended, *taken, run)
+            ended = getattr(self.search.generator, "stopped", "") or ended  # a budget that is spent, say
+        return ended
+
+    def _searched(self, told: Told) -> str:
+        for generation in self.kept.generations():
+            if not self.search.recall(generation):
+                number = generation.number
+                self.say(f"the ledger does not have all looks of generation {number}: it is run again")
+                break
+            told(self.search, self.wish.n)
+        if self.search.feedback.generation:
+            self.say(f"{self.kept.name} goes on: {self._taken}")
+        return self.search.run(self.wish.n, lambda search: told(search, self.wish.n))
+
+    def close(self, ended: str) -> Path:
+        """Tell what was refused and what never came up; write the archive, and return where it lies."""
+        for kind, reason in self.search.examples.items():
+            self.say(f"refused, {kind}, such as: {reason}")
+        if never := _never_proposed(self.search, self.wish):
+            further = f" and {len(never) - _NAMED} more" if len(never) > _NAMED else ""
+            self.say(
+                f"not proposed, for {ended}: {', '.join(never[:_NAMED])}{further}; ask for more with --n"
+            )
+        return self._write(ended)
+
+    def _write(self, ended: str) -> Path:
+        content = archive_content(self.kept.name, self.search, ended, self.facts)
+        return write_archive(self.kept.folder, content)
+
+    def found(self, ended: str, run: str) -> Found:
+        """Return what came out."""
+        state = self.search.feedback
+        taken = (state.n_looks, state.generation, self.search.refused)
+        return Found(self.kept.name, self.kept.folder, state.archive, ended, *taken, run)
+
+    @property
+    def _taken(self) -> str:
+        state = self.search.feedback
+        are = "is" if state.generation == 1 else "are"
+        return f"{count(state.generation, 'generation')} with {count(state.n_looks, 'look')} {are} kept"
 
 
-def _taken(search: Search) -> str:
-    state = search.feedback
-    are = "is" if state.generation == 1 else "are"
-    return f"{count(state.generation, 'generation')} with {count(state.n_looks, 'look')} {are} kept"
+def _never_proposed(search: Search, wish: Wish) -> list[str]:
+    """Return the files of ideas, and the ideas that a language model was to read, for which there was no look."""
+    words = search.brief.ideas[wish.n :] if wish.generator == "llm" else ()
+    return [*(file for file, _ in search.waiting), *(repr(word[:_SHOWN]) for word in words)]
 
 
 def bound_to(bars: Bars, regimes: RegimeSet, policy: Policy, wish: Wish, lake: Lake) -> dict[str, str]:
@@ -195,22 +269,9 @@ def _naming_files(told: Told, wish: Wish, say: Callable[[str], None]) -> Told:
     return tell
 
 
-def _go_on(search: Search, kept: KeptSearch, wish: Wish, told: Told, say: Callable[[str], None]) -> str:
-    """Take what was kept, then search on; return why it ended."""
-    for generation in kept.generations():
-        if not search.recall(generation):
-            say(f"the ledger does not have all looks of generation {generation.number}: it is run again")
-            break
-        told(search, wish.n)
-    if search.feedback.generation:
-        say(f"{kept.name} goes on: {_taken(search)}")
-    return search.run(wish.n, lambda search: told(search, wish.n))
-
-
 def _search(scorer: Scorer, generator: Generator, policy: Policy, wish: Wish, kept: KeptSearch) -> Search:
-    brief, batch = wish.ideas.told(wish.brief), max(wish.batch, len(wish.ideas.words))
-    if wish.ideas.texts:
-        generator = WithIdeas(generator, [text for _, text in wish.ideas.texts], batch)
+    brief = wish.ideas.told(wish.brief)
+    batch = max(wish.batch, len(brief.ideas) if wish.generator == "llm" else 0)
 
     def admit(spec: Spec) -> str:
         outside = brief.refuses(spec)
@@ -227,42 +288,6 @@ def _memory(workspace: Workspace, bound: Mapping[str, str]) -> Path:
     asked = {name: told for name, told in bound.items() if name not in ("policy", "code")}
     digest = _digest(json.dumps(asked, sort_keys=True).encode())
     return workspace.generations / f"asked-{digest[:8]}"
-
-
-def _facts(bars: Bars, wish: Wish) -> dict[str, Any]:
-    """Return what people ask of a search first."""
-    return {
-        "market": bars.market.name,
-        "symbol": bars.market.charged_to,
-        "snapshot": bars.snapshot,
-        "generator": wish.generator,
-        "goal": wish.brief.goal,
-        "looks_asked": wish.n,
-        "seed": wish.seed,
-        "batch": wish.batch,
-    }
-
-
-def _figures(search: Search) -> dict[str, float]:
-    best = next(iter(search.feedback.archive), None)
-    told = {f"refused/{kind}": float(n) for kind, n in search.refused.items()}
-    return {
-        "n_looks": float(search.feedback.n_looks),
-        "n_generations": float(search.feedback.generation),
-        "n_elites": float(len(search.feedback.archive)),
-        "best_fitness": math.nan if best is None else best.fitness,
-        "best_sharpe": math.nan if best is None else best.sharpe,
-        **told,
-    }
-
-
-def _files(archive: Path, memory: Path) -> dict[str, Path]:
-    """Return the artifacts of a search: its archive, and every call of a language model."""
-    calls = sorted((memory / _TRANSCRIPTS).glob("*"))
-    return {
-        archive.name: archive,
-        **{f"{_TRANSCRIPTS}/{path.name}": path for path in calls if path.is_file()},
-    }
 
 
 def _digest(raw: bytes) -> str:

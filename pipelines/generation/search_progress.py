@@ -33,12 +33,13 @@ class SearchProgress(CampaignProgress):
 def line_of(search: Search, n: int) -> str:
     """Return a search's state in one line."""
     state = search.feedback
-    best = next(iter(state.archive), None)
+    elites = state.archive.fittest
+    best = next(iter(elites), None)
     told = "none yet" if best is None else f"fitness {best.fitness:.2f}, Sharpe {best.sharpe:.2f}"
     n_candidates = state.n_looks + sum(search.refused.values()) - search.refused["crashed"]
     return (
         f"{state.n_looks:,} of {count(n, 'look')}, {count(n_candidates, 'candidate')}, "
-        f"{count(len(state.archive), 'elite')}, best: {told}; refused: {refusals(search.refused)}"
+        f"{count(len(elites), 'elite')}, best: {told}; refused: {refusals(search.refused)}"
     )
 
 

@@ -105,6 +105,14 @@ class Archive:
         return self._distinct
 
     @property
+    def fittest(self) -> list[Elite]:
+        """The fittest of each niche over all islands, the fittest first; what an archive is to people."""
+        found: dict[Niche, Elite] = {}
+        for elite in self.distinct:
+            found.setdefault(elite.niche, elite)
+        return list(found.values())
+
+    @property
     def n_islands(self) -> int:
         return len(self._islands)
 
@@ -153,11 +161,6 @@ class Archive:
         island[elite.niche] = elite
         self._distinct = None
         return True
-
-    def settle(self, elite: Elite, k: int) -> None:
-        """Put an elite back where it was, as an archive is read; whatever else was in its niche is gone."""
-        self._islands[k][elite.niche] = elite
-        self._distinct = None
 
     def migrate(self) -> None:
         """Let the best of each island visit the next one, in a ring, all at once."""

@@ -31,6 +31,7 @@ from research_lab.scoring.scorer import Score, Scorer, check_runs
 MIGRATION: Final = 5  # generations between visits of the best to the next island
 TWICE: Final = "the same strategy was proposed before"
 CRASHED: Final = "crashed"
+IDEAS: Final = "ideas"  # who proposed what somebody brought along
 NO_MORE: Final = "the generator has no more to propose"
 PATIENCE: Final = 25  # generations without a look, after which no more are asked for
 
@@ -72,7 +73,8 @@ class Search:
     seed : of everything random. batch : proposals a generation.
     admit : says why a strategy is not to be scored, "" where it is; gate 1 of a campaign.
     keep : told of each generation once it was counted, before the generator is asked again.
-    files : that texts were brought in, by the text: for the ledger and for people, not for the generator.
+    ideas : texts that somebody brought along, each after its file's name. They are proposed first, and the generator
+        is not told the files.
 
     Attributes
     ----------
@@ -81,7 +83,7 @@ class Search:
         refused before they ran. Nothing else remembers them, for a long search has many.
     refused : how many proposals were refused, by `kind_of`. examples : the first reason of each kind.
     refused_files : why each file that somebody brought was refused, by its name.
-    n_idle : generations since the last look. was_kept : whether the last generation was recalled.
+    n_idle : generations of the generator since the last look. was_kept : whether the last generation was recalled.
     origins : who proposed a template first, for whoever goes on with the best.
     """
 
@@ -92,7 +94,7 @@ class Search:
     batch: int = 100
     admit: Callable[[Spec], str] = field(default=lambda spec: "")
     keep: Callable[[Generation], None] = field(default=lambda generation: None)
-    files: Mapping[str, str] = field(default_factory=dict)
+    ideas: Sequence[tuple[str, str]] = ()
 
     def __post_init__(self) -> None:
         self.feedback = Feedback(Archive())
@@ -102,12 +104,18 @@ class Search:
         self.refused: Counter[str] = Counter()  # by `kind_of`
         self.examples: dict[str, str] = {}
         self.refused_files: dict[str, str] = {}
-        self._files = {text[: limits.BYTES + 1]: file for text, file in self.files.items()}
+        self._files = {text[: limits.BYTES + 1]: file for file, text in self.ideas}
+        self._n_ideas = self._n_of_ideas = 0  # ideas proposed so far, and generations of them
         self._seen: set[str] = set()
         self.origins: dict[str, Origin] = {}
         self.scorer.origins = self.origins
         _, self._market = market_daily(self.scorer.bars)
         self._regimes = None if self.scorer.regimes is None else daily_regimes(self.scorer)
+
+    @property
+    def waiting(self) -> Sequence[tuple[str, str]]:
+        """The ideas that were not proposed yet."""
+        return self.ideas[self._n_ideas :]
 
     def run(self, n_looks: int, told: Callable[[Search], None] = lambda search: None) -> str:
         """Search until so many parameter sets were scored, and return why it ended.
@@ -131,11 +139,17 @@ class Search:
         ----------
         most : looks that may be spent on it.
         """
+        proposals = self._proposed(self.batch if most is None else min(self.batch, most))
+        return self._run([_clipped(p) for p in proposals]) if proposals else []
+
+    def _proposed(self, n: int) -> list[Proposal]:
+        """Return up to n proposals: ideas while there are some, and then the generator's."""
+        if self.waiting:
+            return [Proposal(text, Origin(IDEAS)) for _, text in self.waiting[:n]]
         before = self.feedback
         rng = np.random.default_rng([self.seed, before.generation])
-        n = self.batch if most is None else min(self.batch, most)
-        proposals = [_clipped(p) for p in self.generator.propose(self.brief, before, n, rng)[:n]]
-        return self._run(proposals) if proposals else []
+        own = replace(before, generation=before.generation - self._n_of_ideas)
+        return self.generator.propose(self.brief, own, n, rng)[:n]
 
     def recall(self, kept: Generation) -> bool:
         """Take a generation from what was kept of it; return whether it could be: else it is to be run again.
@@ -220,7 +234,10 @@ class Search:
                 elif answer.refused != TWICE:
                     self.examples.setdefault(kind_of(answer), answer.refused)
         self.scores = scores
-        self.n_idle = 0 if scores else self.n_idle + 1
+        self.n_idle = 0 if scores or self.waiting else self.n_idle + 1
+        if self.waiting:
+            self._n_ideas += len(answers)
+            self._n_of_ideas += 1
         self.feedback = Feedback(before.archive, found, n_looks, generation)
         return found
 

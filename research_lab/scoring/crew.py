@@ -32,6 +32,7 @@ from research_lab.scoring.sweep_plan import SweepPlan, free_memory
 READ_AS: Final = "proposal"  # what a fault calls the text
 REASON: Final = 600  # characters of a reason that are kept
 ANSWER_S: Final = 10.0  # that a scheduler may take to answer
+_DIED: Final = "a worker died of it"
 _CHUNKS: Final = 2  # a worker and job: the last ones end together
 _LEAST: Final = 4  # texts or strategies of a chunk, which costs milliseconds to send
 
@@ -140,7 +141,7 @@ class Crew:
             return [_read(text) for text in texts]
         # what is too large is refused here, so that it is not sent about
         short = [text if len(text) <= limits.BYTES else text[: limits.BYTES + 1] for text in texts]
-        return self._map(_read_all, short)
+        return self._surviving(_read_all, short, f"{READ_AS}: {_DIED}")
 
     def sweep(self, course: Course, specs: Sequence[Spec]) -> list[Run | str]:
         """Run strategies over a course; what crashed one is told in its place, and no other's.
@@ -160,22 +161,28 @@ class Crew:
             self._sent = course
         _ = course.key  # made once, and sent along
         share = 0 if self.scheduler else free_memory() // self.n_workers
-        return self._surviving(specs, course, share)
+        return self._surviving(_sweep_sent, specs, _DIED, course, 1, share)
 
-    def _surviving(self, specs: Sequence[Spec], course: Course, share: int) -> list[Run | str]:
-        """Sweep, and find out who it was when a process died: halves again, down to the one strategy."""
+    def _surviving(
+        self, work: Callable[..., list[_Found | str]], items: Sequence[_Item], why: str, *told: object
+    ) -> list[_Found | str]:
+        """Return what `work` makes of the items; when a process dies, halves again, down to the one that it dies of.
+
+        Parameters
+        ----------
+        why : what is said of that one.
+        """
         try:
-            return self._map(_sweep_sent, specs, course, 1, share)
-        except Exception as fault:  # told of the one strategy that it is due to, or raised
+            return self._map(work, items, *told)
+        except Exception as fault:  # told of the one item that it is due to, or raised
             if not _is_death(fault):
                 raise
             self.close()
-            if len(specs) == 1:
-                return [f"a worker died of it: {type(fault).__name__}"]
-        half = len(specs) // 2
-        return [
-            part for some in (specs[:half], specs[half:]) for part in self._surviving(some, course, share)
-        ]
+            if len(items) == 1:
+                return [f"{why}: {type(fault).__name__}"]
+        half = len(items) // 2
+        halves = (items[:half], items[half:])
+        return [found for some in halves for found in self._surviving(work, some, why, *told)]
 
     def _map(self, work: Callable[..., list[_Found]], items: Sequence[_Item], *told: object) -> list[_Found]:
         """Return what `work` makes of the items, chunk by chunk, in their order."""

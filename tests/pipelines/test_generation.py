@@ -26,7 +26,7 @@ from pipelines.gates.world import World
 from pipelines.generation import archive_text, generator_registry, inputs, kept_search, search_campaign
 from pipelines.generation import elites as elite_files
 from pipelines.generation.generator_registry import Ideas, read_ideas
-from pipelines.generation.search_campaign import Found, Wish, run_search
+from pipelines.generation.search_campaign import Found, Given, Wish, run_search
 from pipelines.grounds import open_world
 from pipelines.proposals import read_proposals
 from research_lab.bars import Bars
@@ -79,9 +79,8 @@ def searched(
 ) -> Found:
     workspace = Workspace.find(place).create()
     with Crew() as crew:
-        return run_search(
-            workspace, bars, small.regimes(workspace), policy, asked or wish(), crew, lambda *_: None, say
-        )
+        given = Given(workspace, bars, small.regimes(workspace), policy)
+        return run_search(given, asked or wish(), crew, lambda *_: None, say)
 
 
 def result(place: Path) -> tuple[bytes, str]:
@@ -112,7 +111,9 @@ def test_a_search_counts_each_look_and_tells_what_it_refused(
     assert {(t.start_ms, t.end_ms) for t in trials} == {research}, "nothing was looked at beyond the seal"
     assert {t.campaign for t in trials} == {found.name}
     content = json.loads((found.folder / "archive.json").read_text())
-    assert [e["hash"] for e in content["elites"]] == [e.spec.hash for e in found.archive]
+    assert [e["hash"] for e in content["elites"]] == [e.spec.hash for e in found.archive.fittest]
+    kept = [e["hash"] for e in [*content["elites"], *content["others"]]]
+    assert sorted(kept) == sorted(e.spec.hash for e in found.archive) and len(set(kept)) == len(kept)
     assert "looks are spent" in content["ended"]
 
 
@@ -230,7 +231,7 @@ def test_an_interrupt_leaves_an_archive_and_what_was_counted(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), Crew() as crew:
-        run_search(workspace, bars, small.regimes(workspace), policy, wish(), crew, stop)
+        run_search(Given(workspace, bars, small.regimes(workspace), policy), wish(), crew, stop)
     content = json.loads(result(tmp_path)[0])
     assert (content["ended"], content["n_generations"]) == ("", 2)
     assert (tmp_path / "ended").read_text() == "KILLED\n"
@@ -431,11 +432,13 @@ def test_elites_are_written_as_strategies_that_a_campaign_takes_with_their_origi
     tmp_path: Path, bars: Bars, policy: Policy
 ) -> None:
     found = searched(tmp_path, bars, policy)
-    elites = elite_files.of_families(list(found.archive))
+    elites = elite_files.of_families(found.archive.fittest, Brief())
     folder = tmp_path / "out"
     elite_files.write_folder(folder, elites, found.name)
     proposals = read_proposals(folder)
     assert {t.hash for t in proposals.templates} == {e.spec.hash for e in elites}
+    assert {t.hash for t in proposals.templates} <= {e.spec.hash for e in found.archive.fittest}
+    assert all(len(t.params) == 3 for t in proposals.templates), "gates 4 and 5 have something to ask of each"
     assert {o.generator for o in proposals.origins.values()} == {"drawing"}
     assert len({t.name for t in proposals.templates}) == len(elites)
     elite_files.write_folder(folder, elites[:1], found.name)
@@ -497,6 +500,50 @@ def test_each_file_of_ideas_that_is_refused_is_told_with_its_name_and_line(
     again: list[str] = []
     searched(tmp_path / "ws", bars, policy, asked, again.append)
     assert [line for line in again if line.startswith("refused: ")] == told
+
+
+def test_every_idea_is_proposed_over_as_many_generations_as_the_looks_allow(
+    tmp_path: Path, bars: Bars, policy: Policy
+) -> None:
+    fine = [made_up.cross(fast).replace("cross", f"z_{fast}") for fast in (3, 4, 5, 6)]
+    broken = [made_up.cross(k).replace("cross", f"a_{k}").replace("atr", "art") for k in range(2, 6)]
+    folder = small.strategy_folder(tmp_path, *broken, *fine)
+    said: list[str] = []
+    asked = wish(ideas=read_ideas(folder, "drawing"), n=4)
+    searched(tmp_path / "ws", bars, policy, asked, said.append)
+    assert [Path(line.split()[1]).name.partition(".")[0] for line in said if "art()" in line and "refused: " in line] == [
+        "a_2", "a_3", "a_4", "a_5",
+    ]  # fmt: skip
+    trials = TrialLedger(tmp_path / "ws" / "trials").every()
+    assert sorted(t.name for t in trials if t.kind == "scored") == ["z_3", "z_4", "z_5", "z_6"]
+    assert {t.origin for t in trials} == {"ideas"}
+    assert not any("not proposed" in line for line in said)
+
+
+def test_ideas_that_never_come_up_are_told_with_what_to_do(
+    tmp_path: Path, bars: Bars, policy: Policy
+) -> None:
+    folder = small.strategy_folder(
+        tmp_path, *(made_up.cross(k).replace("cross", f"z_{k}") for k in range(2, 6))
+    )
+    said: list[str] = []
+    searched(tmp_path / "ws", bars, policy, wish(ideas=read_ideas(folder, "drawing"), n=2), said.append)
+    assert "not proposed, for all 2 looks are spent: z_4.yaml, z_5.yaml; ask for more with --n" in said
+
+
+def test_ideas_in_words_for_which_there_is_no_look_are_told(
+    tmp_path: Path, bars: Bars, policy: Policy
+) -> None:
+    words = ("Buy dips", "Sell rises", "Hold while it rises")
+    file, said = tmp_path / "model.yaml", list[str]()
+    with says.serving(says.Says(texts.answer(texts.strategy(20)))) as server:
+        file.write_text(texts.settings(server.url, repairs=0).model_dump_json(exclude_none=True))
+        asked = wish(generator="llm", n=1, settings=file, ideas=Ideas(words=words))
+        searched(tmp_path / "ws", bars, policy, asked, said.append)
+    told = (
+        "not proposed, for the one look is spent: 'Sell rises', 'Hold while it rises'; ask for more with --n"
+    )
+    assert told in said
 
 
 def test_the_line_of_an_elite_is_that_of_its_own_search(tmp_path: Path, bars: Bars, policy: Policy) -> None:
@@ -577,6 +624,26 @@ def test_a_search_that_was_run_is_shown(place: Path) -> None:
     page = (place / "ws" / "reports" / f"{content['name']}.html").read_text()
     assert "<svg" in page and "<script" not in page and child["hash"][:12] in page
     assert len(list((place / "elites").glob("*.yaml"))) >= 3
+
+
+def test_one_strategy_a_niche_is_shown_and_the_others_are_found_by_hash(place: Path, tmp_path: Path) -> None:
+    data = ["--data", common(place)[1], "--policy", place / "policy.yaml", "-w", tmp_path / "ws"]
+    done = invoked("generate", "--generator", "drawing", *data, "--n", 120, "--batch", 60)
+    content = json.loads(invoked("archive", "-w", tmp_path / "ws", "--json").output)
+    niches = [tuple(e["niche"]) for e in content["elites"]]
+    best = {tuple(e["niche"]): e["fitness"] for e in reversed([*content["elites"], *content["others"]])}
+    assert len(set(niches)) == len(niches) and content["others"]
+    assert [e["fitness"] for e in content["elites"]] == [best[niche] for niche in niches]
+    assert f"{len(niches)} elites, best" in done.output and f", {len(niches)} elites;" in done.output
+    files = list((tmp_path / "ws").glob("generations/*/elites/*.yaml"))
+    assert 0 < len(files) <= len(niches)
+    shown = invoked("archive", "--all", "-w", tmp_path / "ws").output
+    other = content["others"][0]
+    assert other["hash"][:8] not in shown
+    page = next((tmp_path / "ws" / "reports").glob("search-*.html")).read_text()
+    assert f"<code>{content['elites'][0]['hash'][:12]}</code></h3>" in page
+    assert f"<code>{other['hash'][:12]}</code></h3>" not in page
+    assert invoked("archive", "--of", other["hash"], "-w", tmp_path / "ws").output.startswith(other["text"])
 
 
 def test_of_many_elites_the_best_are_shown_and_how_to_see_the_others(

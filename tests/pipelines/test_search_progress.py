@@ -14,7 +14,7 @@ from pipelines.generation.search_progress import SearchProgress
 def state(n_looks: int, *, kept: bool = False, **refused: int) -> Any:
     """Return a search that has come so far, with one elite from the first look on."""
     elites = [SimpleNamespace(fitness=0.5, sharpe=1.25)] if n_looks else []
-    feedback = SimpleNamespace(archive=elites, n_looks=n_looks)
+    feedback = SimpleNamespace(archive=SimpleNamespace(fittest=elites), n_looks=n_looks)
     return SimpleNamespace(feedback=feedback, refused=Counter(refused), was_kept=kept)
 
 

@@ -267,7 +267,9 @@ class Slack:
 
 RELATIVE = 1e-9
 SLACK = {
-    "std": Slack("of equal prices the oracle's mean is rounded, while the engine's deviation is 0", of_prices=1e-15),
+    "std": Slack(
+        "of equal prices the oracle's mean is rounded, while the engine's deviation is 0", of_prices=1e-15
+    ),
     "spread_estimate": Slack(
         "the logarithm of a close that all but equals that of the middle of the range: their difference keeps half "
         "the digits",

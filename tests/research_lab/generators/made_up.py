@@ -12,6 +12,7 @@ import numpy as np
 
 from research_lab.bars import Bars
 from research_lab.engine.terms import Terms
+from research_lab.generators.archive import Archive
 from research_lab.generators.brief import Brief
 from research_lab.generators.protocol import Feedback, Proposal
 from research_lab.generators.search import Search
@@ -132,3 +133,11 @@ def rows(folder: Path) -> list[tuple[Trial, bytes]]:
 def elites(search: Search) -> list[tuple[str, float, object]]:
     """Return what stands in the archive, in order."""
     return [(e.spec.canonical(), e.fitness, e.origin) for e in search.feedback.archive]
+
+
+def islands(archive: Archive) -> list[list[tuple[str, float, Origin]]]:
+    """Return what stands on each island of an archive, in order."""
+    return [
+        [(e.spec.canonical(), e.fitness, e.origin) for e in archive.island(k)]
+        for k in range(archive.n_islands)
+    ]

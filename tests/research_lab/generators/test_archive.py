@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
-from research_lab.errors import DataError
 from research_lab.generators import archive as archives
 from research_lab.generators.archive import Archive, Elite
-from research_lab.generators.archive_text import archive_text, read_archive
 from research_lab.generators.behaviour import Behaviour, Signal, correlations
 from research_lab.scoring.origin import Origin
+from tests.research_lab.generators import made_up
 
 TEXT = """spec: 1
 name: held
@@ -74,8 +73,8 @@ def test_among_strategies_that_are_no_twins_the_order_of_offers_does_not_count(o
     everyone = [
         elite(k, float((k * 7) % 11), trades=float(1 + 3 * (k % 6)), signal=noise(k)) for k in range(24)
     ]
-    told = archive_text(offered([everyone[k] for k in order]))
-    assert told == archive_text(offered(everyone))
+    told = made_up.islands(offered([everyone[k] for k in order]))
+    assert told == made_up.islands(offered(everyone))
 
 
 def test_a_child_lives_where_its_first_parent_does() -> None:
@@ -104,6 +103,15 @@ def test_twins_on_two_islands_are_told_once() -> None:
     assert archive.put(elite(0, 1.0, signal=signal), 0)
     assert archive.put(elite(1, 2.0, signal=signal.copy()), 1)
     assert [e.spec.hash for e in archive] == [SPECS[1].hash]
+
+
+def test_of_a_niche_on_several_islands_the_fittest_is_told() -> None:
+    archive = Archive(3)
+    for k, fitness in enumerate((1.0, 3.0, 2.0)):
+        archive.put(elite(k, fitness, trades=2.0, signal=noise(k)), k)
+    archive.put(elite(4, 0.5, trades=30.0, signal=noise(4)), 0)
+    assert [e.spec.hash for e in archive.fittest] == [SPECS[1].hash, SPECS[4].hash]
+    assert len(archive) == 4, "the islands keep theirs"
 
 
 def test_the_check_for_twins_finds_a_limit_that_is_never_reached(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,44 +169,3 @@ def test_finalists_are_of_different_families_and_signals() -> None:
     assert len(archive) == 5
     assert [e.fitness for e in archive.finalists(3)] == [3.0, 2.5, 1.0]
     assert [e.fitness for e in archive.finalists(1)] == [3.0]
-
-
-@given(seed=st.integers(0, 1_000), n=st.integers(0, 8))
-def test_an_archive_comes_back_from_its_text(seed: int, n: int) -> None:
-    rng = np.random.default_rng(seed)
-    everyone = [
-        elite(k, float(rng.normal()), trades=float(rng.exponential(10.0)), parent=SPECS[0].hash if k else "",
-              signal=noise(k, 101) if rng.random() < 0.8 else None)
-        for k in range(n)
-    ]  # fmt: skip
-    archive = offered(everyone)
-    told = archive_text(archive)
-    again = read_archive(told)
-    assert archive_text(again) == told
-    assert [(e.spec.hash, e.spec.template_hash, e.origin, e.behaviour, e.fitness) for e in again] == [
-        (e.spec.hash, e.spec.template_hash, e.origin, e.behaviour, e.fitness) for e in archive
-    ]
-    for one, other in zip(archive, again, strict=True):
-        assert (one.signal is None) == (other.signal is None)
-        assert one.signal is None or (one.signal == other.signal).all()
-
-
-@pytest.mark.parametrize(
-    ("spoil", "where"),
-    [
-        (lambda lines: [], ":1"),
-        (lambda lines: ["[]", *lines[1:]], ":1"),
-        (lambda lines: ['{"archive": 2, "islands": 4}', *lines[1:]], ":1"),
-        (lambda lines: [lines[0], lines[1][:50]], ":2"),
-        (lambda lines: [lines[0], lines[1].replace("rsi", "future")], ":2"),
-        (lambda lines: [lines[0], lines[1].replace('"n": 500', '"n": 5000')], ":2"),
-        (lambda lines: [lines[0], lines[1].replace('"exposure"', '"exposed"')], ":2"),
-        (lambda lines: [lines[0], lines[1].replace('"island": ', '"island": 9')], ":2"),
-    ],
-)
-def test_what_is_no_archive_is_refused_with_its_line(
-    spoil: Callable[[list[str]], list[str]], where: str
-) -> None:
-    lines = archive_text(offered([elite(0, 1.0, signal=noise(0))])).splitlines()
-    with pytest.raises(DataError, match=f"kept.jsonl{where}"):
-        read_archive("\n".join(spoil(lines)), "kept.jsonl")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from joblib import delayed
 
 from research_lab.dsl import limits
 from research_lab.dsl.spec import Spec
@@ -51,6 +53,13 @@ class Deadly:
     """Whoever is sent this dies of it, without a word."""
 
     step_ms = 3_600_000
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os._exit, (1,)
+
+
+class DeadlyText(str):
+    """A text that whoever is sent it dies of."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os._exit, (1,)
@@ -117,6 +126,21 @@ def test_a_process_that_dies_is_blamed_on_the_one_strategy(two: Crew) -> None:
     found = told(two.sweep(course(), [*specs()[:3], Deadly(), *specs()[3:]]))  # type: ignore[list-item]
     assert str(found.pop(3)).startswith("a worker died of it")
     assert found == whole
+
+
+def test_a_process_that_dies_while_it_reads_is_blamed_on_the_one_text(two: Crew) -> None:
+    whole = [str(one) for one in two.read(TEXTS)]
+    found = [str(one) for one in two.read([*TEXTS[:3], DeadlyText("spec: 1"), *TEXTS[3:]])]
+    assert found.pop(3).startswith("proposal: a worker died of it")
+    assert found == whole
+
+
+def test_a_process_that_is_killed_costs_no_text_its_strategy(two: Crew) -> None:
+    whole = [str(one) for one in two.read(TEXTS)]
+    (worker,) = two._opened()([delayed(os.getpid)()])
+    assert worker != os.getpid()
+    os.kill(worker, signal.SIGKILL)
+    assert [str(one) for one in two.read(TEXTS)] == whole
 
 
 def test_a_crash_and_a_return_that_is_not_finite_are_counted_as_crashed(
