@@ -124,7 +124,7 @@ def draw(both: Comparison, path: Path) -> Path:
     axes.set_yscale("log")
     axes.set_ylabel("equity, research bars")
     axes.legend()
-    figure.savefig(path, metadata={"Software": None})
+    figure.savefig(path, format="png", metadata={"Software": None})
     return path
 
 

@@ -175,8 +175,7 @@ def show_campaign(workspace: Workspace, result: CampaignResult, policy: Policy) 
         _print(f"\n{candidate}: {standing.word}. {standing.sentence}")
         for verdict in examination.verdicts.values():
             _show_verdict(verdict, policy)
-        share = policy.zones.holdout_share
-        for line in report_text.changes(examination.verdicts, examination.evidence, share):
+        for line in report_text.changes(examination.verdicts, examination.evidence, policy):
             _print(f"  to change the answer: {line}")
     for candidate in result.saved:
         write_report(candidate, policy)

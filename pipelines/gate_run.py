@@ -17,10 +17,11 @@ from pipelines.gates.policy import Policy
 from pipelines.grounds import bars_of
 from pipelines.inputs import read_bars
 from pipelines.proposals import Proposals, read_proposals
+from pipelines.refused_proposals import record_refused
 from research_lab.bars import Bars
 from research_lab.dsl.spec_reader import load_regimes, parse_spec
 from research_lab.durable import atomic_write
-from research_lab.errors import UsageError
+from research_lab.errors import SpecError, UsageError
 from research_lab.scoring.origin import Origin
 from research_lab.workspace import Workspace
 
@@ -52,7 +53,12 @@ def run_gates(
         It is a file, and no candles are named.
     """
     regimes = load_regimes(workspace.regimes, workspace.macro)
-    proposals, facts = _proposal(workspace, strategy)
+    try:
+        proposals, facts = _proposal(workspace, strategy)
+    except SpecError:
+        if data is not None and Path(strategy).is_file():
+            record_refused(workspace, Path(strategy), [data], policy)
+        raise
     bars: Bars | list[Bars]
     if data is not None:
         bars = read_bars(

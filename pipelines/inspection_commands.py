@@ -70,7 +70,9 @@ def compare(
     """
     from pipelines.candidates import resolve
     from pipelines.comparison import as_text, compared, draw
+    from pipelines.output_files import check_output
 
+    check_output(picture, "--picture")
     place = place_of(workspace)
     both = compared(
         place, resolve(place, first), resolve(place, second), regimes_of(place), limits_of(policy)
@@ -150,7 +152,10 @@ def gate(
     Example: pipeline gate my_trend.yaml --data binance_BTC-USDT_1h.parquet --junit gates.xml
     """
     from pipelines.gate_run import run_gates, write_junit, write_summary
+    from pipelines.output_files import check_output
 
+    check_output(junit, "--junit")
+    check_output(summary, "--summary", appended=True)
     place, limits = place_of(workspace), limits_of(policy)
     done = run_gates(
         place, strategy, data, limits,

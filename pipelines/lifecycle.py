@@ -98,7 +98,7 @@ def promote_candidate(
             replaces=decision.replaces,
             risk_share=_share(wish.share, current, candidate, decision.replaces),
             why=wish.why,
-            since=_end_of_evidence(world),
+            since=None if evidence.insufficient else _end_of_evidence(spec, world),
         ),
         current.version,
     )
@@ -298,6 +298,6 @@ def _champions(workspace: Workspace, candidate: Candidate, entries: Sequence[Ent
     return [_spec_of(candidates.load(workspace, digest, candidate.market)) for digest in rivals]
 
 
-def _end_of_evidence(world: World) -> datetime:
-    bars, _ = shadow_bars(world)
+def _end_of_evidence(spec: Spec, world: World) -> datetime:
+    bars, _ = shadow_bars(spec, world)
     return datetime.fromtimestamp(bars.interval[1] / 1000, UTC)

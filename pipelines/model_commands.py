@@ -87,8 +87,10 @@ def fit(
     """
     from pipelines.inputs import candles_beside
     from pipelines.model_fitting import fit_and_look, fit_blind
+    from pipelines.output_files import check_output
     from research_lab.models.model_reader import load_model
 
+    check_output(out, "--out")
     model, limits = load_model(file), limits_of(policy)
     candles = candles_beside(data, funding, spot)
     if blind:

@@ -39,7 +39,7 @@ def read_proposals(folder: Path, *, skip_broken: bool = False) -> Proposals:
 
     Parameters
     ----------
-    skip_broken : leave out what is no strategy, and record it as refused, instead of raising.
+    skip_broken : leave out what is no strategy, and tell it among the refusals, instead of raising.
 
     Raises
     ------
@@ -52,23 +52,34 @@ def read_proposals(folder: Path, *, skip_broken: bool = False) -> Proposals:
         raise UsageError(
             "there is no such file or folder", str(folder), "name a strategy or a folder of them"
         )
+    templates, broken, origins = read_all(folder)
+    if broken and not skip_broken:
+        raise broken[0][1]
+    refusals = [refusal for refusal, _ in broken]
+    _check(templates, refusals, origins, folder)
+    by_template = {t.template_hash: origin_of(origins, t.name, Origin()) for t in templates}
+    return Proposals(tuple(templates), tuple(refusals), by_template)
+
+
+Broken = list[tuple[Refusal, SpecError]]
+
+
+def read_all(folder: Path) -> tuple[list[Spec], Broken, Mapping[str, Origin]]:
+    """Return the strategies of a folder or of one file, what is none with its fault, and who proposed what by name."""
     files = [folder] if folder.is_file() else sorted(folder.glob("*.yaml"))
     origins = read_origins((folder.parent if folder.is_file() else folder) / ORIGINS)
     templates: list[Spec] = []
-    refusals: list[Refusal] = []
+    broken: Broken = []
     for file in files:
         if file.name in _NO_STRATEGIES:
             continue
         try:
             templates.append(load_spec(file))
         except SpecError as fault:
-            if not skip_broken:
-                raise
             text = file.read_bytes().decode("utf-8", errors="surrogateescape")
-            refusals.append(Refusal(file.stem, text, str(fault), origin_of(origins, file.stem, Origin())))
-    _check(templates, refusals, origins, folder)
-    by_template = {t.template_hash: origin_of(origins, t.name, Origin()) for t in templates}
-    return Proposals(tuple(templates), tuple(refusals), by_template)
+            origin = origin_of(origins, file.stem, Origin())
+            broken.append((Refusal(file.stem, text, str(fault), origin), fault))
+    return templates, broken, origins
 
 
 def load_templates(folder: Path) -> list[Spec]:

@@ -36,6 +36,7 @@ from research_lab.errors import DataError, UsageError
 from research_lab.market_data.lake import Lake
 from research_lab.scoring.scorer import sharpe_of
 from research_lab.timeframe import utc
+from research_lab.validation.block_bootstrap import default_block_length, drawn_days
 from research_lab.validation.drift import ALARM, e_detector
 from research_lab.workspace import Workspace
 
@@ -234,22 +235,17 @@ def _drift(now: FloatArray, before: FloatArray) -> float:
 def _places(before: FloatArray, now: FloatArray, policy: Policy) -> tuple[float, float]:
     """Return the shares of resampled pasts that end no better, and that fall at least as deep.
 
-    Blocks of daily returns from before are drawn with replacement, of max(5, cube root of the days) days. NaN
-    when the past has fewer days than two blocks.
+    NaN when the past has fewer days than two blocks.
     """
     n = now.shape[0]
-    length = max(5, math.ceil(math.cbrt(n)))
-    if n == 0 or before.shape[0] < 2 * length:
+    if n == 0 or before.shape[0] < 2 * default_block_length(n):
         return math.nan, math.nan
     rules = policy.bootstrap
-    rng = np.random.default_rng(rules.seed)
-    starts = rng.integers(0, before.shape[0], (rules.n_draws, -(-n // length)))
     logs = np.log1p(np.maximum(before, -0.999999))
     n_better = n_shallower = 0
     seen = _path(np.log1p(np.maximum(now, -0.999999)))
-    for row in starts:  # one at a time: the memory does not grow with days times draws
-        drawn = logs[((row[:, None] + np.arange(length)) % before.shape[0]).ravel()[:n]]
-        end, fall = _path(drawn)
+    for days in drawn_days(before.shape[0], n, rules.n_draws, rules.seed):
+        end, fall = _path(logs[days])
         n_better += end > seen[0]
         n_shallower += fall < seen[1]
     n_draws = rules.n_draws

@@ -108,7 +108,7 @@ def write_report(candidate: Candidate, policy: Policy) -> Path:
         sections=sections,
         refusing=sorted((s for s in sections if s.kind in _REFUSING), key=lambda s: _REFUSING.index(s.kind)),
         tiles=_tiles(verdicts),
-        changes=words.changes(verdicts, evidence, policy.zones.holdout_share),
+        changes=words.changes(verdicts, evidence, policy),
         pictures=[
             *pictures(evidence, verdicts),
             *robustness_pictures(evidence),

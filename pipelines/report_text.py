@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.gates.evidence import Evidence, Figure, Outcome, Verdict
+from pipelines.gates.policy import Policy
 from pipelines.gates.remedies import remedy
 
 N_EXAMINED = 8  # gates of a campaign; canary and promotion come afterwards
@@ -352,21 +353,14 @@ def _listed(gates: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def changes(
-    verdicts: Mapping[str, Verdict], evidence: Mapping[str, Evidence], holdout_share: float
-) -> list[str]:
-    """Return what is missing for another answer, where it can be told from the figures.
-
-    Parameters
-    ----------
-    holdout_share : of all data before the forward zone; research is the rest.
-    """
+def changes(verdicts: Mapping[str, Verdict], evidence: Mapping[str, Evidence], policy: Policy) -> list[str]:
+    """Return what is missing for another answer, where it can be told from the figures."""
     lines: list[str] = []
     for gate in in_order(verdicts):
         verdict = verdicts[gate]
         for name, figure in verdict.figures.items():
             if verdict.outcome is not Outcome.PASS and not figure.met and math.isfinite(figure.value):
-                line = _gap(gate, name, figure, evidence.get(gate), holdout_share)
+                line = _gap(gate, name, figure, evidence.get(gate), policy)
                 lines += [f"{title(gate)}: {line}"] if line else []
     if any(verdict.outcome is Outcome.FAIL for verdict in verdicts.values()):
         lines.append(
@@ -377,9 +371,11 @@ def changes(
     return lines
 
 
-def _gap(gate: str, name: str, figure: Figure, found: Evidence | None, holdout_share: float) -> str:
+def _gap(gate: str, name: str, figure: Figure, found: Evidence | None, policy: Policy) -> str:
     """Return what would let a figure meet its limit, or how far it is from it."""
-    change = remedy(found or Evidence(gate, {}, {}), name, figure, holdout_share)
+    change = ""
+    if name in policy.gates.get(gate, {}):
+        change = remedy(found or Evidence(gate, {}, {}), name, figure, policy.rule(gate, name))
     if change or figure.limit == 0.0:
         return f"{change}." if change else ""
     gap = abs(figure.limit - figure.value)

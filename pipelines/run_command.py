@@ -22,7 +22,7 @@ from pipelines.command_options import (
     regimes_of,
 )
 from pipelines.generation import options
-from research_lab.errors import UsageError
+from research_lab.errors import SpecError, UsageError
 from research_lab.wording import count
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def run(
         int, typer.Option("--open-for", min=1, help="Finalists to open the holdout for; each is an opening.")
     ] = 1,
     skip_broken: Annotated[
-        bool, typer.Option("--skip-broken", help="Record what is no strategy as refused, and go on.")
+        bool,
+        typer.Option("--skip-broken", help="Go on without what is no strategy; it is recorded as refused."),
     ] = False,
 ) -> None:
     """Run every strategy through gates 1 to 8.
@@ -101,7 +102,13 @@ def run(
     place = place_of(workspace)
     limits, regimes = limits_of(policy), regimes_of(place)
     if strategies is not None:
-        proposals = read_proposals(strategies, skip_broken=skip_broken)
+        try:
+            proposals = read_proposals(strategies, skip_broken=skip_broken)
+        except SpecError:
+            from pipelines.refused_proposals import record_refused
+
+            record_refused(place, strategies, data, limits)
+            raise
         bars = _bars_of(
             data, proposals, regimes, place, limits,
             pool=pool, funding=funding, spot=spot, series=series, market=market, model=model,

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.command_options import INSUFFICIENT, REFUSED, WorkspaceOption, place_of
+from pipelines.command_options import (
+    INSUFFICIENT,
+    REFUSED,
+    PolicyOption,
+    WorkspaceOption,
+    limits_of,
+    place_of,
+)
 from research_lab.errors import LedgerError, UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +39,7 @@ def trials(
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     workspace: WorkspaceOption = "",
+    policy: PolicyOption = None,
 ) -> None:
     """Show looks and costs; see the help above."""
     if context.invoked_subcommand is not None:
@@ -40,11 +48,11 @@ def trials(
     from pipelines.trials_text import as_text, to_json
     from research_lab.market_data.lake import Lake
 
-    place = place_of(workspace)
+    place, limits = place_of(workspace), limits_of(policy)
     ledger = _ledger(workspace)
     found = [trial for trial in ledger.every() if market in ("", trial.market)]
     tell = to_json if as_json else as_text
-    typer.echo(tell(looks(found), next_looks(ledger, Lake(place.root), found)))
+    typer.echo(tell(looks(found), next_looks(ledger, Lake(place.root), found, limits)))
 
 
 @app.command()

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.trials import Looks, NextLook
-from research_lab.validation.family_wise import EVEN_P, MAX_WEIGHT
 
 _DASH = "–"
 
@@ -60,26 +59,40 @@ def _table(groups: Sequence[Looks]) -> list[str]:
 def _costs(cost: NextLook) -> list[str]:
     lines = [
         f"  {cost.n_looks:,} looks at {_day(cost.start_ms / 1000)} to {_day(cost.end_ms / 1000)} count against each "
-        "other",
+        f"other{_rivals(cost)}",
     ]
     if cost.insufficient:
         lines.append(f"  what the next look costs was not measured: {cost.insufficient}")
     else:
-        sampled = cost.n_columns > cost.n_used
-        about = f", estimated from {cost.n_used} of {cost.n_columns:,}" if sampled else ""
+        sampled = cost.n_rivals > cost.n_used
+        about = f", estimated from {cost.n_used} of {cost.n_rivals:,}" if sampled else ""
         lines.append(f"  luck alone reaches t = {_number(cost.critical)} in one of twenty worlds{about}")
         steps = zip(cost.more, cost.critical_after, strict=True)
         lines.append("    about " + ", ".join(f"{_number(c)} after {k:,} more" for k, c in steps))
+        if cost.holding_counts:
+            lines.append(
+                "    with what holding earned, which gate 6 takes off: the lake has no research bars of this time"
+            )
     if cost.best and math.isfinite(cost.p):
         lines.append(f"  best so far: {cost.best} {cost.best_hash[:12]} with p = {cost.p:.4f}")
         steps = zip(cost.more, cost.p_after, strict=True)
         lines.append("    at most " + ", ".join(f"{p:.4f} after {k:,} more" for k, p in steps))
     times = "never" if not cost.n_openings else f"{cost.n_openings} time{'s' * (cost.n_openings != 1)}"
     lines.append(
-        f"  holdout opened {times}; the next opening is judged at {cost.next_level:.4f} x {EVEN_P:g} / p of the research,"
-        f" at most {MAX_WEIGHT * cost.next_level:.4f}"
+        f"  holdout opened {times}; the next opening is judged at {cost.next_level:.4f}{_weight(cost)}"
     )
     return lines
+
+
+def _rivals(cost: NextLook) -> str:
+    return f"; rivals by their trades: {cost.n_rivals:,}" if cost.n_rivals < cost.n_looks else ""
+
+
+def _weight(cost: NextLook) -> str:
+    if cost.even_p is None or cost.most_times is None:
+        return ""
+    most = cost.most_times * cost.next_level
+    return f" x {cost.even_p:g} / p of the research, at most {most:.4f}"
 
 
 def _day(seconds: float) -> str:

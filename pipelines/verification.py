@@ -163,7 +163,9 @@ def _again(
     spec = found.spec
     if "overfitting" in stored:
         evidence["overfitting"] = exam.overfitting(spec)
-    if "holdout" in stored and same_code and all(_was_opened(spec, w) for w in ground.worlds):
+    if not same_code or not all(w.lake.was_opened(w.bars, holdout.key_of(spec, w)) for w in ground.worlds):
+        return evidence  # to see what the last gates saw would be a further opening
+    if "holdout" in stored:
         evidence["holdout"] = exam.holdout(spec, evidence["overfitting"])
     if "shadow" in stored:
         evidence["shadow"] = exam.shadow(spec)
@@ -172,13 +174,6 @@ def _again(
         if rivals is not None:
             evidence["promote"] = promote.measure(spec, world, rivals)
     return evidence
-
-
-def _was_opened(spec: Spec, world: World) -> bool:
-    """Whether the holdout was opened for a strategy with this key, so that showing it again spends nothing."""
-    key = holdout.key_of(spec, world)
-    openings = world.lake.openings.past(world.bars.market.charged_to)
-    return any((o["candidate"], o["protocol"]) == (key.candidate, key.protocol) for o in openings)
 
 
 def _rivals(workspace: Workspace, stored: Evidence, world: World) -> list[Spec] | None:
@@ -196,9 +191,9 @@ def _rivals(workspace: Workspace, stored: Evidence, world: World) -> list[Spec] 
 def _compared(stored: Evidence, found: Evidence | None, changed: tuple[str, ...]) -> Compared:
     if found is None:
         why = "it cannot be measured again"
-        if stored.gate == "holdout":
-            why = "it was not opened again: with other code, or no record, that would be a further opening"
-        elif stored.gate not in ("promote", "shadow", "overfitting"):
+        if stored.gate in ("holdout", "shadow"):
+            why = "the holdout is not shown again: with other code, or no record, that would be a further opening"
+        elif stored.gate not in ("promote", "overfitting"):
             why = "it is not reached any more"
             return Compared(stored.gate, None if changed else False, why)
         return Compared(stored.gate, None, why)

@@ -8,7 +8,7 @@ the best of all trials beats holding, the champion and entering at random. `docs
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,11 @@ from research_lab.engine.jit import FloatArray
 from research_lab.errors import InsufficientError
 from research_lab.scoring.market_exposure import less_holding, market_daily
 from research_lab.scoring.scorer import DAYS_A_YEAR, sharpe_of
+from research_lab.scoring.trial import Trial
 from research_lab.validation import overfitting
 from research_lab.validation.cpcv import Division, cpcv
 from research_lab.validation.cscv import cscv_logits
-from research_lab.validation.family_wise import FamilyWise, family_wise_p
+from research_lab.validation.family_wise import LEVELS, FamilyWise, family_wise_p
 from research_lab.validation.random_twin import RandomTwins, random_twins
 from research_lab.validation.reality_check import reality_check
 
@@ -102,7 +103,7 @@ def measured_among(
     fullest = _fullest(family, columns)
     figures["sharpe_less_holding"] = sharpe_of(timed[np.isfinite(timed[:, fullest]), fullest])
     figures |= _sharpe_ratio(family[:, fullest], family, found)
-    series: dict[str, Any] = {}
+    series: dict[str, Any] = {"needed": _needed(found)}
     for more, shown in (
         _halvings(family),
         _paths(family, among.tuned, policy),
@@ -111,6 +112,12 @@ def measured_among(
         figures |= more
         series |= shown
     return Evidence("overfitting", figures, bound, series=series)
+
+
+def _needed(found: FamilyWise) -> list[dict[str, float]]:
+    """Return which statistic the candidate would need for which p, where there is one."""
+    pairs = zip(LEVELS, found.needed, strict=True)
+    return [{"p": level, "statistic": float(t)} for level, t in pairs if math.isfinite(t)]
 
 
 def _fullest(family: FloatArray, columns: list[int]) -> int:
@@ -161,21 +168,31 @@ def _halvings(family: FloatArray) -> Beside:
 
 
 def _rivals(world: World, candidates: list[str], columns: list[int]) -> list[int]:
-    """Return the columns of trials with enough trades to be promoted in the candidate's place, and its own.
+    """Return the columns of trials with enough trades to be promoted in the candidate's place, and its own."""
+    start_ms, end_ms = world.research.interval
+    charged = world.scorer.ledger.trials(world.research.market.charged_to, start_ms, end_ms)
+    n_trades = most_trades(charged)
+    least = min([enough_trades(world.policy), *(n_trades.get(candidates[k], 0) for k in columns)])
+    return [k for k, c in enumerate(candidates) if n_trades.get(c, least) >= least or k in columns]
+
+
+def enough_trades(policy: Policy) -> float:
+    """Return how many trades a trial needs to be a rival: gate 4's limit, below which nothing is promoted.
 
     Trials of a few trades have draws with a long right tail, which raises the bar for everybody (decision 0016); yet
     gate 4 lets none of them through, so none of them can be a false promotion. A candidate with few trades itself is
-    held against all that have as many. How many are enough, gate 4's limit says; without one all are rivals.
+    held against all that have as many. Without a limit all are rivals.
     """
-    limit = world.policy.gates.get("backtest", {}).get("n_trades")
-    enough = 0.0 if limit is None or limit.at_least is None else limit.at_least
-    start_ms, end_ms = world.research.interval
-    charged = world.scorer.ledger.trials(world.research.market.charged_to, start_ms, end_ms)
+    limit = policy.gates.get("backtest", {}).get("n_trades")
+    return 0.0 if limit is None or limit.at_least is None else limit.at_least
+
+
+def most_trades(charged: Iterable[Trial]) -> dict[str, int]:
+    """Return the most trades of any trial of each candidate."""
     n_trades: dict[str, int] = {}
     for trial in charged:
         n_trades[trial.candidate] = max(trial.n_trades, n_trades.get(trial.candidate, 0))
-    least = min([enough, *(n_trades.get(candidates[k], 0) for k in columns)])
-    return [k for k, c in enumerate(candidates) if n_trades.get(c, least) >= least or k in columns]
+    return n_trades
 
 
 def _tuned(spec: Spec, world: World, candidates: list[str]) -> list[int]:

@@ -11,13 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from pipelines.gates.evidence import Evidence, Figure, Outcome, Verdict
+from pipelines.gates.limits import Form, Limit, Rule
 from pipelines.gates.remedies import remedy
 from research_lab.errors import GauntletError, PolicyError, UsageError
 from research_lab.strict_yaml import fit, load_file
-from research_lab.validation.family_wise import holdout_level
 from research_lab.validation.tuning import Objective, Protocol, Sampler, Scheme
 
 IS_POOL = "n_symbols"  # a figure that pools have, and single markets have not
@@ -26,45 +26,14 @@ WORST = "worst"  # a series of pools: figure to the symbol that it is of
 DEFAULT = Path(__file__).with_name("policy.yaml")
 
 
-class _Form(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Limit(_Form):
-    """One limit: how a figure must stand to it, what it means when it does not, and why it is there."""
-
-    at_least: float | None = None
-    at_most: float | None = None
-    unmet: Literal["FAIL", "INSUFFICIENT"] = "FAIL"
-    unit: str = ""
-    scaled_by_opening: bool = False
-    of_pools: bool = False  # judged where a pool was measured, and nowhere else
-    why: str
-
-    @model_validator(mode="after")
-    def _one_sided(self) -> Limit:
-        if (self.at_least is None) == (self.at_most is None):
-            raise ValueError("give one of at_least and at_most")
-        return self
-
-    def figure(self, value: float, level: float) -> Figure:
-        """Return a value beside this limit; one that is scaled by opening is at most the level of this opening."""
-        if self.at_least is not None:
-            return Figure(value, self.at_least, ">=", self.unit)
-        at_most = self.at_most if self.at_most is not None else math.nan
-        if self.scaled_by_opening:
-            at_most = min(at_most, level)
-        return Figure(value, at_most, "<=", self.unit)
-
-
-class ZoneRule(_Form):
+class ZoneRule(Form):
     """How the data are divided."""
 
     holdout_share: Annotated[float, Field(gt=0.0, lt=1.0)]
     forward_days: Annotated[int, Field(ge=0)]
 
 
-class Tuning(_Form):
+class Tuning(Form):
     """How parameters are tuned; see `validation.tuning.Protocol`."""
 
     n_folds: Annotated[int, Field(ge=2, le=50)]
@@ -76,7 +45,7 @@ class Tuning(_Form):
     seed: Annotated[int, Field(ge=0)]
     scheme: Scheme = "anchored"
     sampler: Sampler = "tpe"
-    objectives: Annotated[list[Objective], Field(min_length=1, max_length=4)] = ["sharpe"]
+    objectives: list[Objective] = Field(default=["sharpe"], min_length=1, max_length=4)
     n_refine: Annotated[int, Field(ge=1, le=10_000)] = 25
 
     @model_validator(mode="after")
@@ -91,14 +60,14 @@ class Tuning(_Form):
         return Protocol(**{**self.model_dump(), "objectives": tuple(self.objectives)})
 
 
-class Bootstrap(_Form):
+class Bootstrap(Form):
     """Draws and seed of every bootstrap."""
 
     n_draws: Annotated[int, Field(ge=100)]
     seed: Annotated[int, Field(ge=0)]
 
 
-class Policy(_Form):
+class Policy(Form):
     """All limits and protocols of one campaign."""
 
     policy: Literal[1]
@@ -117,6 +86,10 @@ class Policy(_Form):
     def protocol_hash(self) -> str:
         """SHA-256 over what decides evidence: zones, tuning, bootstraps; limits do not."""
         return hashlib.sha256(self.model_dump_json(exclude={"gates"}).encode()).hexdigest()
+
+    def rule(self, gate: str, name: str) -> Rule:
+        """Return what a figure is judged by."""
+        return Rule(self.gates[gate][name], self.zones.holdout_share, self.bootstrap.n_draws)
 
     @property
     def walk_forward(self) -> Protocol:
@@ -158,7 +131,7 @@ def judge(evidence: Evidence, policy: Policy) -> Verdict:
     limits = policy.gates.get(evidence.gate)
     if limits is None:
         raise GauntletError(f"the policy has no gate {evidence.gate!r}", "policy", "add its limits")
-    level = _level(evidence)
+    opening = _opening(evidence)
     figures: dict[str, Figure] = {}
     failed, lacking = list(evidence.faults), []
     if evidence.insufficient:
@@ -166,13 +139,13 @@ def judge(evidence: Evidence, policy: Policy) -> Verdict:
     for name, limit in limits.items():
         if limit.of_pools and IS_POOL not in evidence.figures:
             continue
-        figure = limit.figure(evidence.figures.get(name, math.nan), level)
+        figure = limit.figure(evidence.figures.get(name, math.nan), *opening)
         figures[name] = figure
         if not math.isfinite(figure.value):
             if not evidence.insufficient:
                 lacking.append(f"{name} was not measured{_where(evidence, name)}")
         elif not figure.met:
-            change = remedy(evidence, name, figure, policy.zones.holdout_share)
+            change = remedy(evidence, name, figure, policy.rule(evidence.gate, name))
             told = _sentence(name, _where(evidence, name), figure, limit, change)
             (lacking if limit.unmet == "INSUFFICIENT" else failed).append(told)
     for name, value in evidence.figures.items():
@@ -181,11 +154,10 @@ def judge(evidence: Evidence, policy: Policy) -> Verdict:
     return Verdict(evidence.gate, outcome, figures, (*failed, *lacking), evidence.hash, policy.hash)
 
 
-def _level(evidence: Evidence) -> float:
-    """Return the level of this opening of the holdout; what the research says counts only where it was measured."""
+def _opening(evidence: Evidence) -> tuple[int, float]:
+    """Return which opening of the holdout it was, and p of the research, 1 where it was not measured."""
     research_p = evidence.figures.get("research_p", math.nan)
-    known = research_p if math.isfinite(research_p) else 1.0
-    return holdout_level(int(evidence.figures.get("opening", 1)), known)
+    return int(evidence.figures.get("opening", 1)), research_p if math.isfinite(research_p) else 1.0
 
 
 def _where(evidence: Evidence, name: str) -> str:

@@ -17,6 +17,8 @@ from pipelines.gates.world import World
 from research_lab.dsl.spec import Spec
 from research_lab.engine.backtest import daily_returns
 from research_lab.engine.jit import FloatArray
+from research_lab.errors import InsufficientError
+from research_lab.validation.block_bootstrap import drawn_days
 
 _AGAINST = ("probability_better", "drawdown_excess", "correlation")
 
@@ -32,11 +34,15 @@ class Decision:
 def measure(spec: Spec, world: World, champions: Sequence[Spec]) -> Evidence:
     """Return how the candidate compares with each champion, on all bars up to the shadow's end.
 
+    These hold the holdout, so that must have been opened for the candidate before.
     Both are run on the same bars; entries count from the first bar on. The figures judged are those of
     the champion that the candidate resembles most.
     """
     bound = world.bound_to(spec, context=" ".join(sorted(champion.hash for champion in champions)))
-    bars, _ = shadow_bars(world)
+    try:
+        bars, _ = shadow_bars(spec, world)
+    except InsufficientError as fault:
+        return Evidence("promote", {}, bound, str(fault))
     own = world.run(spec, bars)
     _, mine = daily_returns(bars.time, own.equity)
     rows: list[dict[str, Any]] = []
@@ -51,7 +57,11 @@ def measure(spec: Spec, world: World, champions: Sequence[Spec]) -> Evidence:
                 "correlation": correlation(mine, theirs),
             }
         )
-    figures = {"n_champions": float(len(rows))}
+    figures = {
+        "n_champions": float(len(rows)),
+        "n_days": float(mine.shape[0]),
+        "max_drawdown": own.metrics["max_drawdown"],
+    }
     if rows:
         nearest = max(rows, key=lambda row: _finite(row["correlation"]))
         figures.update({name: float(nearest[name]) for name in _AGAINST})
@@ -100,13 +110,9 @@ def _finite(value: object) -> float:
 
 def probability_better(difference: FloatArray, policy: Policy) -> float:
     """Return the share of resampled histories in which the mean daily difference is above zero."""
-    n = difference.shape[0]
-    length = max(5, math.ceil(math.cbrt(n)))
-    rng = np.random.default_rng(policy.bootstrap.seed)
-    starts = rng.integers(0, n, (policy.bootstrap.n_draws, -(-n // length)))
-    sums = np.concatenate([[0.0], np.cumsum(np.concatenate([difference, difference[:length]]))])
-    means = (sums[starts + length] - sums[starts]).sum(axis=1)
-    return float((means > 0).mean())
+    rules, n = policy.bootstrap, difference.shape[0]
+    draws = drawn_days(n, n, rules.n_draws, rules.seed)
+    return float(np.mean([difference[days].sum() > 0 for days in draws]))
 
 
 def correlation(a: FloatArray, b: FloatArray) -> float:

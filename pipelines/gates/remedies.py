@@ -8,28 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from statistics import NormalDist
 from typing import Any, Final
 
 from pipelines.gates.evidence import Evidence, Figure
+from pipelines.gates.holdout_remedies import of_holdout, quantile
+from pipelines.gates.limits import Rule
+from research_lab.wording import count
 
 DAYS_A_YEAR: Final = 365.0
 
 
-def remedy(evidence: Evidence, name: str, figure: Figure, holdout_share: float) -> str:
-    """Return what would let a figure meet its limit, as the end of a sentence; empty where that is not known.
-
-    Parameters
-    ----------
-    holdout_share : of all data before the forward zone; research is the rest.
-    """
+def remedy(evidence: Evidence, name: str, figure: Figure, rule: Rule) -> str:
+    """Return what would let a figure meet its limit, as the end of a sentence; empty where that is not known."""
     if figure.met or not math.isfinite(figure.value):
         return ""
     if name in ("n_trades", "research_days", "strategy_bars", "n_days"):
-        return _more_data(evidence, name, figure, holdout_share)
+        return _more_data(evidence, name, figure, rule.holdout_share)
     at_costs = _COST_FIGURES.get((evidence.gate, name))
     if at_costs is not None:
         return _cheaper(evidence.series.get("cost_curve", ()), *at_costs, figure.limit)
+    if evidence.gate == "holdout":
+        return of_holdout(evidence, name, figure, rule)
     known = _OTHERS.get((evidence.gate, name))
     return known(figure, evidence) if known is not None else ""
 
@@ -69,10 +68,14 @@ def _at_pace(figure: Figure, found: Mapping[str, float]) -> str:
         return ""
     pace = figure.value / years
     wait = (figure.limit - figure.value) / pace
-    duration = f"{wait:.1f} years" if wait >= 1.0 else f"{math.ceil(12.0 * wait)} months"
-    return (
-        f" ({figure.value:,.0f} of {figure.limit:,.0f}); at {pace:.1f} a year, about {duration} more of data"
-    )
+    told = f" ({figure.value:,.0f} of {figure.limit:,.0f}); at {pace:.1f} a year"
+    return f"{told}, about {_duration(wait * DAYS_A_YEAR)} more of data"
+
+
+def _duration(days: float) -> str:
+    """Return days in words: years from one on, else months, rounded up."""
+    years = days / DAYS_A_YEAR
+    return f"{years:.1f} years" if years >= 1.0 else count(max(1, math.ceil(12.0 * years - 1e-9)), "month")
 
 
 def _cheaper(curve: Sequence[Mapping[str, Any]], row: str, times: float, limit: float) -> str:
@@ -103,6 +106,8 @@ def _cheaper(curve: Sequence[Mapping[str, Any]], row: str, times: float, limit: 
 def _smaller(figure: Figure, evidence: Evidence) -> str:
     """Drawdowns are about in proportion to size, for the same trades."""
     share = math.floor(100.0 * figure.limit / figure.value) / 100.0
+    if share <= 0.0:
+        return ""
     return f"at about {share:.2g} of its size it would be met, and earn that much less"
 
 
@@ -167,23 +172,54 @@ def _undeclared(figure: Figure, evidence: Evidence) -> str:
 
 
 def _longer(figure: Figure, evidence: Evidence) -> str:
-    """A statistic grows with the root of the days while the Sharpe ratio stays."""
+    """A statistic grows with the root of the days while the Sharpe ratio stays; that of luck does not."""
     found = evidence.figures
-    told = ""
-    if math.isfinite(found.get("critical_99", math.nan)):
-        told = (
-            f"its statistic is {found.get('statistic', math.nan):.2f}; the best of "
-            f"{found.get('n_rivals', found.get('n_trials', math.nan)):,.0f} trials without any edge exceeds "
-            f"{found['critical_99']:.2f} in one world of a hundred"
-        )
-    normal, days = NormalDist(), found.get("n_days", math.nan)
-    if not (0.0 < figure.value < 0.5 and 0.0 < figure.limit < 0.5 and math.isfinite(days)):
-        return told
-    more = days * ((normal.inv_cdf(figure.limit) / normal.inv_cdf(figure.value)) ** 2 - 1.0)
-    longer = (
-        f"at the same Sharpe ratio about {more / DAYS_A_YEAR:.1f} more years of research bars would meet it"
+    statistic, days = found.get("statistic", math.nan), found.get("n_days", math.nan)
+    enough = [row for row in evidence.series.get("needed", ()) if row["p"] <= figure.limit]
+    if not enough or not math.isfinite(statistic):
+        return ""
+    needed = max(enough, key=lambda row: float(row["p"]))
+    n_rivals = found.get("n_rivals", found.get("n_trials", math.nan))
+    told = (
+        f"its statistic is {statistic:.2f}, and p {needed['p']:.4g} among {n_rivals:,.0f} trials "
+        f"takes {needed['statistic']:.2f}"
     )
-    return f"{told}; {longer}" if told else longer
+    if statistic <= 0.0 or not math.isfinite(days):
+        return told
+    more = days * ((needed["statistic"] / statistic) ** 2 - 1.0)
+    return f"{told}, which at the same Sharpe ratio about {_duration(more)} more of research bars would bring"
+
+
+def _earning_more(figure: Figure, evidence: Evidence) -> str:
+    enough = [row for row in evidence.series.get("band", ()) if row["p"] >= figure.limit]
+    own = evidence.figures.get("return", math.nan)
+    if not enough or not math.isfinite(own):
+        return ""
+    needed = min(enough, key=lambda row: float(row["p"]))["return"]
+    return (
+        f"over these days {_up(100.0 * needed):.2f} % would have met it, and it returned {100.0 * own:.2f} %"
+    )
+
+
+def _up(percent: float) -> float:
+    return math.ceil(100.0 * percent) / 100.0
+
+
+def _surer(figure: Figure, evidence: Evidence) -> str:
+    """A mean difference's normal quantile grows with the root of the days."""
+    days = evidence.figures.get("n_days", math.nan)
+    if not (0.5 < figure.value < figure.limit < 1.0 and math.isfinite(days)):
+        return ""
+    times = (quantile(1.0 - figure.limit) / quantile(1.0 - figure.value)) ** 2
+    return f"at the same daily difference about {_duration(days * (times - 1.0))} more of bars would meet it"
+
+
+def _shallower(figure: Figure, evidence: Evidence) -> str:
+    """The drawdown that the champion's allows, as a share of the candidate's."""
+    own = evidence.figures.get("max_drawdown", math.nan)
+    if not own > 0.0:
+        return ""
+    return _smaller(Figure(own, own - figure.value + figure.limit, "<="), evidence)
 
 
 _OTHERS: Final[Mapping[tuple[str, str], Callable[[Figure, Evidence], str]]] = {
@@ -196,4 +232,7 @@ _OTHERS: Final[Mapping[tuple[str, str], Callable[[Figure, Evidence], str]]] = {
     ("walk_forward", "n_symbols"): _more_markets,
     ("walk_forward", "share_symbols_profitable"): _on_losers,
     ("overfitting", "p"): _longer,
+    ("shadow", "band_probability"): _earning_more,
+    ("promote", "probability_better"): _surer,
+    ("promote", "drawdown_excess"): _shallower,
 }

@@ -8,23 +8,27 @@ import numpy as np
 
 from live_shadow.executor import ShadowRun, shadow_run
 from pipelines.gates.evidence import Evidence
+from pipelines.gates.holdout import key_of
 from pipelines.gates.world import World, thinned
 from research_lab.bars import DAY_MS, Bars
 from research_lab.dsl.spec import Spec
 from research_lab.engine.backtest import Backtest, daily_returns
 from research_lab.engine.jit import FloatArray
 from research_lab.errors import InsufficientError
+from research_lab.validation.block_bootstrap import default_block_length, drawn_days
+
+_PLACES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # in the band, told with their returns
 
 
-def shadow_bars(world: World) -> tuple[Bars, int]:
+def shadow_bars(spec: Spec, world: World) -> tuple[Bars, int]:
     """Return all bars up to the end of the shadow period, and the first bar of it.
 
     Raises
     ------
     InsufficientError
-        There is no forward bar yet.
+        There is no forward bar yet, or the holdout, which lies before it, was not opened for the strategy.
     """
-    forward = world.lake.forward(world.bars)
+    forward = world.lake.forward(world.bars, key_of(spec, world))
     begin = int(forward.bars.time[forward.start])
     stop = int(np.searchsorted(forward.bars.time, begin + world.policy.shadow_days * DAY_MS))
     return forward.bars.window(0, stop), forward.start
@@ -34,12 +38,13 @@ def measure(spec: Spec, world: World) -> Evidence:
     """Return how the executor's slot book differs from the batch engine, and how the result fits its band."""
     bound = world.bound_to(spec)
     try:
-        bars, start = shadow_bars(world)
+        bars, start = shadow_bars(spec, world)
     except InsufficientError as fault:
         return Evidence("shadow", {}, bound, str(fault))
     batch = world.run(spec, bars, start)
     live = shadow_run(spec, bars, world.terms, world.regimes, start)
     _, forward = daily_returns(bars.time, batch.equity, start)
+    band = _band(spec, world, bars.window(0, start), forward.shape[0])
     figures = {
         "differing_bits": float(differing_bits(batch, live)),
         "n_bars": float(bars.n - start),
@@ -47,12 +52,13 @@ def measure(spec: Spec, world: World) -> Evidence:
         "n_trades": batch.metrics["n_trades"],
         "return": batch.metrics["return"],
         "max_drawdown": batch.metrics["max_drawdown"],
-        "band_probability": _band(spec, world, forward),
+        "band_probability": _place(band, forward),
     }
     series = {
         "time": [int(t) for t in thinned(bars.time[start:].astype(np.float64))],
         "equity": thinned(batch.equity[start:]),
         "close": thinned(bars.close[start:]),
+        "band": _ends(band),
     }
     return Evidence("shadow", figures, bound, series=series)
 
@@ -76,23 +82,35 @@ def differing_bits(batch: Backtest, live: ShadowRun) -> int:
     return differing
 
 
-def _band(spec: Spec, world: World, forward: FloatArray) -> float:
-    """Return the share of resampled histories of the same length that end no better than the forward days.
+def _band(spec: Spec, world: World, past: Bars, n: int) -> FloatArray:
+    """Return log returns of resampled histories of n days, ascending; none when there is too little to draw from.
 
-    Blocks of daily returns of the bars before the forward zone are drawn with replacement, in length the
-    cube root of the number of days, at least five. NaN when there are fewer days than two blocks.
+    Parameters
+    ----------
+    past : bars to draw days from, research and holdout; two blocks of days at least.
     """
-    before = world.lake.forward(world.bars)
-    past = before.bars.window(0, before.start)
     _, daily = daily_returns(past.time, world.run(spec, past).equity)
-    n, length = forward.shape[0], max(5, math.ceil(math.cbrt(forward.shape[0])))
-    if daily.shape[0] < 2 * length or n == 0:
+    if n == 0 or daily.shape[0] < 2 * default_block_length(n):
+        return np.empty(0)
+    rules, logs = world.policy.bootstrap, _logs(daily)
+    draws = drawn_days(daily.shape[0], n, rules.n_draws, rules.seed)
+    return np.sort(np.array([logs[days].sum() for days in draws]))
+
+
+def _place(band: FloatArray, forward: FloatArray) -> float:
+    """Return the share of a band's histories that end no better than the forward days; NaN without a band."""
+    if band.shape[0] == 0:
         return math.nan
-    rules = world.policy.bootstrap
-    rng = np.random.default_rng(rules.seed)
-    n_blocks = -(-n // length)
-    starts = rng.integers(0, daily.shape[0], (rules.n_draws, n_blocks))
-    days = (starts[:, :, None] + np.arange(length)) % daily.shape[0]
-    drawn = np.log1p(np.maximum(daily, -0.999999))[days].reshape(rules.n_draws, -1)[:, :n].sum(axis=1)
-    observed = float(np.log1p(np.maximum(forward, -0.999999)).sum())
-    return float((1 + (drawn <= observed).sum()) / (1 + rules.n_draws))
+    return float((1 + np.searchsorted(band, _logs(forward).sum(), side="right")) / (1 + band.shape[0]))
+
+
+def _ends(band: FloatArray) -> list[dict[str, float]]:
+    """Return the smallest return, as a fraction, that has at least this place in the band."""
+    n = band.shape[0]
+    at = {p: math.ceil(p * (1 + n) - 1 - 1e-9) for p in _PLACES if n}
+    return [{"p": p, "return": math.expm1(band[k - 1])} for p, k in at.items() if 0 < k <= n]
+
+
+def _logs(daily: FloatArray) -> FloatArray:
+    logs: FloatArray = np.log1p(np.maximum(daily, -0.999999))
+    return logs

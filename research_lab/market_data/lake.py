@@ -1,7 +1,8 @@
 """The lake: snapshots of candles that cannot change unseen, and the three zones with their seal.
 
 Generators, tuning and gates 1 to 6 get `Lake.research`, which ends where the holdout begins. Gate 7 alone
-opens the holdout, and every opening is counted. Shadow and canary get `Lake.forward`. The borders belong to
+opens the holdout, and every opening is counted. `Lake.forward` goes to a candidate that the holdout was opened
+for, since it comes with all bars before it. The borders belong to
 a symbol, not to a file: the same candles at another exchange, on another grid or in a longer file have them
 at the same times. Once recorded they stay.
 """
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from research_lab.bars import DAY_MS, Bars, read_candles, utc, write_candles
+from research_lab.bars import DAY_MS, Bars, Market, read_candles, utc, write_candles
 from research_lab.durable import atomic_write
 from research_lab.errors import (
     DataError,
@@ -180,6 +181,17 @@ class Lake:
             )
         return bars
 
+    def covering(self, charged_to: str, start_ms: int, end_ms: int) -> Bars | None:
+        """Return stored bars of a symbol that cover an interval, the fewest that begin with it; None without any."""
+        found = []
+        for manifest in sorted((self.folder / "snapshots").glob("*.json")):
+            told = _read_json(manifest)
+            if Market(**told["market"]).charged_to == charged_to:
+                start, end = told["interval_ms"]
+                if start <= start_ms and end >= end_ms:
+                    found.append((start_ms - start, told["n_bars"], told["snapshot"]))
+        return self.load(min(found)[2]) if found else None
+
     def seal(self, charged_to: str, zones: Zones) -> Zones:
         """Record the borders of a symbol, unless it has some, and return the zones that hold.
 
@@ -250,9 +262,29 @@ class Lake:
             k = self.openings.record(bars.market.charged_to, zone.start_ms, opened, subject)
         return Opening(served.bars, served.start, k)
 
-    def forward(self, bars: Bars) -> ZoneBars:
-        """Return all bars and where the forward zone begins in them: for shadow and canary."""
-        return _with_warm_up(bars, self.zones(bars).forward, "forward")
+    def was_opened(self, bars: Bars, key: HoldoutKey) -> bool:
+        """Whether the holdout of the bars' symbol was opened with this key, here or where openings came from."""
+        past = self.openings.past(bars.market.charged_to)
+        return any((o["candidate"], o["protocol"]) == (key.candidate, key.protocol) for o in past)
+
+    def forward(self, bars: Bars, key: HoldoutKey) -> ZoneBars:
+        """Return all bars and where the forward zone begins in them: for shadow and promotion.
+
+        What comes before the forward zone holds the holdout too, so it must have been opened with the same key.
+
+        Raises
+        ------
+        InsufficientError
+            It was not, or there is no forward bar yet.
+        """
+        zone = self.zones(bars).forward
+        if not self.was_opened(bars, key):
+            raise InsufficientError(
+                f"the holdout of {bars.market.charged_to} was not opened for {key.candidate[:12]}, and the bars "
+                "before the forward zone hold it",
+                remedy="gate 7 comes first",
+            )
+        return _with_warm_up(bars, zone, "forward")
 
     @property
     def openings(self) -> Openings:

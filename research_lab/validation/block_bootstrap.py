@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -44,6 +44,19 @@ def block_starts(n_days: int, length: int, n_draws: int, seed: int) -> IntArray:
     """
     starts: IntArray = np.random.default_rng(seed).integers(0, n_days, size=(n_draws, -(-n_days // length)))
     return starts
+
+
+def drawn_days(n_past: int, n: int, n_draws: int, seed: int) -> Iterator[IntArray]:
+    """Give for each draw which of some past days make up n days: circular blocks of `default_block_length(n)`.
+
+    Parameters
+    ----------
+    n_past, n : days to draw from, and days of a draw, both at least 1; the last block is cut.
+    """
+    length = default_block_length(n)
+    starts = np.random.default_rng(seed).integers(0, n_past, size=(n_draws, -(-n // length)))
+    for row in starts:  # one at a time: the memory does not grow with days times draws
+        yield ((row[:, None] + np.arange(length)) % n_past).ravel()[:n]
 
 
 def effective_blocks(weights: FloatArray | BoolArray, length: int) -> float:

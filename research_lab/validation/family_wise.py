@@ -38,8 +38,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
+from typing import Final
 
 import numpy as np
 
@@ -56,9 +57,8 @@ from research_lab.validation.block_bootstrap import (
 from research_lab.validation.trial_columns import TrialColumns, trial_columns
 
 MIN_DAYS = 60
-EVEN_P = 0.02  # a holdout's level is raised for a smaller p of the research, lowered for a larger one,
-MAX_WEIGHT = 3.0  # and raised so far at most
 N_DRAWS = 2000
+LEVELS: Final = (0.0005, 0.001, 0.002, 0.005, *(percent / 100 for percent in range(1, 100)))
 # Columns at a time, with their squares: the sums of their blocks over four years stay in the L2 cache.
 _GROUP = LANES // 2
 
@@ -82,6 +82,9 @@ class FamilyWise:
     n_trials : columns handed in.
     n_columns : columns left after those not measured were dropped and bit-equal ones merged.
     n_drawn : columns left after near-duplicates were merged too; see `trial_columns`.
+    needed : for each of `LEVELS` the smallest statistic, to within a rounding, that the candidate's returns of
+        its days would need to have a p of at most that, all else as it is; infinite where no statistic has,
+        NaN without a p. Moving its exposed days by one amount changes the statistic alone, as more days do.
     statistics, p_values : of every column handed in, in its order; NaN where not measured.
     leaders : for every column handed in, the number of the drawn column that stands for it, -1 where not
         measured; `np.bincount` of those from 0 on counts each kind.
@@ -98,6 +101,7 @@ class FamilyWise:
     n_trials: int
     n_columns: int
     n_drawn: int
+    needed: FloatArray
     statistics: FloatArray
     p_values: FloatArray
     leaders: IntArray
@@ -142,7 +146,8 @@ def family_wise_p(
     if not 1 <= length <= n_days:
         raise UsageError(f"blocks of {length} days in {n_days} days", remedy=f"choose 1 to {n_days}")
     columns = trial_columns(returns, length, chosen.tolist())
-    draws, own = _draw(columns, block_starts(n_days, length, n_draws, seed), length, n_threads)
+    starts = block_starts(n_days, length, n_draws, seed)
+    draws, own = _draw(columns, starts, length, n_threads)
     draws.sort()
     hits = (n_draws - np.searchsorted(draws, columns.ratios, side="left")).astype(np.float64)
     measured = columns.leader >= 0
@@ -150,6 +155,10 @@ def family_wise_p(
     p_values: FloatArray = np.where(measured, (1.0 + hits) / (1.0 + n_draws), np.nan)
     critical = _as_t(np.quantile(draws, (0.5, 0.95, 0.99), method="higher"), n_days)
     statistics = _as_t(columns.ratios, n_days)
+    needed = np.full(len(LEVELS), np.nan)
+    if measured[chosen].all():
+        weakest = int(columns.leader[chosen[p_values[chosen].argmax()]])
+        needed = _as_t(_needed(draws, _alone(columns, weakest, starts, length)), n_days)
     return FamilyWise(
         p=float(p_values[chosen].max()),
         statistic=float(statistics[chosen].min()),
@@ -162,6 +171,7 @@ def family_wise_p(
         n_trials=n_trials,
         n_columns=columns.n_distinct,
         n_drawn=columns.centred.shape[0],
+        needed=needed,
         statistics=statistics,
         p_values=p_values,
         leaders=columns.leader,
@@ -212,36 +222,47 @@ def stouffer(p_a: float, p_b: float, weight_a: float, weight_b: float) -> float:
     return 0.5 * math.erfc(z / math.sqrt(2))
 
 
-def holdout_level(opening: int, research_p: float | None = None) -> float:
-    """Return the level at which the k-th opening of one holdout is judged: 0.05 * 6 / (pi^2 k^2) times a weight.
+def holdout_level(opening: int, total: float) -> float:
+    """Return the level of the k-th opening of one holdout, total * 6 / (pi^2 k^2), before the research has a say.
 
-    The levels of all openings that there can ever be add up to 0.05. The weight is min(3, 0.02 / p), p the
-    family-wise p of the research: the more the research says, the less the holdout must. Its mean over all p that
-    luck brings is 0.12, below 1, so the weighted levels hold what the plain ones hold; with p of at most 0.25
-    in the research, luck passes both with a chance of at most 0.0304 * 0.0925 = 0.0028 at the first opening.
+    The levels of all openings that there can ever be add up to the total.
 
     Parameters
     ----------
     opening : counted from 1.
-    research_p : in (0, 1], of gate 6; None for the level before it is weighted.
+    total : level of all openings together, in (0, 1).
+
+    Examples
+    --------
+    >>> round(holdout_level(1, 0.05), 6), round(holdout_level(2, 0.05), 6)
+    (0.030396, 0.007599)
+    """
+    if opening < 1:
+        raise UsageError(f"opening number {opening}", remedy="count openings from 1")
+    return total * 6 / (math.pi * opening) ** 2
+
+
+def research_weight(research_p: float, even_p: float, most_times: float) -> float:
+    """Return by what a holdout's level is multiplied: the more the research says, the less the holdout must.
+
+    min(most_times, even_p / p), p the family-wise p of the research. Its mean over all p that luck brings is
+    even_p * (1 + ln(most_times / even_p)); up to 1 the weighted levels hold what the plain ones hold.
+
+    Parameters
+    ----------
+    research_p : in (0, 1], of gate 6.
+    even_p : p at which the weight is 1. most_times : the largest weight.
 
     Source: C. Genovese, K. Roeder, L. Wasserman (2006), False Discovery Control with p-Value Weighting.
 
     Examples
     --------
-    >>> round(holdout_level(1), 6), round(holdout_level(2), 6)
-    (0.030396, 0.007599)
-    >>> [round(holdout_level(1, p), 6) for p in (0.0002, 0.02, 0.1)]
-    [0.091189, 0.030396, 0.006079]
+    >>> [research_weight(p, 0.02, 3.0) for p in (0.0002, 0.02, 0.1)]
+    [3.0, 1.0, 0.2]
     """
-    if opening < 1:
-        raise UsageError(f"opening number {opening}", remedy="count openings from 1")
-    level = 0.05 * 6 / (math.pi * opening) ** 2
-    if research_p is None:
-        return level
     if not 0.0 < research_p <= 1.0:
         raise UsageError(f"research p of {research_p}", remedy="give one in (0, 1]")
-    return level * min(MAX_WEIGHT, EVEN_P / research_p)
+    return min(most_times, even_p / research_p)
 
 
 def _checked(daily: FloatArray, candidate: int | Sequence[int], n_draws: int) -> tuple[FloatArray, IntArray]:
@@ -288,6 +309,36 @@ def _draw(
 
     in_threads(work, n_groups, n_threads)
     return best.max(axis=0) if n_groups else np.full(starts.shape[0], np.nan), own
+
+
+def _alone(columns: TrialColumns, row: int, starts: IntArray, length: int) -> FloatArray:
+    """Return each draw's V of one column by itself, widened like Student's t, in ascending order."""
+    part, k = slice(row, row + 1), columns.worth[row]
+    one = replace(
+        columns,
+        ratios=columns.ratios[:0],
+        leader=columns.leader[:0],
+        centred=columns.centred[part],
+        days=columns.days[part],
+        worth=columns.worth[part],
+        lift=np.zeros(1),
+    )
+    draws, _ = _draw(one, starts, length, 1)
+    return np.sort(draws) * math.sqrt((k - 1.0) / (k - 3.0))
+
+
+def _needed(draws: FloatArray, alone: FloatArray) -> FloatArray:
+    """Return the V above which no more draws reach it than each of `LEVELS` allows; infinite where one is too many.
+
+    Parameters
+    ----------
+    draws, alone : of the best trial and of the candidate by itself, ascending, of one length.
+    """
+    n = draws.shape[0]
+    hits = np.floor(np.array(LEVELS) * (1.0 + n) - 1.0 + 1e-9).astype(np.int64)
+    at = np.clip(n - 1 - hits, 0, n - 1)
+    above: FloatArray = np.where(hits >= 0, np.maximum(draws[at], alone[at]), np.inf)
+    return above
 
 
 def _as_t(ratios: FloatArray, n_days: int) -> FloatArray:

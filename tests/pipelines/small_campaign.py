@@ -57,7 +57,7 @@ gates:
   overfitting:
     p: {at_most: 0.05, why: test}
   holdout:
-    p: {at_most: 0.05, scaled_by_opening: true, why: test}
+    p: {at_most: 0.05, over_openings: {even_p: 0.02, most_times: 3}, why: test}
     combined_p: {at_most: 0.01, why: test}
     n_trades: {at_least: 5, unmet: INSUFFICIENT, why: test}
   shadow:

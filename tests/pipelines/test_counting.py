@@ -306,6 +306,17 @@ def test_only_gate_7_asks_for_the_holdout() -> None:
     assert asking == {"research_lab/market_data/lake.py", "pipelines/gates/holdout.py"}
 
 
+def test_what_comes_after_the_holdout_is_asked_for_in_one_place() -> None:
+    """`Lake.forward` comes with the holdout before it, and wants the key of an opening (decision 0033)."""
+    asking = {
+        path.relative_to(ROOT).as_posix()
+        for package in ("research_lab", "pipelines", "live_shadow")
+        for path in (ROOT / package).rglob("*.py")
+        if "lake.forward(" in path.read_text(encoding="utf-8")
+    }
+    assert asking == {"pipelines/gates/shadow.py"}
+
+
 @pytest.mark.usefixtures("quiet")
 def test_gates_1_to_6_see_no_bar_of_the_holdout(
     tmp_path: Path, bars: Bars, policy: Policy, monkeypatch: pytest.MonkeyPatch
@@ -528,6 +539,36 @@ def test_a_proposal_that_is_no_strategy_is_recorded_and_is_no_look(
     assert "clos" in broken.reason and "broken.yaml" in broken.reason
     assert "finer than the data" in refused["fine"].reason
     assert done.n_looks == 2 == len(TrialLedger(workspace.trials).every()) - 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["run", "--strategies", "strategies"], ["gate", "strategies/broken.yaml"]],
+    ids=["run", "gate"],
+)
+def test_a_proposal_that_ends_a_command_is_recorded_as_refused(
+    command: list[str], tmp_path: Path, bars: Bars, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small.strategy_folder(tmp_path, small.QUICK, BROKEN)
+    data = small.candle_file(tmp_path, bars)
+    for _ in range(2):  # the same again is recorded once
+        done = CliRunner().invoke(cli.app, [*command, "--data", str(data), "-w", "ws"])
+        assert isinstance(done.exception, SpecError) and "clos" in str(done.exception)
+    (trial,) = TrialLedger(Path("ws") / "trials").every()
+    assert (trial.kind, trial.name, trial.market) == ("refused", "broken", "EDGE/USDT")
+    assert "clos" in trial.reason and not Lake(Path("ws")).is_sealed("EDGE/USDT")
+
+
+def test_a_proposal_for_a_market_that_is_not_known_is_told_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small.strategy_folder(tmp_path, BROKEN)
+    Path("no.parquet").write_bytes(b"")
+    done = CliRunner().invoke(cli.app, ["gate", "strategies/broken.yaml", "--data", "no.parquet", "-w", "ws"])
+    assert isinstance(done.exception, SpecError)
+    assert TrialLedger(Path("ws") / "trials").every() == []
 
 
 def test_an_origin_of_no_strategy_here_is_refused(tmp_path: Path) -> None:

@@ -44,6 +44,14 @@ def shared(tmp_path_factory: pytest.TempPathFactory, limits: Policy) -> World:
     return opened(tmp_path_factory.mktemp("shared"), small.planted(), limits)
 
 
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory, limits: Policy) -> World:
+    """A world that is only read, whose holdout was opened for `EMA`."""
+    world = opened(tmp_path_factory.mktemp("seen"), small.planted(), limits)
+    holdout.open_for(EMA, world)
+    return world
+
+
 @pytest.fixture
 def world(tmp_path: Path, limits: Policy) -> World:
     return opened(tmp_path, small.planted(), limits)
@@ -292,52 +300,72 @@ class TestHoldout:
 
 
 class TestShadow:
-    def test_the_executor_decides_bit_for_bit_as_the_backtest(self, shared: World, limits: Policy) -> None:
-        evidence = shadow.measure(EMA, shared)
+    def test_the_executor_decides_bit_for_bit_as_the_backtest(self, seen: World, limits: Policy) -> None:
+        evidence = shadow.measure(EMA, seen)
         assert evidence.figures["differing_bits"] == 0.0
         assert evidence.figures["n_bars"] == 30 * DAY_BARS
         assert judged(evidence, limits)[0] is Outcome.PASS
 
     @pytest.mark.parametrize("name", ["equity", "position", "reason", "fills"])
     def test_one_differing_bit_is_found(
-        self, name: str, shared: World, limits: Policy, monkeypatch: pytest.MonkeyPatch
+        self, name: str, seen: World, limits: Policy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(shadow, "shadow_run", _with_one_bit_flipped(name))
-        evidence = shadow.measure(EMA, shared)
+        evidence = shadow.measure(EMA, seen)
         assert evidence.figures["differing_bits"] == 1.0
         assert judged(evidence, limits)[0] is Outcome.FAIL
 
     def test_a_fill_that_is_missing_is_found(
-        self, shared: World, limits: Policy, monkeypatch: pytest.MonkeyPatch
+        self, seen: World, limits: Policy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def without_last_fill(*arguments: object) -> ShadowRun:
             live = _REAL(*arguments)  # type: ignore[arg-type]
             return replace(live, fills=live.fills[:-1])
 
         monkeypatch.setattr(shadow, "shadow_run", without_last_fill)
-        assert judged(shadow.measure(EMA, shared), limits)[0] is Outcome.FAIL
+        assert judged(shadow.measure(EMA, seen), limits)[0] is Outcome.FAIL
 
-    def test_too_few_forward_bars_are_insufficient(
-        self, shared: World, tmp_path: Path, limits: Policy
-    ) -> None:
-        short = shared.bars.window(0, shared.bars.n - 20 * DAY_BARS)
-        world = opened(tmp_path, shared.bars, limits)
-        outcome, told = judged(shadow.measure(EMA, replace(world, bars=short)), limits)
+    def test_too_few_forward_bars_are_insufficient(self, seen: World, tmp_path: Path, limits: Policy) -> None:
+        short = seen.bars.window(0, seen.bars.n - 20 * DAY_BARS)
+        world = opened(tmp_path, seen.bars, limits)
+        world = replace(world, bars=short)
+        holdout.open_for(EMA, world)
+        outcome, told = judged(shadow.measure(EMA, world), limits)
         assert outcome is Outcome.INSUFFICIENT
         assert "n_days is 25" in told
 
-    def test_no_forward_bar_is_insufficient(self, shared: World, limits: Policy) -> None:
-        evidence = shadow.measure(EMA, replace(shared, bars=shared.research))
+    def test_no_forward_bar_is_insufficient(self, seen: World, limits: Policy) -> None:
+        world = replace(seen, bars=seen.bars.window(0, seen.bars.n - 45 * DAY_BARS))
+        holdout.open_for(EMA, world)
+        evidence = shadow.measure(EMA, world)
+        assert "lies in forward" in evidence.insufficient
         assert judged(evidence, limits)[0] is Outcome.INSUFFICIENT
 
-    def test_the_band_places_forward_days_among_the_strategys_own_past(self, shared: World) -> None:
-        ruin, plain, luck = (shadow._band(EMA, shared, np.full(30, r)) for r in (-0.05, 0.005, 0.05))
-        n_draws = shared.policy.bootstrap.n_draws
+    def test_a_strategy_without_an_opening_of_the_holdout_is_not_run_over_it(
+        self, seen: World, limits: Policy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nor with other costs: that would be another look at the holdout."""
+        monkeypatch.setattr(World, "run", None)
+        for spec, world in ((QUICK, seen), (EMA, replace(seen, terms=replace(seen.terms, fee=0.002)))):
+            for evidence in (shadow.measure(spec, world), promote.measure(spec, world, [EMA])):
+                assert "was not opened for" in evidence.insufficient
+                assert judged(evidence, limits)[0] is Outcome.INSUFFICIENT
+
+    def test_the_band_places_forward_days_among_the_strategys_own_past(self, seen: World) -> None:
+        band = shadow._band(EMA, seen, seen.research, 30)
+        ruin, plain, luck = (shadow._place(band, np.full(30, r)) for r in (-0.05, 0.005, 0.05))
+        n_draws = seen.policy.bootstrap.n_draws
         assert ruin == pytest.approx(1 / (1 + n_draws))
         assert ruin < plain < luck <= 1.0
 
-    def test_a_band_without_days_is_not_measured(self, shared: World) -> None:
-        assert math.isnan(shadow._band(EMA, shared, np.empty(0)))
+    def test_a_band_without_days_is_not_measured(self, seen: World) -> None:
+        assert math.isnan(shadow._place(shadow._band(EMA, seen, seen.research, 0), np.empty(0)))
+
+    def test_the_band_is_told_with_the_returns_of_its_places(self, seen: World) -> None:
+        evidence = shadow.measure(EMA, seen)
+        own, place = evidence.figures["return"], evidence.figures["band_probability"]
+        ends = evidence.series["band"]
+        assert all((end["return"] <= own) == (end["p"] <= place) for end in ends) and len(ends) >= 5
 
 
 _REAL = shadow.shadow_run
@@ -421,21 +449,21 @@ class TestPromote:
     ) -> None:
         assert promote.decide(evidence, limits).verdict.outcome is not Outcome.PASS
 
-    def test_a_strategy_is_exactly_like_itself_and_not_better(self, shared: World, limits: Policy) -> None:
-        figures = promote.measure(EMA, shared, [EMA]).figures
+    def test_a_strategy_is_exactly_like_itself_and_not_better(self, seen: World, limits: Policy) -> None:
+        figures = promote.measure(EMA, seen, [EMA]).figures
         assert figures["correlation"] == pytest.approx(1.0)
         assert figures["probability_better"] == 0.0
         assert figures["drawdown_excess"] == 0.0
 
-    def test_more_of_the_same_is_better_and_falls_deeper(self, shared: World) -> None:
+    def test_more_of_the_same_is_better_and_falls_deeper(self, seen: World) -> None:
         half = parse_spec(small.EMA.replace("fraction: 0.95", "fraction: 0.4"))
-        figures = promote.measure(EMA, shared, [half]).figures
+        figures = promote.measure(EMA, seen, [half]).figures
         assert figures["correlation"] > 0.99
         assert figures["probability_better"] > 0.9
         assert figures["drawdown_excess"] > 0.0
 
-    def test_the_evidence_names_every_champion_and_is_bound_to_them(self, shared: World) -> None:
+    def test_the_evidence_names_every_champion_and_is_bound_to_them(self, seen: World) -> None:
         champions: list[Spec] = [QUICK, parse_spec(small.EMA.replace("6 * atr", "4 * atr"))]
-        evidence = promote.measure(EMA, shared, champions)
+        evidence = promote.measure(EMA, seen, champions)
         assert [row["champion"] for row in evidence.series["champions"]] == [c.hash for c in champions]
         assert evidence.bound_to["context"] == " ".join(sorted(c.hash for c in champions))

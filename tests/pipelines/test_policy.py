@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.gates.evidence import Evidence, Figure, Outcome
-from pipelines.gates.policy import DEFAULT, Limit, Policy, judge, load_policy
+from pipelines.gates.limits import Limit, OverOpenings
+from pipelines.gates.policy import DEFAULT, Policy, judge, load_policy
 from research_lab.errors import PolicyError
 from research_lab.validation.family_wise import holdout_level
 
@@ -20,8 +22,7 @@ RESEARCH_P = 0.01
 
 def _evidence(gate: str, **changed: float) -> Evidence:
     """Return evidence that meets every limit exactly, but for what was changed."""
-    level = holdout_level(1, RESEARCH_P)
-    figures = {name: limit.figure(0.0, level).limit for name, limit in POLICY.gates[gate].items()}
+    figures = {name: limit.figure(0.0, 1, RESEARCH_P).limit for name, limit in POLICY.gates[gate].items()}
     return Evidence(gate, {"research_p": RESEARCH_P, **figures, **changed}, {"spec": "0" * 64})
 
 
@@ -36,7 +37,7 @@ def test_a_figure_just_beyond_its_limit_does_not_pass(gate: str, name: str) -> N
     if limit.at_least is not None:
         beyond = math.nextafter(limit.at_least, -math.inf)
     else:
-        beyond = math.nextafter(limit.figure(0.0, holdout_level(1, RESEARCH_P)).limit, math.inf)
+        beyond = math.nextafter(limit.figure(0.0, 1, RESEARCH_P).limit, math.inf)
     verdict = judge(_evidence(gate, **{name: beyond}), POLICY)
     assert verdict.outcome.value == limit.unmet
     assert len(verdict.reasons) == 1 and name in verdict.reasons[0] and limit.why in verdict.reasons[0]
@@ -82,7 +83,7 @@ def test_the_less_the_research_says_the_more_the_holdout_must(
     research_p: float, weight: float, opening: int
 ) -> None:
     evidence = _evidence("holdout", opening=float(opening), research_p=research_p)
-    assert judge(evidence, POLICY).figures["p"].limit == pytest.approx(weight * holdout_level(opening))
+    assert judge(evidence, POLICY).figures["p"].limit == pytest.approx(weight * holdout_level(opening, 0.05))
 
 
 @pytest.mark.parametrize("unknown", [None, math.nan])
@@ -90,7 +91,45 @@ def test_a_research_p_that_was_not_measured_helps_nobody(unknown: float | None) 
     figures = {name: value for name, value in _evidence("holdout").figures.items() if name != "research_p"}
     if unknown is not None:
         figures["research_p"] = unknown
-    assert judge(Evidence("holdout", figures, {}), POLICY).figures["p"].limit == holdout_level(1, 1.0)
+    assert judge(Evidence("holdout", figures, {}), POLICY).figures["p"].limit == 0.02 * holdout_level(1, 0.05)
+
+
+def test_luck_passes_research_and_holdout_once_in_350_worlds() -> None:
+    """As the reason of gate 6 says: the first opening, over uniform p of both."""
+    rng = np.random.default_rng(3)
+    research, sealed = rng.uniform(size=(2, 200_000))
+    passed = [
+        r <= POLICY.gates["overfitting"]["p"].figure(0.0).limit
+        and s <= POLICY.gates["holdout"]["p"].figure(0.0, 1, r).limit
+        for r, s in zip(research.tolist(), sealed.tolist(), strict=True)
+    ]
+    assert np.mean(passed) == pytest.approx(1 / 355, abs=4 * math.sqrt(1 / 355 / research.size))
+
+
+@given(even=st.floats(1e-6, 1.0), most=st.floats(1.0, 50.0))
+def test_weights_that_luck_would_gain_by_are_refused(even: float, most: float) -> None:
+    """The mean over luck is the integral of min(most, even / p) over p from 0 to 1."""
+    edges = np.geomspace(1e-9, 1.0, 20_001)
+    middle = np.sqrt(edges[1:] * edges[:-1])
+    mean = float((np.minimum(most, even / middle) * np.diff(edges)).sum())
+    if abs(mean - 1.0) < 1e-3:
+        return
+    if mean > 1.0:
+        with pytest.raises(ValueError, match="mean weight over luck"):
+            OverOpenings(even_p=even, most_times=most)
+    else:
+        OverOpenings(even_p=even, most_times=most)
+
+
+@given(p=st.floats(1e-6, 0.99), opening=st.integers(1, 9))
+def test_the_research_p_that_is_enough_is_just_enough(p: float, opening: int) -> None:
+    rule = OverOpenings(even_p=0.02, most_times=3.0)
+    enough = rule.research_p_for(0.05, opening, p)
+    if enough == 0.0:
+        assert p > rule.level(0.05, opening, 1e-9)
+    else:
+        assert p <= rule.level(0.05, opening, enough * (1.0 - 1e-9))
+        assert enough == 1.0 or p > rule.level(0.05, opening, enough * (1.0 + 1e-9))
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True), st.floats(-1e9, 1e9))
@@ -130,6 +169,10 @@ def test_the_hash_changes_with_a_limit_and_the_protocol_hash_does_not() -> None:
         ("policy: 1", "policy: 2", "policy"),
         ("shadow_days: 60", "shadow_weeks: 60", "shadow_days"),
         ("at_most: 400, why", "at_most: 400, at_least: 1, why", "give one of"),
+        ("even_p: 0.02, most_times: 3}", "even_p: 0.5, most_times: 3}", "mean weight over luck is 1.4"),
+        ("even_p: 0.02, most_times: 3}", "even_p: 0.02, most_times: 0.5}", "most_times"),
+        ("over_openings: {even_p: 0.02, most_times: 3}", "scaled_by_opening: true", "write over_openings"),
+        ("p: {at_most: 0.05, over", "p: {at_most: 5, over", "above 0 and below 1"),
     ],
 )
 def test_a_broken_policy_is_refused_with_its_line(old: str, new: str, told: str, tmp_path: Path) -> None:

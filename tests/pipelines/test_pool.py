@@ -121,7 +121,7 @@ def test_a_market_opened_before_sets_the_level_of_all(
     holdout.measure(QUICK, world, luck)
     seen = exam.holdout(EMA, luck)
     assert seen.figures["opening"] == 2.0
-    assert judge(seen, policy).figures["p"].limit == pytest.approx(holdout_level(2, 0.01))
+    assert judge(seen, policy).figures["p"].limit == pytest.approx(2.0 * holdout_level(2, 0.05))
     assert exam.holdout(EMA, luck).canonical() == seen.canonical()  # again is no further opening
 
 

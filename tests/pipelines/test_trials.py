@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.campaign import open_world
+from pipelines.gates import overfitting
+from pipelines.gates.policy import load_policy
 from pipelines.trials import MAX_COLUMNS, critical_after, looks, next_looks, p_after
 from pipelines.trials_text import as_text, to_json
+from research_lab.bars import Bars
+from research_lab.dsl.spec_reader import parse_spec
 from research_lab.market_data.lake import Lake
 from research_lab.scoring.trial import Trial
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.timeframe import DAY_MS
 from research_lab.validation.family_wise import family_wise_p
+from research_lab.workspace import Workspace
+from tests.pipelines import small_campaign as small
 
 FIRST, N_DAYS = 18_000, 300
+POLICY = load_policy()
 
 
 def filled(folder: Path, n: int, seed: int, edge: float = 0.0) -> TrialLedger:
@@ -72,7 +81,7 @@ def test_twins_cost_less_than_forecast() -> None:
 
 def test_looks_are_grouped_and_the_best_is_named(tmp_path: Path) -> None:
     ledger = filled(tmp_path, 60, 3, edge=0.004)
-    groups, costs = looks(ledger.every()), next_looks(ledger, Lake(tmp_path), ledger.every())
+    groups, costs = looks(ledger.every()), next_looks(ledger, Lake(tmp_path), ledger.every(), POLICY)
     assert [(g.generator, g.n_scored, g.n_refused) for g in groups] == [("grammar", 60, 1)]
     (cost,) = costs
     assert (cost.best, cost.n_looks, cost.n_openings) == ("s59", 60, 0)
@@ -84,13 +93,41 @@ def test_looks_are_grouped_and_the_best_is_named(tmp_path: Path) -> None:
     assert told["next"][0]["best"] == "s59" and told["looks"][0]["n_scored"] == 60
 
 
+def rising(days: int = small.DAYS) -> Bars:
+    """Return hours without an edge that double every half year, so that whoever is long earns."""
+    bars = small.noise(small.EDGE, days)
+    inputs = bars.inputs.copy()
+    inputs[:4] *= np.exp2(np.arange(bars.n) / (24 * 180))
+    return replace(bars, inputs=inputs)
+
+
+def test_the_best_so_far_has_the_p_that_gate_6_gives_it(tmp_path: Path) -> None:
+    """Holding is taken off, and trials of too few trades are no rivals."""
+    workspace, limits = Workspace.find(tmp_path).create(), small.policy(tmp_path)
+    world = open_world(workspace, rising(), small.regimes(workspace), limits, "c")
+    ema = parse_spec(small.EMA)
+    patient = parse_spec(small.EMA.replace("ema(close, slow)", "24 * ema(close, slow)"))
+    sets = [ema.bind({"fast": fast, "slow": slow}) for fast in (6, 8, 10) for slow in (32, 40)]
+    world.scorer.score([*sets, patient])
+    ledger = world.scorer.ledger
+    (cost,) = next_looks(ledger, world.lake, ledger.every(), limits)
+    assert (cost.n_looks, cost.n_rivals, cost.holding_counts) == (7, 6, False)
+    best = next(one for one in sets if one.hash == cost.best_hash)
+    p = overfitting.measure(best, world).figures["p"]
+    assert cost.p == pytest.approx(p, abs=0.08)
+    (credited,) = next_looks(ledger, Lake(tmp_path / "elsewhere"), ledger.every(), limits)
+    assert credited.holding_counts and credited.p < p / 2
+    assert "with what holding earned" in as_text(looks(ledger.every()), [credited])
+    assert "with what holding earned" not in as_text(looks(ledger.every()), [cost])
+
+
 def test_a_sample_says_about_what_all_columns_say(tmp_path: Path) -> None:
     n = 4 * MAX_COLUMNS
     ledger = filled(tmp_path, n, 5)
-    (cost,) = next_looks(ledger, Lake(tmp_path), ledger.every())
+    (cost,) = next_looks(ledger, Lake(tmp_path), ledger.every(), POLICY)
     daily, _ = ledger.daily_returns("BTC/USDT", FIRST, FIRST + N_DAYS)
     whole = family_wise_p(daily, 0, n_draws=1_000)
-    assert (cost.n_columns, cost.n_used < n) == (n, True)
+    assert (cost.n_rivals, cost.n_used < n) == (n, True)
     assert cost.critical == pytest.approx(whole.critical_95, rel=0.06)
 
 
@@ -101,7 +138,7 @@ def test_too_few_days_are_said_and_nothing_else_is_lost(tmp_path: Path) -> None:
     )  # fmt: skip
     ledger = TrialLedger(tmp_path / "trials")
     ledger.append([trial], np.zeros((1, 9)), FIRST)
-    (cost,) = next_looks(ledger, Lake(tmp_path), ledger.every())
+    (cost,) = next_looks(ledger, Lake(tmp_path), ledger.every(), POLICY)
     assert "at least 60 are needed" in cost.insufficient
     assert "was not measured" in as_text(looks(ledger.every()), [cost])
     assert json.loads(to_json([], [cost]))["next"][0]["critical"] is None
@@ -115,7 +152,7 @@ def test_a_hundred_thousand_trials_are_told_in_seconds(tmp_path: Path, campaign_
     began = time.monotonic()
     ledger = TrialLedger(tmp_path / "trials")
     trials = ledger.every()
-    next_looks(ledger, Lake(tmp_path), trials)
+    next_looks(ledger, Lake(tmp_path), trials, POLICY)
     gone = time.monotonic() - began
     print(f"{n:,} trials: {gone:.1f} s")
     assert gone < 60.0
@@ -137,6 +174,6 @@ def test_an_interval_that_nobody_has_returns_for_makes_no_matrix(
         return read(self, market, first, last, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(TrialLedger, "daily_returns", watched)
-    (cost,) = next_looks(ledger, Lake(tmp_path), ledger.every())
+    (cost,) = next_looks(ledger, Lake(tmp_path), ledger.every(), POLICY)
     assert asked == [(FIRST, FIRST + N_DAYS)]
     assert cost.insufficient == "" and math.isfinite(cost.p)

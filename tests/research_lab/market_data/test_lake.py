@@ -97,14 +97,27 @@ def test_a_bar_across_a_border_belongs_to_no_side(tmp_path: Path) -> None:
     assert lake.research(coarse).n == 6
     opening = lake.holdout(coarse, HoldoutKey("a"))
     assert (opening.start, opening.bars.n) == (7, 11)
-    assert lake.forward(coarse).start == 12
+    assert lake.forward(coarse, HoldoutKey("a")).start == 12
 
 
 def test_holdout_and_forward_come_with_what_was_before_them(tmp_path: Path) -> None:
     lake = sealed(tmp_path)
-    opening, forward = lake.holdout(WORLD, HoldoutKey("a")), lake.forward(WORLD)
+    opening, forward = lake.holdout(WORLD, HoldoutKey("a")), lake.forward(WORLD, HoldoutKey("a"))
     assert (opening.start, opening.bars.n) == (48 * 24, 80 * 24)
     assert (forward.start, forward.bars.n) == (80 * 24, 100 * 24)
+
+
+@pytest.mark.parametrize("key", [HoldoutKey("b"), HoldoutKey("a", "other"), HoldoutKey("")])
+def test_nobody_gets_forward_bars_past_a_holdout_that_was_not_opened_for_him(
+    tmp_path: Path, key: HoldoutKey
+) -> None:
+    """They come with all bars before them."""
+    lake = sealed(tmp_path)
+    with pytest.raises(InsufficientError, match="was not opened for"):
+        lake.forward(WORLD, HoldoutKey("a"))
+    lake.holdout(WORLD, HoldoutKey("a"))
+    with pytest.raises(InsufficientError, match="was not opened for"):
+        lake.forward(WORLD, key)
 
 
 def test_borders_never_move_once_they_are_sealed(tmp_path: Path) -> None:
@@ -116,7 +129,8 @@ def test_borders_never_move_once_they_are_sealed(tmp_path: Path) -> None:
     start, holdout, forward, end = days(0, 48, 80, 200)
     assert held == Zones(Span(start, holdout), Span(holdout, forward), Span(forward, end))
     assert lake.research(longer).interval == tuple(days(0, 48))
-    assert lake.forward(longer).bars.n == 200 * 24
+    lake.holdout(longer, HoldoutKey("a"))
+    assert lake.forward(longer, HoldoutKey("a")).bars.n == 200 * 24
     assert (tmp_path / "lake" / "seal.json").read_bytes() == before
 
 
@@ -138,7 +152,8 @@ def test_other_symbols_have_their_own_borders(tmp_path: Path) -> None:
 
 def test_an_unsealed_market_is_not_served(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
-    for ask in (lake.research, lake.forward, lambda bars: lake.holdout(bars, HoldoutKey("a"))):
+    key = HoldoutKey("a")
+    for ask in (lake.research, lambda bars: lake.forward(bars, key), lambda bars: lake.holdout(bars, key)):
         with pytest.raises(UsageError, match="not sealed"):
             ask(WORLD)
     assert lake.openings.past() == []

@@ -19,11 +19,11 @@ from research_lab.errors import InsufficientError, UsageError
 from research_lab.validation import family_wise
 from research_lab.validation.block_bootstrap import default_block_length, effective_blocks
 from research_lab.validation.family_wise import (
-    EVEN_P,
-    MAX_WEIGHT,
+    LEVELS,
     MIN_DAYS,
     family_wise_p,
     holdout_level,
+    research_weight,
     single_p,
     stouffer,
 )
@@ -514,31 +514,62 @@ def test_stouffer_refuses_what_is_no_p_and_no_weight(arguments: tuple[float, flo
         stouffer(*arguments)
 
 
-def test_the_levels_of_all_openings_add_up_to_five_percent() -> None:
-    levels = [holdout_level(k) for k in range(1, 10_001)]
+def test_the_levels_of_all_openings_add_up_to_the_total() -> None:
+    levels = [holdout_level(k, 0.05) for k in range(1, 10_001)]
     assert sum(levels) == pytest.approx(0.05, abs=1e-5)
     assert levels == sorted(levels, reverse=True)
     with pytest.raises(UsageError):
-        holdout_level(0)
+        holdout_level(0, 0.05)
 
 
 def test_weights_of_the_levels_are_below_one_on_average_and_fall_with_p() -> None:
     every = np.linspace(0.0, 1.0, 200_001)[1:]
-    weights = np.array([holdout_level(1, p) for p in every]) / holdout_level(1)
-    assert weights.mean() == pytest.approx(0.1202, abs=1e-4)
-    assert weights[every <= 0.25].sum() / every.size == pytest.approx(0.0925, abs=1e-4)
-    assert weights.max() == pytest.approx(MAX_WEIGHT) and (np.diff(weights) <= 0.0).all()
-
-
-def test_luck_passes_research_and_holdout_as_rarely_as_the_docstring_says() -> None:
-    rng = np.random.default_rng(3)
-    research, sealed = rng.uniform(size=(2, 2_000_000))
-    level = holdout_level(1) * np.minimum(MAX_WEIGHT, EVEN_P / research)
-    passed = float(((research <= 0.25) & (sealed <= level)).mean())
-    assert passed == pytest.approx(0.00281, abs=4 * math.sqrt(0.00281 / research.size))
+    weights = np.array([research_weight(p, 0.02, 3.0) for p in every])
+    assert weights.mean() == pytest.approx(0.02 * (1 + math.log(3 / 0.02)), abs=1e-4)
+    assert weights.max() == 3.0 and (np.diff(weights) <= 0.0).all()
 
 
 @pytest.mark.parametrize("p", [0.0, -0.1, 1.1, math.nan])
-def test_a_level_needs_a_research_p_that_is_one(p: float) -> None:
+def test_a_weight_needs_a_research_p_that_is_one(p: float) -> None:
     with pytest.raises(UsageError, match="research p"):
-        holdout_level(1, p)
+        research_weight(p, 0.02, 3.0)
+
+
+# What a p needs
+
+
+@pytest.mark.parametrize("n_trials", [1, 2, 40])
+@pytest.mark.parametrize("flat", [0.0, 0.7])
+def test_the_statistic_told_is_the_one_that_a_p_needs(n_trials: int, flat: float) -> None:
+    """The candidate's exposed days are moved until its statistic is just above the one told, or just below."""
+    daily = noise(5, 300, n_trials) * np.repeat(np.random.default_rng(6).random(60) >= flat, 5)[:, None]
+    found = family_wise_p(daily, 0, n_draws=499)
+    exposed = daily[:, 0] != 0.0
+    for level in (0.01, 0.1, 0.25):
+        needed = found.needed[LEVELS.index(level)]
+        for side, reached in ((1.0 + 1e-6, True), (1.0 - 1e-6, False)):
+            moved = daily.copy()
+            moved[exposed, 0] += _lift(daily[:, 0], needed * side)
+            again = family_wise_p(moved, 0, n_draws=499)
+            assert again.statistic == pytest.approx(needed, rel=1e-5)
+            assert (again.p <= level) == reached
+
+
+def _lift(daily: FloatArray, wanted: float) -> float:
+    """Return what to add to the days that are not zero, so that the statistic becomes what is wanted."""
+    exposed = daily != 0.0
+    low, high = -0.1, 0.1
+    for _ in range(200):
+        middle = (low + high) / 2
+        moved = np.where(exposed, daily + middle, daily)
+        t = math.sqrt(moved.shape[0]) * moved.mean() / moved.std(ddof=1)
+        low, high = (middle, high) if t < wanted else (low, middle)
+    return high
+
+
+def test_what_too_few_draws_or_days_cannot_tell_needs_no_number() -> None:
+    found = family_wise_p(noise(1), 0, n_draws=499)
+    assert (
+        np.isinf(found.needed[0]) and np.isfinite(found.needed[3]) and (np.diff(found.needed[3:]) <= 0).all()
+    )
+    assert np.isnan(family_wise_p(np.zeros((120, 2)), 0, n_draws=99).needed).all()
