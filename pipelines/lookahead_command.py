@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from research_lab.durable import atomic_write, refuse_unwritable
+from pipelines.output_files import check_output
+from research_lab.durable import atomic_write
 from research_lab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,8 +90,7 @@ def lookahead(
         "--market": market, "--funding": funding, "--spot": spot, "--seed": seed,
         "--workspace": workspace or None,
     }  # fmt: skip
-    if out is not None:
-        refuse_unwritable(out, "--json")
+    check_output(out, "--json")
     if target.endswith((".yaml", ".yml")) or ":" not in target:
         _refuse(of_functions, "functions")
         outcome, lines, told = _examine_strategy(

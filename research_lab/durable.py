@@ -18,20 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from research_lab.errors import LedgerError, UsageError
+from research_lab.errors import LedgerError
 
 GENESIS = "0" * 64
 _TAIL = 1 << 16
-
-
-def refuse_unwritable(path: Path, option: str) -> None:
-    """Raise `UsageError` where `atomic_write` could not write a file, or would replace what is none."""
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{path} is no regular file", option, "name a file")
-    if not path.parent.is_dir():
-        raise UsageError(f"there is no folder {path.parent}", option, "create it, or name another one")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"the folder {path.parent} may not be written to", option, "name another one")
 
 
 def atomic_write(path: Path, data: bytes | str) -> str:
