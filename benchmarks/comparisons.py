@@ -49,9 +49,7 @@ def work_a_15m(n_bars: int, repeats: int) -> Result:
         for peer in (WHOLE, FINAL)
     ]
     figures += [
-        Figure(f"A, {_threads(n)}, time over the fused kernel, {kind}",
-               seconds[f"ours, {_threads(n)}"] / seconds[f"fused kernel {kind}, {_threads(n)}"],
-               "x", 3.0, 1.5, False)
+        _over_fused(seconds, "A", n, f" {kind}")
         for n in (1, 2)
         for kind in ("readable", "tuned")
     ]  # fmt: skip
@@ -97,8 +95,7 @@ def work_a_minutes(n_bars: int, n_peer: int, repeats: int) -> Result:
         (
             _faster(seconds, "A on minutes", 2, WHOLE, 60.0, 150.0),
             _faster(seconds, "A on minutes", 2, FINAL, 60.0, 150.0),
-            Figure("A on minutes, 2 threads, time over the fused kernel, tuned",
-                   seconds["ours, 2 threads"] / seconds["fused kernel tuned, 2 threads"], "x", more=False),
+            _over_fused(seconds, "A on minutes", 2, " tuned"),
         ),
         _timings(seconds),
         differences,
@@ -142,8 +139,7 @@ def work_b_15m(n_bars: int, repeats: int) -> Result:
         (
             _faster(seconds, "B", 1, WHOLE, 50.0, 150.0),
             _faster(seconds, "B", 1, FINAL, 50.0, 150.0),
-            Figure("B, 1 thread, time over the fused kernel",
-                   seconds["ours, 1 thread"] / seconds["fused kernel, 1 thread"], "x", more=False),
+            _over_fused(seconds, "B", 1),
         ),
         _timings(seconds),
         differences,
@@ -202,6 +198,13 @@ def _faster(seconds: dict[str, float], work: str, n: int, peer: str, must: float
     ours = f"ours, {_threads(n)}"
     name = f"{work}, {_threads(n)}, times {peer}"
     return Figure(name, seconds[peer] / seconds[ours], "x", must, aim, of=(ours, peer))
+
+
+def _over_fused(seconds: dict[str, float], work: str, n: int, kind: str = "") -> Figure:
+    """Return the time that ours takes over a kernel written by hand, judged."""
+    name = f"{work}, {_threads(n)}, time over the fused kernel{',' * bool(kind)}{kind}"
+    taken = seconds[f"ours, {_threads(n)}"] / seconds[f"fused kernel{kind}, {_threads(n)}"]
+    return Figure(name, taken, "x", 3.0, 1.5, more=False)
 
 
 def _timings(seconds: dict[str, float]) -> tuple[Timing, ...]:

@@ -121,6 +121,8 @@ class Executor:
         if bars.series != self.desk.series:
             raise UsageError("bars with other series than the executor was made for", bars.market.name)
         flags = np.zeros(bars.n) if late is None else late
+        if flags.shape != (bars.n,):
+            raise UsageError(f"{flags.shape[0]} flags of lateness for {bars.n} bars", bars.market.name)
         # Copies, so that numba sees one type of array and compiles once: contiguous and writable.
         feed = core.Feed(
             np.array(bars.time), np.array(bars.inputs, order="C"), np.array(bars.funding_due), flags

@@ -288,6 +288,9 @@ def _series_rows(slot: Slot, series: Sequence[str]) -> list[int]:
 
 
 def _rows_of(wanted: Sequence[str], series: Sequence[str], reader: str) -> list[int]:
+    """Return where in the feed stand the series that a program reads, in its order."""
+    if len(wanted) > core.MAX_SERIES:
+        raise UsageError(f"{len(wanted)} series, more than {core.MAX_SERIES}", reader)
     for name in wanted:
         if name not in series:
             remedy = "give the file that holds it"

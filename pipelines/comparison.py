@@ -24,7 +24,8 @@ from research_lab.workspace import Workspace
 
 MIN_DAYS = 60
 METRICS = (
-    "return", "sharpe", "sortino", "max_drawdown", "profit_factor", "win_rate", "exposure", "turnover", "n_trades",
+    "return", "return_optimistic", "sharpe", "sortino", "max_drawdown", "profit_factor", "win_rate", "exposure",
+    "turnover", "n_trades",
 )  # fmt: skip
 
 
@@ -34,11 +35,13 @@ class Side:
 
     Parameters
     ----------
+    result : with stops first. optimistic : return with takes first inside a bar.
     time : opening times of its bars, ms UTC. first_day, daily : daily returns and the UTC day of the first.
     """
 
     candidate: Candidate
     result: Backtest
+    optimistic: float
     time: IntArray
     first_day: int
     daily: FloatArray
@@ -96,8 +99,9 @@ def as_text(both: Comparison) -> str:
     sides = (both.first, both.second)
     rows = [("", *(f"{s.candidate.name} {s.candidate.hash[:12]}" for s in sides))]
     rows.append(("market", *(s.candidate.market for s in sides)))
+    measured = [s.result.metrics | {"return_optimistic": s.optimistic} for s in sides]
     for name in METRICS:
-        told = [report_text.measured("backtest", name, Figure(s.result.metrics[name])) for s in sides]
+        told = [report_text.measured("backtest", name, Figure(figures[name])) for figures in measured]
         rows.append((report_text.label("backtest", name), *told))
     verdicts = [{v.gate: v.outcome.value for v in candidates.load_verdicts(s.candidate)} for s in sides]
     for gate in report_text.in_order({**verdicts[0], **verdicts[1]}):
@@ -140,9 +144,9 @@ def _side(workspace: Workspace, candidate: Candidate, regimes: RegimeSet, policy
     bars = Lake(workspace.root).load(candidate.facts.snapshot)
     world = open_world(workspace, bars, regimes, policy, candidate.facts.campaign)
     spec = parse_spec(candidates.spec_text(candidate, parse_spec), str(candidate.spec_path))
-    result = world.run(spec, world.research)
-    first_day, daily = daily_returns(world.research.time, result.equity)
-    return Side(candidate, result, world.research.time, first_day, daily)
+    orders = world.both_orders(spec, world.research)
+    first_day, daily = daily_returns(world.research.time, orders.pessimistic.equity)
+    return Side(candidate, orders.pessimistic, orders.returns[1], world.research.time, first_day, daily)
 
 
 def _overlap(one: Side, other: Side) -> tuple[tuple[float, float, float], float]:

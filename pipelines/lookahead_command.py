@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.output_files import check_output
+from research_lab.durable import atomic_write
 from research_lab.errors import UsageError
 
 if TYPE_CHECKING:
-    from research_lab.validation.causality.check import CausalityReport
+    from research_lab.validation.causality.given import Given
+    from research_lab.validation.causality.report import CausalityReport
 
 REFUSED, INSUFFICIENT = 3, 4
 
@@ -39,19 +43,32 @@ def lookahead(
     ] = None,
     spot: Annotated[Path | None, typer.Option("--spot", help="Spot candles, for the premium.")] = None,
     acts: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--acts", help="When a function's value is acted on: after its bar's close, or at its open."
+            "--acts",
+            help="When a function's value is acted on: after its bar's close, or at its open. [default: close]",
         ),
-    ] = "close",
-    budget: Annotated[float, typer.Option("--budget", help="Seconds for a function, about.")] = 60.0,
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option("--budget", help="Seconds for a function, about. [default: 60]")
+    ] = None,
     tolerance: Annotated[
-        float, typer.Option("--tolerance", help="Share of a value that may differ; 0: every bit counts.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            "--tolerance",
+            help="Share of a function's value that may differ, at most 1e-4. [default: 0, every bit counts]",
+        ),
+    ] = None,
     warmup: Annotated[
         int | None, typer.Option("--warmup", min=1, help="Bars that a function is said to need.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of a strategy file's cuts and noise.")] = 1,
+    constant: Annotated[
+        list[str] | None,
+        typer.Option("--constant", help="A column of a function's that may never change; repeatable."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Of a strategy file's cuts and noise. [default: 1]")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--json", help="Write the report here as well.")] = None,
     workspace: Annotated[
         str, typer.Option("--workspace", "-w", help="Where regimes.yaml and macro.yaml are looked for.")
@@ -61,33 +78,57 @@ def lookahead(
 
     A function takes a frame (open, high, low, close, volume; times in UTC), or a frame and a dictionary of
     series, and returns signals, indicators, sizes or stops on the frame's index. Exit codes: 0 the past did
-    not move, 3 it did or the warm-up told is too short, 4 nothing to look at.
+    not move, 3 it did or the warm-up told is too short, 4 too little to look at, which is said.
 
     Example: pipeline lookahead my_signals.py:signals --data BTC_1h.csv
     """
+    of_functions = {
+        "--lag": lag, "--acts": acts, "--budget": budget, "--tolerance": tolerance, "--warmup": warmup,
+        "--constant": constant,
+    }  # fmt: skip
+    of_files = {
+        "--market": market, "--funding": funding, "--spot": spot, "--seed": seed,
+        "--workspace": workspace or None,
+    }  # fmt: skip
+    check_output(out, "--json")
     if target.endswith((".yaml", ".yml")) or ":" not in target:
-        refused = {"--lag": lag, "--tolerance": tolerance, "--warmup": warmup}
-        for option, given in refused.items():
-            if given:
-                raise UsageError("this is for functions", option, "leave it out for a strategy file")
+        _refuse(of_functions, "functions")
         outcome, lines, told = _examine_strategy(
-            Path(target), data, series or [], market or [], funding, spot, workspace, seed
+            Path(target),
+            data,
+            series or [],
+            market or [],
+            funding,
+            spot,
+            workspace,
+            1 if seed is None else seed,
         )
     else:
-        if market or funding or spot:
-            raise UsageError("--market, --funding and --spot are for strategy files", remedy="use --series")
-        given = _given(data, series or [], lag or [], acts)
-        outcome, lines, told = _examine_function(target, given, budget, tolerance, warmup)
+        _refuse(of_files, "strategy files")
+        budget_s, tolerance = 60.0 if budget is None else budget, tolerance or 0.0
+        _refuse_numbers(tolerance, budget_s, warmup)
+        given = _given(data, series or [], lag or [], "close" if acts is None else acts)
+        outcome, lines, told = _examine_function(target, given, budget_s, tolerance, warmup, constant or [])
     for line in lines:
         typer.echo(line)
     if out is not None:
-        from research_lab.durable import atomic_write
-
         atomic_write(out, json.dumps({"target": target, **told}, indent=1, allow_nan=False) + "\n")
     raise typer.Exit({"PASS": 0, "FAIL": REFUSED, "INSUFFICIENT": INSUFFICIENT}[outcome])
 
 
-def _given(data: Path, series: list[str], lag: list[str], acts: str) -> Any:
+def _refuse(options: Mapping[str, object], of_what: str) -> None:
+    for option, given in options.items():
+        if given is not None and given != []:
+            raise UsageError(f"this is for {of_what}", option, "leave it out")
+
+
+def _refuse_numbers(tolerance: float, budget_s: float, warmup: int | None) -> None:
+    from research_lab.validation.causality.check import refuse_options
+
+    refuse_options(tolerance, budget_s, warmup)
+
+
+def _given(data: Path, series: list[str], lag: list[str], acts: str) -> Given:
     from dataclasses import replace
 
     from research_lab.series import named_files
@@ -106,16 +147,18 @@ def _given(data: Path, series: list[str], lag: list[str], acts: str) -> Any:
 
 
 def _examine_function(
-    text: str, given: Any, budget_s: float, tolerance: float, warmup: int | None
+    text: str, given: Given, budget_s: float, tolerance: float, warmup: int | None, constant: list[str]
 ) -> tuple[str, list[str], dict[str, Any]]:
     from research_lab.validation.causality.check import check_callable
     from research_lab.validation.causality.target import load_target
 
     target = load_target(text, series=bool(given.series))
-    report = check_callable(target, given, tolerance=tolerance, budget_s=budget_s, warmup_bars=warmup)
+    report = check_callable(
+        target, given, tolerance=tolerance, budget_s=budget_s, warmup_bars=warmup, constant=constant
+    )
     outcome = report.outcome
     if outcome == "PASS" and report.warmup is not None and not report.warmup.passed:
-        outcome = "FAIL"
+        outcome = "FAIL" if report.warmup.n_starts else "INSUFFICIENT"
     return outcome, _lines(text, report, outcome), {**asdict(report), "outcome": outcome}
 
 
@@ -139,9 +182,8 @@ def _lines(text: str, report: CausalityReport, outcome: str) -> list[str]:
             f"at {k:,} {'bar' if k == 1 else 'bars'} {p:.1%}" for k, p in report.missed.items()
         )
         lines.append(f"  not every bar fitted into the budget; chance to miss a leak that shows {chances}")
-    if report.outcome == "INSUFFICIENT":
-        lines.append("  no value changes in the tested bars, which is not a pass: give more or other bars")
-    elif report.silent:
+    lines += [f"  not a pass: {reason}" for reason in report.lacking]
+    if outcome == "FAIL" and report.silent:
         lines.append(f"  never changes, so nothing is known of it: {', '.join(report.silent)}")
     if report.warmup is not None:
         lines.append(f"  {report.warmup.sentence}")

@@ -121,7 +121,8 @@ def measure(champion: Champion, world: World) -> Evidence:
     start = int(np.searchsorted(bars.time, since_ms))
     if start >= bars.n:
         return Evidence("recheck", {}, bound, f"no bar since {utc(since_ms)}")
-    batch = world.run(spec, bars, start)
+    orders = world.both_orders(spec, bars, start)
+    batch = orders.pessimistic
     live = shadow_run(spec, bars, world.terms, world.regimes, start)
     _, now = daily_returns(bars.time, batch.equity, start)
     past = bars.window(0, start)
@@ -133,6 +134,7 @@ def measure(champion: Champion, world: World) -> Evidence:
         "n_days": (bars.interval[1] - int(bars.time[start])) / DAY_MS,
         "n_trades": batch.metrics["n_trades"],
         "return": batch.metrics["return"],
+        "return_optimistic": orders.returns[1],
         "max_drawdown": batch.metrics["max_drawdown"],
         "sharpe": sharpe_of(now),
         "sharpe_before": sharpe_of(before),

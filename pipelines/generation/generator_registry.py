@@ -26,12 +26,14 @@ class Made:
     Parameters
     ----------
     settings : file that configures a language model; None without.
-    folder : where it may keep what it was answered. offline : whether it may ask nobody.
+    folder : where it may keep what it asked and spent. offline : whether it may ask nobody.
+    answers : where what it was answered is kept, for other searches too; None for in the folder.
     """
 
     settings: Path | None = None
     folder: Path = Path()
     offline: bool = False
+    answers: Path | None = None
 
 
 def _grammar(made: Made) -> Generator:
@@ -56,7 +58,7 @@ def _language_model(made: Made) -> Generator:
     from research_lab.generators.language_model.settings import read_settings
 
     assert made.settings is not None
-    return LanguageModel(read_settings(made.settings), made.folder, offline=made.offline)
+    return LanguageModel(read_settings(made.settings), made.folder, made.answers, offline=made.offline)
 
 
 GENERATORS: Final[Mapping[str, Callable[[Made], Generator]]] = {

@@ -58,22 +58,12 @@ class KeptSearch:
         LockedError
             Another process runs this search.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / ".lock", timeout=1.0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise LockedError(
-                "another process runs this search", str(self.folder), "wait for it, or ask for another seed"
-            ) from None
-        try:
+        with alone_in(self.folder):
             for leftover in self.folder.glob(".*.tmp"):
                 leftover.unlink(missing_ok=True)
             content = {"format": FORMAT, "bound": dict(self.bound)}
             atomic_write(self.folder / SEARCH, json.dumps(content, indent=1) + "\n")
             yield
-        finally:
-            lock.release()
 
     def keep(self, generation: Generation) -> None:
         """Keep a generation; when it returns, it is on the disk."""
@@ -97,6 +87,29 @@ class KeptSearch:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06}.json"
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder of searches, made where it is missing, against other processes.
+
+    Raises
+    ------
+    LockedError
+        Another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=1.0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise LockedError(
+            "another process runs this search", str(folder), "wait for it, or ask for another seed"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def kept_search(folder: Path, bound: Mapping[str, str]) -> KeptSearch:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ from pipelines.gates.policy import Policy
 from pipelines.gates.world import code_hash
 from pipelines.generation.elites import archive_content
 from pipelines.generation.generator_registry import Ideas, Made, check_options, make
-from pipelines.generation.kept_search import KeptSearch, kept_search, left_behind, write_archive
+from pipelines.generation.kept_search import KeptSearch, alone_in, kept_search, left_behind, write_archive
 from pipelines.generation.search_record import facts_of, figures_of, files_of
 from pipelines.grounds import open_world
 from pipelines.open_run import open_run
@@ -31,6 +31,7 @@ from research_lab.dsl.spec import Spec
 from research_lab.errors import GauntletError
 from research_lab.generators.archive import Archive
 from research_lab.generators.brief import Brief
+from research_lab.generators.language_model.settings import read_settings
 from research_lab.generators.protocol import Generator
 from research_lab.generators.search import NO_MORE, Search
 from research_lab.market_data.lake import Lake, divide
@@ -41,6 +42,7 @@ from research_lab.wording import count
 from research_lab.workspace import Workspace
 
 BATCH: Final = 100
+_ANSWERS: Final = "answers"  # of language models, to all searches of a workspace
 _NAMED: Final = 10  # ideas that are told to have had no look
 _SHOWN: Final = 60  # characters of one in words
 
@@ -125,11 +127,13 @@ def run_search(
     TrialLedger(workspace.trials).verify(check_openings(lake, tracker.ledgers.anchored_heads()))
     bound, facts = bound_to(given.bars, given.regimes, given.policy, wish, lake), facts_of(given.bars, wish)
     kept = kept_search(workspace.generations, bound)
-    memory = _memory(workspace, bound)
+    memory = _memory(workspace, bound, wish)
     _tell_of_others(workspace, kept, say)
     # wrong settings leave nothing behind
-    generator = make(wish.generator, Made(wish.settings, memory, wish.offline))
-    with kept.alone(), open_run(tracker, kept.name, {**facts, **bound}, kept.folder) as run:
+    made = Made(wish.settings, memory, wish.offline, workspace.generations / _ANSWERS)
+    generator = make(wish.generator, made)
+    alone = _asking_alone(memory, wish)
+    with kept.alone(), alone, open_run(tracker, kept.name, {**facts, **bound}, kept.folder) as run:
         scorer = open_world(workspace, given.bars, given.regimes, given.policy, kept.name).scorer
         scorer.crew = crew
         campaign = _Campaign(_search(scorer, generator, given.policy, wish, kept), kept, wish, facts, say)
@@ -221,7 +225,7 @@ class _Campaign:
 
 def _never_proposed(search: Search, wish: Wish) -> list[str]:
     """Return the files of ideas, and the ideas that a language model was to read, for which there was no look."""
-    words = search.brief.ideas[wish.n :] if wish.generator == "llm" else ()
+    words = () if wish.settings is None else search.brief.ideas[wish.n :]
     return [*(file for file, _ in search.waiting), *(repr(word[:_SHOWN]) for word in words)]
 
 
@@ -232,7 +236,7 @@ def bound_to(bars: Bars, regimes: RegimeSet, policy: Policy, wish: Wish, lake: L
     ----------
     lake : says where research ends, if the market was sealed before.
     """
-    settings = "" if wish.settings is None else _digest(wish.settings.read_bytes())
+    settings = "" if wish.settings is None else read_settings(wish.settings).model_dump_json()
     return {
         "data": bars.snapshot,
         "research": str(_research_end(bars, policy, lake)),
@@ -241,7 +245,7 @@ def bound_to(bars: Bars, regimes: RegimeSet, policy: Policy, wish: Wish, lake: L
         "brief": wish.brief.hash,
         "ideas": wish.ideas.hash,
         "generator": wish.generator,
-        "settings": settings,
+        "settings": settings and _digest(settings.encode()),
         "seed": str(wish.seed),
         "looks": str(wish.n),
         "batch": str(wish.batch),
@@ -271,7 +275,7 @@ def _naming_files(told: Told, wish: Wish, say: Callable[[str], None]) -> Told:
 
 def _search(scorer: Scorer, generator: Generator, policy: Policy, wish: Wish, kept: KeptSearch) -> Search:
     brief = wish.ideas.told(wish.brief)
-    batch = max(wish.batch, len(brief.ideas) if wish.generator == "llm" else 0)
+    batch = max(wish.batch, 0 if wish.settings is None else len(brief.ideas))
 
     def admit(spec: Spec) -> str:
         outside = brief.refuses(spec)
@@ -280,14 +284,23 @@ def _search(scorer: Scorer, generator: Generator, policy: Policy, wish: Wish, ke
     return Search(brief, generator, scorer, wish.seed, batch, admit, kept.keep, wish.ideas.files)
 
 
-def _memory(workspace: Workspace, bound: Mapping[str, str]) -> Path:
-    """Return where a language model's answers to the questions of a search are kept.
+def _memory(workspace: Workspace, bound: Mapping[str, str], wish: Wish) -> Path:
+    """Return where a language model's calls for a search are kept, and with them what it spent.
 
-    Whatever the policy and the code are now: a search that is run again asks the same questions.
+    The same whatever the looks, the policy, the code, and the settings of the model but which it is: a budget that is
+    raised pays for nothing twice, and no edit makes a new one of it.
     """
-    asked = {name: told for name, told in bound.items() if name not in ("policy", "code")}
+    asked = {name: bound[name] for name in ("data", "brief", "ideas", "generator", "seed")}
+    if wish.settings is not None:
+        settings = read_settings(wish.settings)
+        asked |= {"provider": settings.provider, "model": settings.model}
     digest = _digest(json.dumps(asked, sort_keys=True).encode())
     return workspace.generations / f"asked-{digest[:8]}"
+
+
+def _asking_alone(memory: Path, wish: Wish) -> AbstractContextManager[None]:
+    """Hold what a model spent against other searches that share it."""
+    return nullcontext() if wish.settings is None else alone_in(memory)
 
 
 def _digest(raw: bytes) -> str:

@@ -20,8 +20,8 @@ from research_lab.dsl.linker import written_out
 from research_lab.dsl.registry import FUNCTIONS
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.tree import LEAVES, Node
-from research_lab.engine import program
 from research_lab.engine.backtest import Tape
+from research_lab.engine.evaluation import evaluate
 from research_lab.engine.jit import FloatArray
 from research_lab.errors import SpecError
 from research_lab.strict_yaml import load_text
@@ -99,14 +99,9 @@ def _pairs(node: Node, spec: Spec) -> Iterator[tuple[Node, Node]]:
             yield from _pairs(arg, spec)
 
 
-def _computed(nodes: Sequence[Node], tape: Tape, step_ms: int) -> Iterable[FloatArray]:
+def _computed(nodes: Sequence[Node], tape: Tape, step_ms: int) -> FloatArray:
     code, _ = program_of(nodes, step_ms)
-    n = tape.time.shape[0]
-    registers = code.new_registers(n)
-    registers[: tape.inputs.shape[0], :n] = tape.inputs
-    registers[program.CLOSING_TIME, :n] = tape.time + step_ms
-    program.advance(code.code, code.values, code.new_state(), registers, n)
-    return [registers[row, :n] for row in code.outputs]
+    return evaluate(code, step_ms, tape)[0]
 
 
 def _is_level(values: FloatArray, tape: Tape) -> bool:

@@ -63,7 +63,7 @@ def _refined(roots: Sequence[Node | None], colours: Mapping[str, str]) -> dict[s
         here = f"{around} {_digest(node, colours, digests)}"
         for k, arg in enumerate(node.args):
             if arg.params:
-                place = "" if _is_unordered(node) else k
+                place = "" if k < _n_unordered(node) else k
                 open_.append((arg, _hashed(f"{here} {place} {_digest(arg, colours, digests)}")))
     return {name: _hashed(f"{colour} {sorted(places[name])}") for name, colour in colours.items()}
 
@@ -77,10 +77,9 @@ def _first_used(roots: Sequence[Node | None], colours: Mapping[str, str]) -> Ite
         if node.op == "param":
             yield str(node.value)
             continue
-        args = [arg for arg in node.args if arg.params]
-        if _is_unordered(node):
-            args.sort(key=lambda arg: _digest(arg, colours, digests))
-        open_ += reversed(args)
+        n = _n_unordered(node)
+        args = [*sorted(node.args[:n], key=lambda arg: _digest(arg, colours, digests)), *node.args[n:]]
+        open_ += [arg for arg in reversed(args) if arg.params]
 
 
 def _digest(node: Node, colours: Mapping[str, str], digests: dict[int, str]) -> str:
@@ -90,16 +89,17 @@ def _digest(node: Node, colours: Mapping[str, str], digests: dict[int, str]) -> 
     known = digests.get(id(node))
     if known is None:
         parts = [_digest(arg, colours, digests) for arg in node.args] if node.params else [node.text]
-        if _is_unordered(node):
-            parts.sort()
+        n = _n_unordered(node)
+        parts[:n] = sorted(parts[:n])
         known = digests[id(node)] = _hashed(
             f"{node.op}{node.value if node.args and node.value else ''} {parts}"
         )
     return known
 
 
-def _is_unordered(node: Node) -> bool:
-    return node.op in COMMUTATIVE or node.op in CHAINS
+def _n_unordered(node: Node) -> int:
+    """Return how many of a node's first arguments stand in any order."""
+    return len(node.args) if node.op in CHAINS else 2 * (node.op in COMMUTATIVE)
 
 
 def _hashed(text: str) -> str:

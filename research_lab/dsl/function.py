@@ -31,6 +31,7 @@ class Argument:
     default : text of an expression used when the argument is left out; "" when it is needed.
     least, most : smallest and largest window.
     dimension : in the function's own text; 0, which fits every number, where it may be any.
+    optional : whether another argument stands in where it is unknown.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Argument:
     least: int = 1
     most: int = MAX_WINDOW
     dimension: Dimension = ZERO
+    optional: bool = False
 
 
 DimensionRule = Callable[[Sequence[Dimension]], Dimension | None]
@@ -60,8 +62,10 @@ class Function:
     reads : texts of the values that a primitive's instruction reads, in the language over its arguments'
         names, `closing_time` and `bar_length`; None for its arguments that are not fixed.
     lookback : bars that a primitive adds to the warm-up of what it reads, from its window.
+    turning : bars that it adds besides until it has turned, from its numbers by name, NaN for one that varies.
     lookback_ms : time that it adds besides, such as a day for what begins anew at midnight.
     constant : the number that the instruction carries, from window and share (or exponent).
+    commutative : whether the first two arguments may change places, with the same bits.
     """
 
     name: str
@@ -74,8 +78,10 @@ class Function:
     fixed: Mapping[str, Callable[[Mapping[str, float]], float]] = field(default_factory=dict)
     reads: tuple[str, ...] | None = None
     lookback: Callable[[int], int] = field(default=lambda window: 0)
+    turning: Callable[[Mapping[str, float]], int] | None = None
     lookback_ms: int = 0
     constant: Callable[[int, float], float] = field(default=lambda window, share: 0.0)
+    commutative: bool = False
 
     @property
     def derived(self) -> bool:
@@ -146,7 +152,7 @@ def root(dimensions: Sequence[Dimension]) -> Dimension | None:
     return None if dimensions[0].condition else dimensions[0].root()
 
 
-def settling(weight: float, window: int) -> int:
+def settling(weight: float, window: int = 1) -> int:
     """Return the bars after which a recursion of this weight has forgotten its first value."""
     if weight >= 1.0:
         return window

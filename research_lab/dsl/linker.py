@@ -185,13 +185,15 @@ class Linker:
         if function.derived:
             return reads[0]
         window, number = 0, 0.0
-        for argument, arg in zip(function.arguments, node.args, strict=True):
+        pairs = list(zip(function.arguments, node.args, strict=True))
+        for argument, arg in pairs:
             if argument.kind == "window":
                 window = int(bound_number(node, argument, number_of(call.found(arg)[0])))
             elif argument.kind in FIXED_KINDS:
                 number = bound_number(node, argument, number_of(call.found(arg)[0]))
-        value = function.constant(window, number)
-        return self.intern(function.opcode, tuple(reads), window, value, self.lookback(function, window))
+        numbers = {a.name: number_of(call.found(arg)[0]) for a, arg in pairs} if function.turning else {}
+        lookback = self.lookback(function, window, numbers)
+        return self.intern(function.opcode, tuple(reads), window, function.constant(window, number), lookback)
 
     def _add_higher(self, node: Node, call: Call) -> int:
         """Return the number of what a longer timeframe's linker computes, held on these bars."""
@@ -201,9 +203,10 @@ class Linker:
         lookback = (linker.warmup[held] + 1) * (step_ms // self.step_ms) - 1
         return self.intern(engine.TF_HOLD, (), step_ms, float(held), lookback)
 
-    def lookback(self, function: Function, window: int) -> int:
+    def lookback(self, function: Function, window: int, numbers: Mapping[str, float]) -> int:
         """Return the bars that a function adds to the warm-up of what it reads."""
-        return function.lookback(window) + -(-function.lookback_ms // self.step_ms)
+        turning = function.turning(numbers) if function.turning else 0
+        return function.lookback(window) + turning + -(-function.lookback_ms // self.step_ms)
 
     def _operator(self, op: str, reads: list[int]) -> int:
         if op not in CHAINS:

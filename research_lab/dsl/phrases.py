@@ -20,7 +20,7 @@ PHRASES: Final = {
     # dispersion
     "std": "the standard deviation of {x} over {n}",
     "var": "the variance of {x} over {n}",
-    "zscore": "the deviations of {x} from its mean over {n}",
+    "zscore": "the standard score of {x} over {n}",
     "mad": "the mean absolute deviation of {x} over {n}",
     "ewm_std": "the exponential deviation of {x} over {n}",
     "true_range": "the true range",
@@ -51,8 +51,8 @@ PHRASES: Final = {
     "roc": "the relative change of {x} over {n}",
     "log_return": "the logarithmic return of {x} over {n}",
     "rsi": "the RSI of {x} over {n}",
-    "stochastic_k": "the stochastic %K over {n}, smoothed over {smooth}",
-    "stochastic_d": "the stochastic %D over {n}, smoothed over {smooth} and {signal}",
+    "stochastic_k": "the stochastic %K over {n} smoothed over {smooth}",
+    "stochastic_d": "the stochastic %D over {n} smoothed over {smooth} and {signal}",
     "williams_r": "Williams' %R over {n}",
     "cci": "the commodity channel index over {n}",
     "mfi": "the money flow index over {n}",
@@ -98,7 +98,7 @@ PHRASES: Final = {
     "cmf": "Chaikin's money flow over {n}",
     "vwap": "the average price weighted by volume over {n}",
     "vwap_day": "the average price weighted by volume since midnight UTC",
-    "volume_zscore": "the deviations of volume from its mean over {n}",
+    "volume_zscore": "the standard score of volume over {n}",
     # logic
     "prev": "{x} {n} ago",
     "crosses_above": "{a} crosses above {b}",

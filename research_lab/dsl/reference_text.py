@@ -28,7 +28,11 @@ rate, a division by zero. `and` is false when one side is, whatever the other; `
 fixed before the run: a number or parameters, never a value of the market.
 
 **Warm-up.** A strategy decides nothing before every part of it has seen enough bars. For recursions (`ema`,
-`rma` and what is made of them) that is until a millionth of the first value is left.
+`rma` and what is made of them) that is until a millionth of the first value is left. `supertrend` and `psar` forget
+when they turn, and `kama` as fast as the market moves, which no number of bars makes certain. Theirs grows with the
+parameters: until one random walk in a million has not turned (a varying number of ranges counts as 3), until a stop
+that never accelerates has come within a millionth of the extreme, 69,075 bars at most, and as for a random walk.
+Where decisions still depend on where the data begin, the gate `lookahead` refuses the strategy.
 
 **Causality.** No function reads a bar that has not closed. Decisions are made at a close and done at the next
 open. A longer timeframe shows its last complete bar, a series what was published.
@@ -106,10 +110,15 @@ enter in those only. The names are:
 CONVENTIONS: Final = """\
 ## Conventions
 
-Where books and libraries differ, this is what counts here; TA-Lib gives the same numbers but for these.
+Where books and libraries differ, this is what counts here; TA-Lib's functions of the same meaning give the same
+numbers, to rounding, but for these.
 
 - Exponential averages (`ema`, `rma` and what is made of them: `atr`, `rsi`, `adx`, `macd`) begin with the first
-  value, TA-Lib's with the mean of the first n. The warm-up is so long that no difference is left.
+  value, TA-Lib's with the mean of the first n. After the warm-up a millionth of that difference is left at most. It is
+  a share of the values averaged: `macd`, a small difference of large averages, may differ by more of itself.
+- `roc` is a share, 0.01 for 1 %, as TA-Lib's ROCP; its ROC is in per cent.
+- `plus_dm` and `minus_dm` are those of one bar, as TA-Lib's with a period of 1; with a longer one it sums.
+- `min` and `max` are of two values; TA-Lib's MIN and MAX of a window are `lowest` and `highest`.
 - Deviations and variances are of the population: divided by n.
 - A value that is missing is left out of windows; TA-Lib is NaN ever after.
 - Where nothing moved or was traded, what has no value is unknown, not 0: the place in a range without height,
@@ -118,7 +127,7 @@ Where books and libraries differ, this is what counts here; TA-Lib gives the sam
 - `beta(a, b, n)` is the slope of a on b as they are given, not of their returns.
 - `quantile` is linear between neighbours; `rank` gives equals their mean. Volatilities are of one bar, not of a year.
 - Sums since the data begin (`obv`, `accumulation_distribution`, `running_sum`) have no level of their own: use
-  their change or slope.
+  their change or slope. `obv` begins with the second bar; TA-Lib's counts the volume of the first as well.
 - The spans of Ichimoku's cloud are those of this bar, not shifted forward.
 - The calendar is UTC, by the bar's close; days of `vwap_day` and `day_sum` begin with the bar that opens at midnight.
 """

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from research_lab.dsl.expressions import Scope, parse_expression
 from research_lab.dsl.phrases import EVENT_PHRASES, PHRASES
 from research_lab.dsl.registry import FUNCTIONS, INPUTS
 from research_lab.dsl.spec import CONDITIONS, Spec
+from research_lab.dsl.spec_reader import volatility_text
 from research_lab.dsl.spec_text import EnsembleForm, MemberForm
-from research_lab.dsl.tree import CHAINS, OPERATORS, OUTSIDE, Node, number_text
+from research_lab.dsl.tree import CHAINS, LEAVES, OPERATORS, Node, number_text
 from research_lab.dsl.vocabulary.costs import SPREAD
 from research_lab.engine import layout
 from research_lab.series import EventRule, ModelRule, SeriesRule
@@ -27,6 +29,7 @@ _COMPARED = {
 _JOINED = {
     "add": "{} plus {}",
     "subtract": "{} less {}",
+    "multiply": "{} times {}",
     "divide": "the ratio of {} to {}",
     "negate": "minus {}",
 }
@@ -158,10 +161,31 @@ class _Words:
         return said
 
     def size(self) -> str:
-        share = self._percent(self.spec.size)
-        if self.spec.size_kind == layout.RISK:
+        size, is_risk = self.spec.size, self.spec.size_kind == layout.RISK
+        if not _is_fixed(size):
+            return self._varying_size(size, is_risk)
+        share = self._percent(size)
+        if is_risk:
             return f"Each entry risks {share} of equity: that is lost when the stop is hit at its price."
         return f"Each entry puts {share} of equity into the position."
+
+    def _varying_size(self, size: Node, is_risk: bool) -> str:
+        """Return how large an entry is whose size is computed at each bar."""
+        window = None if is_risk else _volatility_window(size, self.spec.step_ms)
+        if window is not None:
+            aim = (
+                self._percent(size.args[0])
+                if _is_fixed(size.args[0])
+                else f"the share {self._said(size.args[0])}"
+            )
+            over = f"measured over {window} bars"
+            return f"Each entry is as large a share of equity as has a volatility of {aim} a year, {over}."
+        if is_risk:
+            told = self._said(size)
+            return (
+                f"Each entry risks a share of equity, {told}: that is lost when the stop is hit at its price."
+            )
+        return f"Each entry puts a share of equity into the position: {self._said(size)}."
 
     def regimes(self) -> list[str]:
         spec = self.spec
@@ -205,7 +229,7 @@ class _Words:
 
     def _said(self, node: Node) -> str:
         """Return a tree as words."""
-        if not node.inputs and node.dimension.literal:
+        if _is_fixed(node):
             return self._fixed(node)
         if node.op in CHAINS:
             return _listed([self._inner(part) for part in node.args], node.op, comma=True)
@@ -217,20 +241,26 @@ class _Words:
             return self._called(node)
         if node.op in _JOINED:
             return self._joined(node)
-        ways = {"input": self._input, "multiply": self._times, "tf": self._elsewhere, "on": self._elsewhere}
+        ways = {"input": self._input, "tf": self._elsewhere, "on": self._elsewhere}
         return ways[node.op](node) if node.op in ways else node.text
 
     def _joined(self, node: Node) -> str:
-        """Return arithmetic on functions as words; what is nested, or has inputs alone, as its formula."""
-        called = any(arg.op in FUNCTIONS or self._is_multiple(arg) for arg in node.args)
-        if called and all(arg.op not in OPERATORS or self._is_multiple(arg) for arg in node.args):
-            return _JOINED[node.op].format(*map(self._said, node.args))
-        return node.text
+        """Return arithmetic as words; that on the market's inputs and numbers alone as its formula."""
+        if _is_formula(node):
+            return node.text
+        order = {"multiply": lambda part: not _is_fixed(part), "add": lambda part: part.op == "multiply"}
+        args = sorted(node.args, key=order[node.op]) if node.op in order else node.args
+        by_number = node.op == "divide" and _is_fixed(node.args[1])
+        words = "{} divided by {}" if by_number else _JOINED[node.op]
+        return words.format(*(self._operand(arg, node.op, first=k == 0) for k, arg in enumerate(args)))
 
-    def _is_multiple(self, node: Node) -> bool:
-        fixed = [part for part in node.args if not part.inputs and part.dimension.literal]
-        other = [part for part in node.args if part.op in FUNCTIONS or part.op in OUTSIDE]
-        return node.op == "multiply" and len(fixed) == len(other) == 1
+    def _operand(self, node: Node, around: str, *, first: bool) -> str:
+        """Return a part of arithmetic as words, in brackets where it could be read otherwise."""
+        said = self._said(node)
+        sums = ("add", "subtract")
+        clear = around in sums and (node.op == "multiply" or (first and node.op in sums))
+        plain = node.op not in OPERATORS or _is_fixed(node) or (clear and not _is_formula(node))
+        return said if plain else f"({said})"
 
     def _input(self, node: Node) -> str:
         name = str(node.value)
@@ -240,13 +270,6 @@ class _Words:
         if calendar:
             return EVENT_PHRASES[told].format(name=calendar.rstrip(")"))
         return name if name in INPUTS else f"the series {name}"
-
-    def _times(self, node: Node) -> str:
-        """Return a multiple of a value as words, another product as its formula."""
-        if not self._is_multiple(node):
-            return node.text
-        value, factor = sorted(node.args, key=lambda part: part.dimension.literal and not part.inputs)
-        return f"{self._fixed(factor)} times {self._said(value)}"
 
     def _elsewhere(self, node: Node) -> str:
         """Return a value of a longer timeframe or of another market as words."""
@@ -269,15 +292,18 @@ class _Words:
         return f"{self._inner(first)} {words[node.op][swapped]} {self._inner(second)}"
 
     def _called(self, node: Node) -> str:
-        if node.op == "prev" and node.args[0].op in ("highest", "lowest") and node.args[1].text == "1":
-            x, n = node.args[0].args
-            return f"the {node.args[0].op} {self._part(x)} of the {self._bars(n)} before"
-        function = FUNCTIONS[node.op]
+        if node.op == "prev" and node.args[1].text == "1":
+            before, last, nothing = PHRASES.get(node.args[0].op, "").partition("of the last {n}")
+            if last and not nothing:
+                return self._phrase(node.args[0], f"{before}of the {{n}} before")
+        return self._phrase(node, PHRASES[node.op])
+
+    def _phrase(self, node: Node, phrase: str) -> str:
         said = {}
-        for argument, arg in zip(function.arguments, node.args, strict=True):
+        for argument, arg in zip(FUNCTIONS[node.op].arguments, node.args, strict=True):
             ways = {"window": self._bars, "share": self._percent}
             said[argument.name] = ways.get(argument.kind, self._part)(arg)
-        return PHRASES[node.op].format(**said)
+        return phrase.format(**said)
 
     def _inner(self, node: Node) -> str:
         """Return a part as words, a list of conditions in brackets."""
@@ -287,7 +313,7 @@ class _Words:
     def _part(self, node: Node) -> str:
         """Return what a phrase is about, in brackets when it is more than one thing."""
         said = self._said(node)
-        bracketed = node.dimension.condition or (node.op in OPERATORS and node.inputs)
+        bracketed = node.dimension.condition or (node.op in OPERATORS and not _is_fixed(node))
         return f"({said})" if bracketed else said
 
     def _fixed(self, node: Node) -> str:
@@ -300,8 +326,6 @@ class _Words:
 
     def _percent(self, node: Node) -> str:
         bound = node.bind(self.values)
-        if bound.op != "constant":
-            return f"the share `{node.text}`"
         share = f"{number_text(round(100.0 * float(bound.value or 0.0), 10))} %"
         return share if not node.params else f"{node.text} (now {share})"
 
@@ -318,10 +342,34 @@ def _flat(text: object) -> str:
 
 
 def _telling(node: Node) -> tuple[int, int]:
-    """Return the rank of a side as the subject of a sentence: inputs first, fixed numbers last."""
-    if not node.inputs and node.dimension.literal:
-        return (2, 0)
+    """Return the rank of a side as the subject of a sentence: inputs first, multiples and fixed numbers last."""
+    if _is_fixed(node):
+        return (3, 0)
+    if node.op == "multiply" and any(map(_is_fixed, node.args)):
+        return (2, node.size)
     return (0, 0) if node.op == "input" else (1, node.size)
+
+
+def _is_fixed(node: Node) -> bool:
+    """Whether a tree is a number fixed before the run."""
+    return not node.inputs and node.dimension.literal
+
+
+def _is_formula(node: Node) -> bool:
+    """Whether arithmetic is on the market's inputs and plain numbers alone: it reads best as it is written."""
+    if node.op in LEAVES:
+        return node.op == "constant" or str(node.value) in INPUTS
+    return node.op in OPERATORS and all(map(_is_formula, node.args))
+
+
+def _volatility_window(size: Node, step_ms: int) -> int | None:
+    """Return the bars over which `target_vol` measures, None of a size that is not made of it."""
+    windows = [part for arg in size.args for part in arg.args if part.op == "std"]
+    if size.op != "divide" or len(windows) != 1:
+        return None
+    window = int(windows[0].args[1].value or 0)
+    is_target = size.args[1] == parse_expression(volatility_text(window, step_ms), Scope())
+    return window if is_target else None
 
 
 def _listed(parts: Sequence[str], word: str, *, comma: bool = False) -> str:

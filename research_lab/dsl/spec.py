@@ -13,6 +13,7 @@ import numpy as np
 
 from research_lab.dsl import compiler
 from research_lab.dsl.families import family_names
+from research_lab.dsl.needs import needed_inputs
 from research_lab.dsl.registry import INPUTS
 from research_lab.dsl.tree import Node, constant, is_same, number_text
 from research_lab.dsl.union_compiler import Template, union_of
@@ -109,7 +110,7 @@ class Spec:
     @property
     def needs(self) -> frozenset[str]:
         """Names of the inputs that it cannot do without."""
-        return frozenset().union(*(root.needs for root in self.roots() if root is not None))
+        return needed_inputs(root for root in self.roots() if root is not None)
 
     @property
     def inputs_read(self) -> frozenset[str]:

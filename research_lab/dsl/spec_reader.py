@@ -33,7 +33,6 @@ from research_lab.series import EventRule, ModelRule, SeriesRule
 from research_lab.strict_yaml import Document, Place
 from research_lab.timeframe import timeframe_ms
 
-_MAX_COMBINATIONS = 10_000_000
 VOLATILITY_WINDOW = 64
 _YEAR_MS = 365 * 86_400_000
 LIBRARY = Path(__file__).resolve().parents[1] / "strategies"
@@ -204,10 +203,9 @@ class _SpecReader(Reader):
         timeframe = self.timeframe(form.timeframe)
         for name, param in form.params.items():
             self.params[name] = self._param(name, param)
-        if math.prod(param.n_values for param in self.params.values()) > _MAX_COMBINATIONS:
-            self.fail(
-                ("params",), f"more than {_MAX_COMBINATIONS} combinations", "use larger steps", LimitError
-            )
+        most = limits.COMBINATIONS
+        if math.prod(param.n_values for param in self.params.values()) > most:
+            self.fail(("params",), f"more than {most} combinations", "use larger steps", LimitError)
         self.fixed = FixedNumbers({name: (p.low, p.high, p.step) for name, p in self.params.items()})
         self.declare(form.series, form.events, form.models)
         self.define(form.define)

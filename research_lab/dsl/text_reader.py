@@ -20,12 +20,12 @@ from research_lab.dsl.expressions import Scope, is_dimension, parse_expression
 from research_lab.dsl.fixed import FixedNumbers
 from research_lab.dsl.regimes import MacroSet
 from research_lab.dsl.registry import INPUTS, SERIES_KINDS
-from research_lab.dsl.spec import Param, Spec
+from research_lab.dsl.spec import CONDITIONS, Param, Spec
 from research_lab.dsl.spec_text import EventForm, ModelUseForm, SeriesForm
 from research_lab.dsl.tree import Node, constant
 from research_lab.errors import DimensionError, GauntletError, LimitError, SpecError
 from research_lab.series import EventRule, ModelRule, SeriesRule
-from research_lab.strict_yaml import Document, Place, load_text
+from research_lab.strict_yaml import Document, Place, load_text, scalar
 from research_lab.timeframe import timeframe_ms, timeframe_name
 
 # Functions are told by their brackets: a parameter may be called like one that joined the language later.
@@ -88,7 +88,28 @@ def form_of(form: type[Form], document: Document, where: str) -> Form:
         message, remedy = "this field is not known", f"known: {', '.join(_form_at(form, place).model_fields)}"
     if first["type"] == "missing":
         message, remedy = "this field is missing", f"add {field}"
+    if first["type"] == "string_type":
+        is_expression = any(str(part).startswith("constrained-") for part in first["loc"])
+        message, remedy = _no_text(document, place, is_expression=is_expression)
     raise SpecError(f"{field}: {message}", where, line, column, remedy)
+
+
+def _no_text(document: Document, place: Place, *, is_expression: bool) -> tuple[str, str]:
+    """Return what stands where a text or an expression belongs, and what to write instead."""
+    value = document.data
+    for part in place:
+        value = value[part]
+    seen = "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else scalar(value)
+    if is_expression and (place[0] in ("regimes", "macro") or place[-1] in CONDITIONS):
+        return (
+            f"{seen} is no condition",
+            "write one, e.g. close > open; close > 0 always holds, close < 0 never",
+        )
+    if is_expression:
+        return f"{seen} is no expression", "write a number or an expression of the language"
+    if place[-1] in ("at", "after"):
+        return f"{seen} is not in R", "write a multiple of the stop's distance: 1R, 1.5R"
+    return f"{seen} is no text", "write a text; in quotes where it looks like something else"
 
 
 def _form_at(form: type[BaseModel], place: Place) -> type[BaseModel]:

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from research_lab.dsl.dimensions import LITERAL, ZERO, Dimension
+from research_lab.dsl.registry import FUNCTIONS
 
 # Operators: symbol and binding strength, as in Python.
 OPERATORS = {
@@ -28,7 +29,8 @@ OPERATORS = {
     "divide": ("/", 6),
     "negate": ("-", 7),
 }
-COMMUTATIVE = frozenset({"add", "multiply", "equal", "min", "max"})
+# Operations whose first two arguments may change places.
+COMMUTATIVE = frozenset({"add", "multiply", "equal", *(f.name for f in FUNCTIONS.values() if f.commutative)})
 CHAINS = frozenset({"and", "or"})
 OUTSIDE = frozenset({"input", "on"})  # given to a program, not computed by it
 LEAVES = frozenset({"constant", "param", "input"})
@@ -62,8 +64,8 @@ class Node:
         value: float | str | None = None,
     ) -> None:
         if op in COMMUTATIVE:
-            one, other = args
-            args = args if one.text <= other.text else (other, one)
+            one, other = args[:2]
+            args = args if one.text <= other.text else (other, one, *args[2:])
         if op in CHAINS:
             args = _sorted_chain(op, args)
         self.op = op
@@ -125,15 +127,6 @@ class Node:
         if self.op in OUTSIDE:
             return frozenset({self.text})
         return frozenset().union(*(arg.inputs for arg in self.args))
-
-    @cached_property
-    def needs(self) -> frozenset[str]:
-        """Names of the inputs without which the node is unknown: those that nothing else replaces."""
-        if self.op in OUTSIDE:
-            return frozenset({self.text})
-        args = self.args[1:] if self.op == "coalesce" else self.args
-        args = self.args[:1] if self.op == "fused" else args
-        return frozenset().union(*(arg.needs for arg in args))
 
     @cached_property
     def has_tf(self) -> bool:

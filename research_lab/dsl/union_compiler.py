@@ -188,12 +188,18 @@ class _Numbering:
                 windows = self._checked(node, argument, arg, call).astype(np.int64)
             elif argument.kind in FIXED_KINDS:
                 others = self._checked(node, argument, arg, call)
-        pairs = list(zip(windows.tolist(), others.tolist(), strict=True))
+        turning = zip(function.arguments, node.args, strict=True) if function.turning else ()
+        named = {argument.name: self._fixed_argument(arg, call).tolist() for argument, arg in turning}
+        rows: list[tuple[float, ...]] = list(zip(*named.values(), strict=True)) if named else [()] * self.n
+        keys = list(zip(windows.tolist(), others.tolist(), rows, strict=True))
         known = {
-            (w, other): (function.constant(w, other), self.linker.lookback(function, w))
-            for w, other in dict.fromkeys(pairs)
+            key: (
+                function.constant(*key[:2]),
+                self.linker.lookback(function, key[0], dict(zip(named, key[2], strict=True))),
+            )
+            for key in dict.fromkeys(keys)
         }
-        values, lookback = np.array([known[pair] for pair in pairs]).T
+        values, lookback = np.array([known[key] for key in keys]).T
         return self._interned(function.opcode, tuple(reads), windows, values, lookback.astype(np.int64))
 
     def _checked(self, node: Node, argument: Argument, arg: Node, call: Call) -> FloatArray:

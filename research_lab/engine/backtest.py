@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from research_lab.engine import layout, metrics, reasons
 from research_lab.engine.jit import FloatArray, IntArray
+from research_lab.engine.program import N_INPUTS, Program
 from research_lab.engine.slot import (
     BLOCK,
     BOOK_AT,
@@ -21,6 +22,7 @@ from research_lab.engine.slot import (
     advance_slot,
     block_of,
     clocks_of,
+    covering,
     cut_into_blocks,
 )
 from research_lab.engine.terms import Terms
@@ -97,6 +99,44 @@ def makes_whole_bars(base_ms: int, step_ms: int) -> bool:
     return base_ms <= step_ms and step_ms % base_ms == 0
 
 
+def inputs_of(program: Program, tape: Tape) -> FloatArray:
+    """Return the rows of a tape that a program reads: the market's, and its external series in its own order.
+
+    Every run takes them from here, since kernels write one register a row and check nothing.
+
+    Raises
+    ------
+    ValueError
+        The tape's arrays do not fit each other or the program's registers.
+    """
+    rows, n = tape.rows(program.series), tape.time.shape[0]
+    if rows.shape != (program.n_rows, n) or tape.funding_due.shape != (n,):
+        raise ValueError(
+            f"inputs {rows.shape} and funding {tape.funding_due.shape} for {n} bars; wanted "
+            f"{(program.n_rows, n)} and {(n,)}"
+        )
+    if program.n_registers < N_INPUTS + len(program.series):
+        raise ValueError(f"{program.n_registers} registers for {program.n_rows} rows and the closing time")
+    return rows
+
+
+def refuse_unfit(tape: Tape, step_ms: int, regime: FloatArray | None = None, start: int = 0) -> None:
+    """Refuse a run whose bars, regime codes or first bar do not fit.
+
+    Raises
+    ------
+    ValueError
+        The bars make none of `step_ms`, there is not one code a bar, or `start` is no bar.
+    """
+    n = tape.time.shape[0]
+    if not makes_whole_bars(tape.step_ms, step_ms):
+        raise ValueError(f"bars of {tape.step_ms} ms make no bars of {step_ms} ms")
+    if not 0 <= start <= n:
+        raise ValueError(f"start is bar {start} of {n}")
+    if regime is not None and regime.shape != (n,):
+        raise ValueError(f"regime codes must have one cell for each of {n} bars")
+
+
 def regime_codes(regimes: CompiledRegimes | None, tape: Tape, block: int = BLOCK) -> FloatArray:
     """Return the regime's code after each base bar, with the macro state in it where there are such.
 
@@ -115,7 +155,7 @@ def _codes_of(regimes: CompiledRegimes, tape: Tape, block: int) -> FloatArray:
     if not makes_whole_bars(tape.step_ms, regimes.step_ms):
         return codes + regimes.unknown
     state = regimes.new_state()
-    inputs = tape.rows(regimes.program.series)
+    inputs = inputs_of(regimes.program, tape)
     registers = regimes.program.new_registers(block + 1)
     emitted_at = np.zeros(block + 1, np.int64)
     for first, last in cut_into_blocks(n, block):
@@ -155,13 +195,19 @@ def backtest(
     regime : (n_bars,) regime codes; None when regimes are not known.
     start : first bar on which an entry may be decided; earlier bars only warm up.
     blocks : borders of the blocks; any cut gives the same bits.
+
+    Raises
+    ------
+    ValueError
+        Something does not fit: see `inputs_of`, `refuse_unfit` and `slot.covering`.
     """
     n = tape.time.shape[0]
-    cuts = list(blocks) if blocks is not None else cut_into_blocks(n)
+    refuse_unfit(tape, strategy.step_ms, regime, start)
+    cuts = cut_into_blocks(n) if blocks is None else covering(blocks, n)
     widest = max((last - first for first, last in cuts), default=0)
     codes = np.zeros(n) if regime is None else regime
     state = strategy.new_state()
-    inputs = tape.rows(strategy.program.series)
+    inputs = inputs_of(strategy.program, tape)
     registers = strategy.program.new_registers(widest + 1)
     emitted_at = np.zeros(widest + 1, np.int64)
     equity, position = np.empty(n), np.empty(n)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from research_lab.engine import program, resampling
-from research_lab.engine.backtest import Tape
+from research_lab.engine.backtest import Tape, inputs_of, refuse_unfit
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.program import Program
 from research_lab.engine.slot import BLOCK, block_of, cut_into_blocks
@@ -17,10 +17,16 @@ def evaluate(compiled: Program, step_ms: int, tape: Tape) -> tuple[FloatArray, I
     Parameters
     ----------
     step_ms : length of the program's bars, a multiple of the tape's.
+
+    Raises
+    ------
+    ValueError
+        It is none, or the tape does not fit the program.
     """
+    refuse_unfit(tape, step_ms)
     state, clock = compiled.new_state(), np.zeros(resampling.SIZE)
     registers, emitted_at = compiled.new_registers(BLOCK + 1), np.zeros(BLOCK + 1, np.int64)
-    inputs = tape.rows(compiled.series)
+    inputs = inputs_of(compiled, tape)
     values, completed = [np.empty((compiled.outputs.shape[0], 0))], [np.empty(0, np.int64)]
     for first, last in cut_into_blocks(tape.time.shape[0]):
         m = resampling.resample(

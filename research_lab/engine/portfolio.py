@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from research_lab.engine import layout, metrics
 from research_lab.engine.account import CASH, EQUITY, NO_CAPS, Books, Caps
-from research_lab.engine.backtest import FILL, Tape, to_fills
+from research_lab.engine.backtest import FILL, Tape, inputs_of, refuse_unfit, to_fills
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.portfolio_steps import (
     CLOSES_AT,
@@ -43,7 +43,7 @@ from research_lab.engine.portfolio_steps import (
     advance_account,
     advance_signals,
 )
-from research_lab.engine.slot import BLOCK, BOOK_AT, Compiled, block_of, cut_into_blocks
+from research_lab.engine.slot import BLOCK, BOOK_AT, Compiled, block_of, covering, cut_into_blocks
 from research_lab.engine.terms import Terms
 
 DUST: Final = 1e-9  # share of the equity: room below it is none, and opens no position
@@ -128,7 +128,8 @@ class Stepper:
     Raises
     ------
     ValueError
-        The markets' base grids or ways to count money differ, or a slot names a market that is not there.
+        The markets' base grids or ways to count money differ, a slot names a market that is not there, or bars
+        do not fit a strategy: see `backtest.inputs_of` and `backtest.refuse_unfit`.
     """
 
     slots: Sequence[Slot]
@@ -142,6 +143,7 @@ class Stepper:
         _refuse_unlike(self.slots, self.markets)
         times = [np.asarray(market.tape.time) for market in self.markets]
         self.time = np.unique(np.concatenate([np.empty(0, np.int64), *times]))
+        self._inputs = _inputs(self.slots, self.markets)
         self._base_ms = self.markets[0].tape.step_ms if self.markets else 1
         states = [slot.strategy.new_state(0.0) for slot in self.slots]
         tallies = CLOSES_AT + len(self.markets)
@@ -177,7 +179,15 @@ class Stepper:
         return np.concatenate([head, *(slot.strategy.new_state(0.0) for slot in self.slots)])
 
     def advance(self, state: FloatArray, first: int, last: int) -> Events:
-        """Step over the times from `first` to before `last`, in place; events are the caller's own."""
+        """Step over the times from `first` to before `last`, in place; events are the caller's own.
+
+        Raises
+        ------
+        ValueError
+            They are no times, or the state is that of other slots.
+        """
+        if not 0 <= first <= last <= self.n or state.shape != (int(self._state_at[-1]),):
+            raise ValueError(f"times {first} to {last} of {self.n}, and a state of {state.shape} cells")
         rows = [self._rows(market, first, last) for market in range(len(self.markets))]
         feed, signals, events = (
             self._feed(rows, last - first),
@@ -289,7 +299,7 @@ class Stepper:
             strategy.program.new_registers(b - a + 1),
             emitted_at,
             tape.time[a:b],
-            block_of(tape.inputs, a, b),
+            block_of(self._inputs[k], a, b),
             signals.values[k],
         )
         signals.emitted_at[k, :m] = rows[emitted_at[:m]]
@@ -314,10 +324,17 @@ def portfolio(
     capital : quote currency. start : first row of the union of times on which an entry may be decided.
     blocks : borders of the blocks; any cut gives the same bits.
     records : whether to keep positions and decisions of each slot at each time.
+
+    Raises
+    ------
+    ValueError
+        Something does not fit: see `Stepper` and `slot.covering`.
     """
     stepper = Stepper(slots, markets, caps, capital, start)
     block = min(max(MOST_CELLS // max(len(slots), 1), 1), BLOCK)
-    cuts = list(blocks) if blocks is not None else cut_into_blocks(stepper.n, block)
+    cuts = cut_into_blocks(stepper.n, block) if blocks is None else covering(blocks, stepper.n)
+    if not 0 <= start <= stepper.n:
+        raise ValueError(f"start is row {start} of {stepper.n}")
     state = stepper.new_state()
     money = np.empty((3, stepper.n))
     position = np.empty((len(slots) if records else 0, stepper.n))
@@ -388,6 +405,18 @@ def _books(slots: Sequence[Slot], markets: Sequence[Market], book_at: IntArray, 
         Caps(*(float(cap) for cap in caps)),
         DUST,
     )
+
+
+def _inputs(slots: Sequence[Slot], markets: Sequence[Market]) -> list[FloatArray]:
+    """Return what each slot's program reads of its market; slots that read the same share it."""
+    known: dict[tuple[int, tuple[str, ...]], FloatArray] = {}
+    found = []
+    for slot in slots:
+        strategy, market = slot.strategy, markets[slot.market]
+        refuse_unfit(market.tape, strategy.step_ms, market.regime)
+        rows = inputs_of(strategy.program, market.tape)
+        found.append(known.setdefault((slot.market, strategy.program.series), rows))
+    return found
 
 
 def _refuse_unlike(slots: Sequence[Slot], markets: Sequence[Market]) -> None:

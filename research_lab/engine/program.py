@@ -126,6 +126,11 @@ class Program(NamedTuple):
     n_state: int
     series: tuple[str, ...] = ()
 
+    @property
+    def n_rows(self) -> int:
+        """Rows of a tape that it reads: the market's, and one for each external series."""
+        return N_MARKET + len(self.series)
+
     def new_state(self) -> FloatArray:
         return np.zeros(self.n_state)
 

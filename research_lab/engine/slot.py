@@ -5,6 +5,7 @@ The batch backtest advances a slot in blocks of thousands of bars, the executor 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -172,6 +173,21 @@ def advance_regimes(
 def cut_into_blocks(n: int, block: int = BLOCK) -> list[tuple[int, int]]:
     """Return the borders of consecutive blocks that cover n bars."""
     return [(first, min(first + block, n)) for first in range(0, n, block)]
+
+
+def covering(blocks: Iterable[tuple[int, int]], n: int) -> list[tuple[int, int]]:
+    """Return borders of blocks, which must cover n bars one after the other.
+
+    Raises
+    ------
+    ValueError
+        They leave bars out, take some twice, or go beyond the last.
+    """
+    cuts = list(blocks)
+    ends = [0, *(last for _, last in cuts)]
+    if ends != sorted(ends) or [first for first, _ in cuts] != ends[:-1] or ends[-1] != n:
+        raise ValueError(f"blocks do not cover bars 0 to {n} one after the other")
+    return cuts
 
 
 def block_of(inputs: FloatArray, first: int, last: int) -> FloatArray:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from research_lab.engine import broker, layout, metrics, program, reasons, resampling
-from research_lab.engine.backtest import Tape, makes_whole_bars
+from research_lab.engine.backtest import Tape, inputs_of, refuse_unfit
 from research_lab.engine.jit import FloatArray, IntArray, kernel
 from research_lab.engine.slot import CompiledUnion, block_of, cut_into_blocks
 from research_lab.engine.terms import Terms
@@ -164,16 +164,10 @@ def sweep(
 
 
 def _refuse_unfit(chunks: Sequence[CompiledUnion], tape: Tape, regime: FloatArray | None, start: int) -> None:
-    n = tape.time.shape[0]
-    if not chunks or n == 0:
+    if not chunks or tape.time.shape[0] == 0:
         raise ValueError("nothing to sweep: no strategies or no bars")
-    if not 0 <= start <= n:
-        raise ValueError(f"start is bar {start} of {n}")
-    if tape.funding_due.shape != (n,) or (regime is not None and regime.shape != (n,)):
-        raise ValueError(f"funding and regime codes must have one cell for each of {n} bars")
     for chunk in chunks:
-        if not makes_whole_bars(tape.step_ms, chunk.step_ms):
-            raise ValueError(f"bars of {tape.step_ms} ms make no bars of {chunk.step_ms} ms")
+        refuse_unfit(tape, chunk.step_ms, regime, start)
 
 
 class _Run:
@@ -218,7 +212,7 @@ class _Run:
         """Run one chunk from the first bar to the last."""
         union, plans, step_ms = self.chunks[k]
         tape, block = self.tape, self.chunks[k].block
-        memory, inputs = _Memory(self.chunks[k]), tape.rows(union.shared.series)
+        memory, inputs = _Memory(self.chunks[k]), inputs_of(union.shared, tape)
         days = self.days[self.rows[k] : self.rows[k + 1]]
         for first, last in cut_into_blocks(tape.time.shape[0], block):
             if self.stopped:

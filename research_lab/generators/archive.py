@@ -169,19 +169,24 @@ class Archive:
             if elite is not None:
                 self.put(elite, (k + 1) % self.n_islands)
 
-    def finalists(self, n: int, alike: float = ALIKE) -> list[Elite]:
+    def finalists(
+        self, n: int, alike: float = ALIKE, suits: Callable[[Elite], bool] = lambda elite: True
+    ) -> list[Elite]:
         """Return the n fittest that are not one idea: by template, and by signal.
 
         Parameters
         ----------
         alike : correlation of signals above which the fitter one speaks for both.
+        suits : whether one is asked for at all.
         """
         kept: list[Elite] = []
         families: set[str] = set()
         for elite in self.distinct:
             if len(kept) == n:
                 break
-            if elite.spec.template_hash not in families and not (_table([elite], kept) > alike).any():
+            if elite.spec.template_hash in families or not suits(elite):
+                continue
+            if not (_table([elite], kept) > alike).any():
                 kept.append(elite)
             families.add(elite.spec.template_hash)
         return kept

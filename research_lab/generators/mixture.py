@@ -18,7 +18,8 @@ class Mixture:
     """Proposes a share of each generation by one generator, and the rest by another.
 
     Both see the same archive, and so build on what the other one found. Where the second has no more to propose, the
-    first fills its place: a search goes on when the budget of a model is spent.
+    first fills its place: a search goes on when the budget of a model is spent. In the first generation the second is
+    asked for all ideas of the brief at least.
 
     Parameters
     ----------
@@ -50,5 +51,7 @@ class Mixture:
         """Return up to n proposals, those of the second generator at the end."""
         own = np.random.default_rng(int(rng.integers(_SEEDS)))
         wanted = round(self.share * n)
+        if wanted and feedback.generation == 0:
+            wanted = max(wanted, min(n, len(brief.ideas)))
         others = self.second.propose(brief, feedback, wanted, own) if wanted else []
         return [*self.first.propose(brief, feedback, n - len(others), rng), *others]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from research_lab.bars import INPUTS, Bars, FloatArray, IntArray
 from research_lab.engine import layout, reasons
-from research_lab.engine.backtest import regime_codes
+from research_lab.engine.backtest import refuse_unfit, regime_codes
 from research_lab.engine.jit import inlined_kernel, kernel
 from research_lab.engine.slot import BOOK_AT, PROGRAM_AT, Compiled, advance_slot
 from research_lab.engine.terms import Terms
@@ -82,7 +82,18 @@ def walk(
     Returns
     -------
     array of shape (n_strategies, n)
+
+    Raises
+    ------
+    ValueError
+        Bars, weather and drift differ in length, a strategy reads a series, or its bars cannot be made.
     """
+    for strategy in strategies:
+        refuse_unfit(empty, strategy.step_ms)
+        if strategy.program.series:
+            raise ValueError(f"a made world has no {strategy.program.series[0]}")
+    if drift.shape != (len(strategies), empty.n) or weather.steps.shape[0] != empty.n:
+        raise ValueError(f"drift {drift.shape} and {weather.steps.shape[0]} steps for {empty.n} bars")
     equity = np.empty(drift.shape)
     traders = _Traders.of(strategies)
     _walk(

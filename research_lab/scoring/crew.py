@@ -147,7 +147,13 @@ class Crew:
         """Run strategies over a course; what crashed one is told in its place, and no other's.
 
         Nothing is counted here: see `Scorer.attempt`.
+
+        Raises
+        ------
+        UsageError
+            The results would not fit into memory; told before anything runs.
         """
+        _plan(specs, course, 1, free_memory()).check()
         if self.is_here:
             return _sweep_all(specs, course, os.cpu_count() or 1, free_memory())
         if self.scheduler and self._sent is not course:
@@ -268,7 +274,14 @@ def _sweep_sent(specs: Sequence[Spec], sent: Course, n_threads: int, free: int) 
 
 
 def _sweep_all(specs: Sequence[Spec], course: Course, n_threads: int, free: int) -> list[Run | str]:
-    """Sweep strategies of any timeframes; those of one that crashes are run one by one."""
+    """Sweep strategies of any timeframes; those of one that crashes are run one by one.
+
+    Raises
+    ------
+    UsageError
+        The results would not fit here; it is no strategy's own crash.
+    """
+    _plan(specs, course, n_threads, free).check()
     by_step: dict[int, list[int]] = {}
     for place, spec in enumerate(specs):
         by_step.setdefault(spec.step_ms, []).append(place)
@@ -287,12 +300,14 @@ def _alike(specs: Sequence[Spec], course: Course, n_threads: int, free: int) -> 
     return [_alike([spec], course, n_threads, free)[0] for spec in specs]
 
 
-def _swept(specs: Sequence[Spec], course: Course, n_threads: int, free: int) -> list[Run | str]:
+def _plan(specs: Sequence[Spec], course: Course, n_threads: int, free: int) -> SweepPlan:
     start_ms, end_ms = course.bars.interval
-    plan = SweepPlan(len(specs), (end_ms - start_ms) // metrics.DAY_MS + 1, n_threads, free)
-    plan.check()
+    return SweepPlan(len(specs), (end_ms - start_ms) // metrics.DAY_MS + 1, n_threads, free)
+
+
+def _swept(specs: Sequence[Spec], course: Course, n_threads: int, free: int) -> list[Run | str]:
     found: list[Run | str] = []
-    for _, chunks in plan.groups(specs):
+    for _, chunks in _plan(specs, course, n_threads, free).groups(specs):
         result = sweep(chunks, course.bars, course.terms, regime=course.regime, n_threads=n_threads)
         whole = [bool(np.isfinite(daily).all()) for daily in result.daily_returns]
         found += [

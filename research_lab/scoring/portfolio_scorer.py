@@ -23,7 +23,7 @@ from research_lab.engine.jit import FloatArray
 from research_lab.engine.portfolio import Market, Portfolio, Slot, portfolio
 from research_lab.engine.terms import Terms
 from research_lab.errors import InsufficientError, UsageError
-from research_lab.scoring.scorer import check_timeframe
+from research_lab.scoring.scorer import check_runs
 from research_lab.scoring.trial import Trial
 from research_lab.scoring.trial_ledger import TrialLedger
 
@@ -95,15 +95,20 @@ class PortfolioScorer:
         UsageError
             There is no member, a market is not known, or the numbers or markets do not fit one account.
         InsufficientError
-            A market has no bars, or bars that a strategy's timeframe cannot be made of.
+            A market has no bars, or a strategy cannot be run on them; see `check_runs`.
+        DataError
+            A market has no values of a series that macro states read.
         """
         self._check(members, caps, capital)
         names = list(dict.fromkeys(member.market for member in members))
         digest = _digest(members, caps, capital, self.bars)
         trials = [self._trial(name, members, digest) for name in names]
+        slots = [Slot(compile_spec(m.spec), names.index(m.market), m.risk_share) for m in members]
+        markets = [self._market(name) for name in names]
+        best_terms = [replace(m, terms=replace(m.terms, optimistic=True)) for m in markets]
         try:
-            ran = self._run(members, names, caps, capital, records=records)
-            best = self._run(members, names, caps, capital, optimistic=True)
+            ran = portfolio(slots, markets, caps, capital=capital, records=records)
+            best = portfolio(slots, best_terms, caps, capital=capital)
         except Exception:  # a look that crashed is counted too, and the crash goes on
             self.ledger.append([replace(trial, kind="crashed") for trial in trials])
             raise
@@ -113,21 +118,10 @@ class PortfolioScorer:
         returns = ran.metrics["return"], best.metrics["return"]
         return PortfolioScore(digest, ran, returns, first_day, daily)
 
-    def _run(
-        self,
-        members: Sequence[Member],
-        names: list[str],
-        caps: Caps,
-        capital: float,
-        *,
-        records: bool = False,
-        optimistic: bool = False,
-    ) -> Portfolio:
-        compiled = None if self.regimes is None else self.regimes.compiled
-        terms = {n: replace(self.terms[n], optimistic=optimistic) for n in names}
-        markets = [Market(self.bars[n], terms[n], regime_codes(compiled, self.bars[n])) for n in names]
-        slots = [Slot(compile_spec(m.spec), names.index(m.market), m.risk_share) for m in members]
-        return portfolio(slots, markets, caps, capital=capital, records=records)
+    def _market(self, name: str) -> Market:
+        """Return a market in the pessimistic order, with its regimes and macro states."""
+        compiled, bars = None if self.regimes is None else self.regimes.compiled, self.bars[name]
+        return Market(bars, replace(self.terms[name], optimistic=False), regime_codes(compiled, bars))
 
     def _charge(self, trial: Trial, ran: Portfolio, first_day: int, daily: FloatArray) -> None:
         """Record the look with the returns of the days that the market's interval has."""
@@ -169,7 +163,7 @@ class PortfolioScorer:
                 raise UsageError(f"a risk share of {member.risk_share:g}", where, "above 0, at most 1")
             if self.bars[member.market].n == 0:
                 raise InsufficientError("the market has no bars", where)
-            check_timeframe(member.spec, self.bars[member.market])
+            check_runs(member.spec, self.bars[member.market])
         _refuse_other_grids({member.market: self.bars[member.market] for member in members})
         if len({self.terms[member.market].quantum for member in members}) > 1:
             raise UsageError("terms that count money in different quanta", remedy="one account needs one")

@@ -24,9 +24,9 @@ from research_lab.engine.slot import CompiledUnion
 from research_lab.engine.sweep import sweep
 from research_lab.engine.terms import Terms
 from research_lab.errors import InsufficientError, UsageError
-from research_lab.scoring.crew import Course, Crew
+from research_lab.scoring.crew import Course, Crew, Run
 from research_lab.scoring.origin import Origin, Refusal
-from research_lab.scoring.sweep_plan import SweepPlan, free_memory
+from research_lab.scoring.sweep_plan import GROUP, SweepPlan, free_memory
 from research_lab.scoring.trial import Trial
 from research_lab.scoring.trial_ledger import TrialLedger
 
@@ -177,17 +177,14 @@ class Scorer:
         ------
         InsufficientError
             There are no bars, or a strategy cannot be run on them; see `check_runs`.
+        UsageError
+            The results would not fit into memory; told before anything runs, so nothing is counted.
         """
         if self.bars.n == 0:
             raise InsufficientError("the market has no bars", self.bars.market.name, "bring candles")
         for spec in specs:
             check_runs(spec, self.bars)
         runs = self.crew.sweep(self._course, specs) if specs else []
-        whole = [run for run in runs if not isinstance(run, str)]
-        daily = None
-        if whole:
-            nothing = np.zeros_like(whole[0].daily)
-            daily = np.stack([nothing if isinstance(run, str) else run.daily for run in runs])
         found = [
             run if isinstance(run, str) else _score_of(spec, run.metrics, run.first_day, run.daily)
             for spec, run in zip(specs, runs, strict=True)
@@ -198,7 +195,9 @@ class Scorer:
             else self._trial(spec, score, origin)
             for spec, score, origin in zip(specs, found, origins, strict=True)
         ]
-        self.ledger.append(trials, daily, whole[0].first_day if whole else 0)
+        for first in range(0, len(runs), GROUP):
+            part = slice(first, first + GROUP)
+            self.ledger.append(trials[part], *_daily_of(runs[part]))
         self._attempted.update(spec.hash for spec in specs)
         if self.progress is not None and specs:
             self.progress(len(specs))
@@ -307,6 +306,15 @@ class Scorer:
         first = start_ms // metrics.DAY_MS
         last = -(-end_ms // metrics.DAY_MS)
         return self.ledger.daily_returns(self.bars.market.charged_to, first, last)
+
+
+def _daily_of(runs: Sequence[Run | str]) -> tuple[FloatArray | None, int]:
+    """Return the daily returns of some runs, zeros for one that crashed, and their first day; None without any."""
+    whole = [run for run in runs if not isinstance(run, str)]
+    if not whole:
+        return None, 0
+    nothing = np.zeros_like(whole[0].daily)
+    return np.stack([nothing if isinstance(run, str) else run.daily for run in runs]), whole[0].first_day
 
 
 def _score_of(spec: Spec, row: FloatArray, first_day: int, daily: FloatArray) -> Score:

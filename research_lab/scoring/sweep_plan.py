@@ -1,11 +1,12 @@
 """How a sweep is cut so that it fits: into groups within a memory limit, each with one chunk a thread.
 
-What a sweep needs is estimated before it starts: what would not fit is refused with the estimate, what would
-not fit at once is cut.
+What a sweep needs is estimated before it starts: what would not fit at once is cut, and the log says so with the
+estimate; results, which are returned all at once, are refused with theirs where they would not fit.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from research_lab.engine.slot import CompiledUnion
 from research_lab.errors import UsageError
 
 GROUP: Final = 512  # strategies scored before the ledger is written: what an interruption loses
+_log = logging.getLogger(__name__)
+
 _WORKING: Final = 0.25  # share of the free memory that running chunks may take; results take the rest
 _KEPT: Final = 0.75
 _OBJECTS: Final = 2_000  # bytes of Python objects a scored strategy keeps
@@ -82,25 +85,44 @@ class SweepPlan:
         fitting = self.n_strategies * most // self.n_kept
         raise UsageError(
             f"{self.n_strategies:,} strategies over {self.n_days:,} days keep {_size(self.n_kept)} of results, more "
-            f"than the {_size(most)} that a sweep may take here",
+            f"than the {_size(most)} that a sweep may take here, and all are returned at once",
             remedy=f"score about {fitting:,} at a time with larger steps or fewer parameters, or raise "
             "GAUNTLET_MEMORY_MB",
         )
 
     def groups(self, specs: Sequence[Spec]) -> Iterator[tuple[Sequence[Spec], list[CompiledUnion]]]:
-        """Return the strategies group by group, each compiled into chunks that fit side by side."""
-        for first in range(0, len(specs), GROUP):
-            yield from self._fitting(specs[first : first + GROUP])
+        """Return the strategies group by group, each compiled into chunks that fit side by side.
 
-    def _fitting(self, specs: Sequence[Spec]) -> Iterator[tuple[Sequence[Spec], list[CompiledUnion]]]:
+        The first group that has to be cut for that is told in the log, with its estimate, before it is run.
+        """
+        told = False
+        for first in range(0, len(specs), GROUP):
+            whole = specs[first : first + GROUP]
+            for part, chunks, estimate in self._fitting(whole):
+                if len(part) < len(whole) and not told:
+                    self._tell(len(whole), len(part), estimate)
+                    told = True
+                yield part, chunks
+
+    def _tell(self, n: int, n_part: int, estimate: int) -> None:
+        _log.warning(
+            "%d strategies over %d days at once would take %s, more than the %s that may run side by side here: "
+            "swept in parts, %d first; GAUNTLET_MEMORY_MB sets the limit",
+            n, self.n_days, _size(estimate), _size(self.n_working), n_part,
+        )  # fmt: skip
+
+    def _fitting(self, specs: Sequence[Spec]) -> Iterator[tuple[Sequence[Spec], list[CompiledUnion], int]]:
+        """Return parts that fit, their chunks, and the bytes that all would have taken at once."""
         each = -(-len(specs) // self.n_threads)
         chunks = [compile_union(specs[k : k + each]) for k in range(0, len(specs), each)]
-        if len(specs) == 1 or sum(chunk.n_bytes(self.n_days) for chunk in chunks) <= self.n_working:
-            yield specs, chunks
+        estimate = sum(chunk.n_bytes(self.n_days) for chunk in chunks)
+        if len(specs) == 1 or estimate <= self.n_working:
+            yield specs, chunks, estimate
             return
         half = len(specs) // 2
-        yield from self._fitting(specs[:half])
-        yield from self._fitting(specs[half:])
+        for some in (specs[:half], specs[half:]):
+            for part, fitting, _ in self._fitting(some):
+                yield part, fitting, estimate
 
 
 def _size(n_bytes: int) -> str:

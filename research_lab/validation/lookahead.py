@@ -125,7 +125,7 @@ def check_lookahead(
         eight entry signals.
     regimes : needed where the strategy declares regimes, else left out.
     seed : of noise and of the choice of cuts.
-    n_cuts : cuts, and bars whose own close is moved. Each cut costs five runs, each own close two, so
+    n_cuts : cuts, and bars whose own close is moved. Each cut costs six runs, each own close two, so
         there are fewer, down to six, when rare signals ask for more than 32,000 strategy bars.
     runner : how a strategy runs over bars, from the first one; None for the engine.
 

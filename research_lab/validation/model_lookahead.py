@@ -2,7 +2,7 @@
 
 A model leaks where a strategy cannot: through labels that reach past a fit, a scaler that saw everything, or a
 fit whose score is given to bars before it. So cuts lie just after fits, just before them and between them; after
-each cut everything is replaced in five ways, features, labels and fits are made anew, and all scores of bars
+each cut everything is replaced in six ways, features, labels and fits are made anew, and all scores of bars
 that were complete by the cut must be the same bits. The score that strategies read is compared as well with
 one made from these bars alone.
 """

@@ -14,6 +14,7 @@ from research_lab.bars import Bars, FloatArray
 NOISE: Final = "with noise after bar {cut}"
 MISSING: Final = "with missing values after bar {cut}"
 TENFOLD: Final = "with tenfold prices after bar {cut}"
+REVERSED: Final = "with the bars after bar {cut} in reverse"
 CUT_OFF: Final = "without the bars after bar {cut}"
 BEYOND_OPEN: Final = "with noise beyond the open after bar {cut}"
 
@@ -39,6 +40,11 @@ def poisoned(bars: Bars, cut: int, random: np.random.Generator) -> Iterator[tupl
     tenfold = bars.inputs.copy()
     tenfold[:4, cut + 1 :] *= 10.0
     yield TENFOLD, replace(bars, inputs=tenfold)
+
+    reverse, due = bars.inputs.copy(), bars.funding_due.copy()
+    reverse[:, cut + 1 :] = bars.inputs[:, :cut:-1]
+    due[cut + 1 :] = bars.funding_due[:cut:-1]
+    yield REVERSED, replace(bars, inputs=reverse, funding_due=due)
 
     yield CUT_OFF, bars.window(0, cut + 1)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from research_lab.dsl.function import FIXED_KINDS, Function
 from research_lab.dsl.registry import CLOSING_TIME, FUNCTIONS, INPUTS, OPERATOR_CODES
 from research_lab.engine import layout, program, reasons
-from research_lab.engine.backtest import Tape, regime_codes, to_fills
+from research_lab.engine.backtest import Tape, inputs_of, regime_codes, to_fills
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.program import Program
 from research_lab.engine.slot import (
@@ -101,7 +101,7 @@ def record(
     width = min(BLOCK, n - begin)
     rows = np.flatnonzero(strategy.program.on_own_bars()) if keep is None else np.unique(keep)
     codes = regime_codes(regimes, tape)
-    state, inputs = strategy.new_state(), tape.rows(strategy.program.series)
+    state, inputs = strategy.new_state(), inputs_of(strategy.program, tape)
     scratch, emitted_at = strategy.program.new_registers(width + 1), np.zeros(width + 1, np.int64)
     equity, position, reason = np.ones(n), np.zeros(n), np.zeros(n, np.int64)
     buffer = np.empty((width * layout.MAX_FILLS_PER_BAR, layout.FILL_SIZE))

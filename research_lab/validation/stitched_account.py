@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from research_lab.engine import layout, metrics, reasons
-from research_lab.engine.backtest import Tape, daily_returns, to_fills, trades_of
+from research_lab.engine.backtest import Tape, daily_returns, inputs_of, to_fills, trades_of
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.engine.slot import (
     BLOCK,
@@ -118,7 +118,7 @@ class _Slot:
 
     def __init__(self, strategy: Compiled, fold: int, tape: Tape, terms: Terms, regime: FloatArray) -> None:
         self.strategy, self.fold, self.tape, self.terms, self.regime = strategy, fold, tape, terms, regime
-        self.inputs = tape.rows(strategy.program.series)
+        self.inputs = inputs_of(strategy.program, tape)
         self.state = strategy.new_state()
         self.at = 0
 

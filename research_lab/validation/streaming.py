@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from research_lab.engine import layout, reasons
-from research_lab.engine.backtest import Tape, makes_whole_bars, to_fills
+from research_lab.engine.backtest import Tape, inputs_of, makes_whole_bars, to_fills
 from research_lab.engine.jit import FloatArray, IntArray, kernel
 from research_lab.engine.slot import (
     BLOCK,
@@ -79,7 +79,7 @@ def streamed_difference(
     told = tuple(names[row] for row in rows)
     outputs = strategy.program.outputs
     signals = np.where(outputs >= 0, np.searchsorted(rows, outputs), -1)
-    inputs = tape.rows(strategy.program.series)
+    inputs = inputs_of(strategy.program, tape)
     for first, last in _blocks(begin, n, width):
         one = _advance(blocks, strategy, tape, terms, inputs, codes, first, last, begin)
         other = _stream(single, strategy, tape, terms, inputs, codes, first, last, begin)
@@ -182,7 +182,7 @@ def stream_regimes(
 def _code_difference(clock: CompiledRegimes, tape: Tape) -> Difference | None:
     """Return where a clock's code, bar by bar, is not what it is in blocks."""
     n, program = tape.time.shape[0], clock.program
-    inputs, kept, alone = tape.rows(program.series), np.zeros(n), np.zeros(n)
+    inputs, kept, alone = inputs_of(program, tape), np.zeros(n), np.zeros(n)
     states = clock.new_state(), clock.new_state()
     wide, narrow = program.new_registers(BLOCK + 1), program.new_registers(2)
     fixed = (

@@ -19,6 +19,7 @@ from .random_markets import (
     chance,
     pick,
     random_bars,
+    random_macros,
     random_plan,
     random_regimes,
     random_signals,
@@ -39,6 +40,7 @@ class RandomMarket:
     rows: list[int]
     terms: SlowTerms
     regimes: list[int]
+    macros: list[str]
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class PortfolioCase:
             market = self.markets[slot.market]
             account.add(market.name, market.terms, slot.plan, slot.share)
         for row in range(self.n):
-            bars, regimes, at = {}, {}, {}
+            bars, regimes, macros, at = {}, {}, {}, {}
             for number, market in enumerate(self.markets):
                 if row in market.rows:
                     i = market.rows.index(row)
@@ -80,9 +82,10 @@ class PortfolioCase:
                     bars[market.name] = SlowBar(
                         (b.open[i], b.high[i], b.low[i], b.close[i]), b.funding_due[i]
                     )
-                    regimes[market.name], at[number] = market.regimes[i], i
+                    regimes[market.name], macros[market.name] = market.regimes[i], market.macros[i]
+                    at[number] = i
             signals = [slot.signals[at[slot.market]] if slot.market in at else [] for slot in self.slots]
-            account.step(bars, signals, regimes, active=row >= self.start)
+            account.step(bars, signals, regimes, macros, active=row >= self.start)
         return account.result
 
 
@@ -98,8 +101,10 @@ def random_portfolio(rng: np.random.Generator, n: int = 60, *, decimal: bool = F
         terms = random_terms(rng, world)
         if of_slot.count(number) > 1:
             terms = dataclasses.replace(terms, optimistic=False)
-        bars, regimes = random_bars(rng, world, len(rows[number])), random_regimes(rng, len(rows[number]))
-        markets.append(RandomMarket(f"M{number}", bars, rows[number], terms, regimes))
+        length = len(rows[number])
+        bars, regimes = random_bars(rng, world, length), random_regimes(rng, length)
+        macros = random_macros(rng, length)
+        markets.append(RandomMarket(f"M{number}", bars, rows[number], terms, regimes, macros))
         worlds.append(world)
     slots = []
     for number in of_slot:
@@ -108,6 +113,16 @@ def random_portfolio(rng: np.random.Generator, n: int = 60, *, decimal: bool = F
         slots.append(RandomSlot(number, plan, pick(rng, (1.0, 0.5, 0.3)), signals))
     start = int(rng.integers(0, 10)) if chance(rng, 0.3) else 0
     return PortfolioCase(n, markets, slots, _caps(rng), start, cash)
+
+
+def with_a_signal_every_bar(case: PortfolioCase) -> PortfolioCase:
+    """Return the case with one signal at each close: the first that it had, or one that wants nothing."""
+    nothing = Signal(0.0, 0.0, 0.0, 0.0, math.nan, math.nan, math.nan)
+    slots = [
+        dataclasses.replace(slot, signals=[[*row, nothing][:1] for row in slot.signals])
+        for slot in case.slots
+    ]
+    return dataclasses.replace(case, slots=slots)
 
 
 def _rows(rng: np.random.Generator, n_markets: int, n: int) -> list[list[int]]:

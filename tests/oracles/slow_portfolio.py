@@ -222,11 +222,11 @@ class SlowSlot(SlowBroker):
         return size > 0 and size * market >= self.terms.min_notional
 
     def decided_size(self, size: float, distance: float, equity: float, close: float, part: float) -> float:
-        """Return the quantity within the room at the close; a refusal that only room caused is noted."""
+        """Return a part of the quantity within the room at the close; a refusal that only room caused is noted."""
         full = super().decided_size(size, distance, equity, close, part)
-        full = floor_lot(min(full, self.account.caps.leverage * equity / close), self.terms.lot)
+        full = floor_lot(min(full, part * self.account.caps.leverage * equity / close), self.terms.lot)
         leverage, nearer = self.room()
-        cut = floor_lot(min(full, leverage * equity / close), self.terms.lot)
+        cut = floor_lot(min(full, part * leverage * equity / close), self.terms.lot)
         if self.sized(full, close) and not self.sized(cut, close):
             self.said = nearer
         return cut
@@ -234,16 +234,18 @@ class SlowSlot(SlowBroker):
     def sized(self, quantity: float, close: float) -> bool:
         return quantity > 0 and quantity >= self.terms.min_notional / close
 
-    def go_through_close(self, bar: SlowBar, signals: list[Signal], regime: int, *, active: bool) -> None:
+    def go_through_close(
+        self, bar: SlowBar, signals: list[Signal], regime: int, macro: str, *, active: bool
+    ) -> None:
         """Move the stop, then decide; the last signal's refusal is the one that is told."""
         _, high, low, close = bar.prices
         self.move_stop(high, low, signals)
         for signal in signals:
             self.said = ""
-            self.decide_exit(signal, regime, "")
+            self.decide_exit(signal, regime, macro)
             if active:
                 signal = Signal(**{**vars(signal), "size": signal.size * self.share})
-                self.decide_entry(signal, regime, "", self.account.equity(), close, active=True)
+                self.decide_entry(signal, regime, macro, self.account.equity(), close, active=True)
         if signals and self.said:
             self.account.refuse(self, self.said, 0.0)
 
@@ -286,6 +288,7 @@ class SlowAccount:
         bars: dict[str, SlowBar],
         signals: list[list[Signal]],
         regimes: dict[str, int],
+        macros: dict[str, str],
         *,
         active: bool,
     ) -> None:
@@ -307,8 +310,9 @@ class SlowAccount:
         for slot in present:
             if not over and not self.result.ended:
                 slot.go_through_close(
-                    bars[slot.market], signals[slot.number], regimes[slot.market], active=active
-                )
+                    bars[slot.market], signals[slot.number], regimes[slot.market], macros[slot.market],
+                    active=active,
+                )  # fmt: skip
         if over and not self.result.ended:
             self.result.ended = True
             for slot in self.slots:

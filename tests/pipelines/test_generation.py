@@ -375,11 +375,45 @@ def test_a_search_by_a_language_model_is_replayed_offline_byte_for_byte(
     assert (found.n_looks, found.refused["no strategy"]) == (3, 1) and n_asked >= 2
     assert len([name for name in logged if name.startswith("transcripts/")]) == n_asked
     (memory,) = (tmp_path / "online" / "generations").glob("asked-*")
-    shutil.copytree(memory, tmp_path / "offline" / "generations" / memory.name)
+    for folder in (memory, memory.with_name("answers")):
+        shutil.copytree(folder, tmp_path / "offline" / "generations" / folder.name)
     searched(tmp_path / "offline", bars, policy, wish(**asked, offline=True))
     assert result(tmp_path / "offline") == result(tmp_path / "online")
     with pytest.raises(GauntletError):
         searched(tmp_path / "elsewhere", bars, policy, wish(**asked, offline=True))
+
+
+def test_a_budget_that_is_raised_or_settings_that_are_edited_pay_for_nothing_twice(
+    tmp_path: Path, bars: Bars, policy: Policy
+) -> None:
+    file = tmp_path / "model.yaml"
+    brief = Brief(goal="Trends that last for days", timeframes=("1h",))
+    script = [says.Says(texts.answer(texts.strategy(n))) for n in range(20, 50)]
+
+    def run(n: int, calls: int, note: str = "") -> int:
+        known = texts.settings(
+            server.url, repairs=0, strategies_a_call=1, budget={"calls": calls, "tokens": 10**9}
+        )
+        file.write_text(note + known.model_dump_json(exclude_none=True))
+        searched(
+            tmp_path / "ws", bars, policy, wish(generator="llm", n=n, batch=2, settings=file, brief=brief)
+        )
+        return len(server.asked)
+
+    with says.serving(*script) as server:
+        asked = [run(8, 2), run(8, 4), run(8, 4, "# a note\n"), run(6, 4), run(4, 4), run(8, 3)]
+    assert asked == [2, 4, 4, 4, 4, 4]
+
+
+def test_more_ideas_than_looks_are_said(tmp_path: Path, bars: Bars, policy: Policy) -> None:
+    file = tmp_path / "model.yaml"
+    brief = Brief(timeframes=("1h",), ideas=("Buy dips", "Buy rises", "Buy calm"))
+    said: list[str] = []
+    with says.serving(says.Says(texts.answer(texts.strategy(20), texts.strategy(30)))) as server:
+        file.write_text(texts.settings(server.url, repairs=0).model_dump_json(exclude_none=True))
+        asked = wish(generator="llm", n=2, batch=1, settings=file, brief=brief)
+        searched(tmp_path / "ws", bars, policy, asked, said.append)
+    assert any(line.startswith("not proposed") and "'Buy calm'" in line for line in said)
 
 
 @pytest.mark.parametrize("status", [0, 401])

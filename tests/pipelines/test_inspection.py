@@ -21,14 +21,18 @@ from pipelines.candidates import Candidate
 from pipelines.comparison import as_text, compared, draw
 from pipelines.gates.evidence import Evidence, Outcome
 from pipelines.gates.policy import Policy
+from pipelines.gates.world import World
 from pipelines.recheck import Champion, advise, joined, measure, recheck
 from pipelines.verification import first_difference, verify
+from research_lab.backtests.both_orders import BothOrders
 from research_lab.bars import Bars
+from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.errors import DataError, InsufficientError, UsageError
 from research_lab.market_data.lake import Lake
 from research_lab.scoring.origin import Origin
 from research_lab.scoring.trial_ledger import TrialLedger
+from research_lab.validation.family_wise import holdout_level
 from research_lab.workspace import Workspace
 from tests.pipelines import small_campaign as small
 
@@ -87,8 +91,11 @@ def test_the_holdout_is_opened_for_as_many_as_were_asked_for_and_each_is_an_open
     openings = Lake(done.root).openings.past()
     assert [o["k"] for o in openings] == [1, 2]
     assert done.result.best is not None and openings[0]["candidate"] == done.result.best.spec.hash
-    limits = sorted(e.verdicts["holdout"].figures["p"].limit for e in done.result.examinations)
-    assert limits[0] == pytest.approx(limits[1] / 4)
+    for examination in done.result.examinations:
+        seen = examination.evidence["holdout"].figures
+        weight = min(3.0, 0.02 / seen["research_p"])
+        level = holdout_level(int(seen["opening"]), 0.05) * weight
+        assert examination.verdicts["holdout"].figures["p"].limit == pytest.approx(level)
 
 
 def test_the_ledger_says_who_proposed_what(done: Done) -> None:
@@ -224,6 +231,7 @@ def test_two_candidates_are_compared_on_research_bars_only(
     assert both.in_market[2] <= min(both.in_market[:2])
     figures = next(e for e in done.result.examinations if e.template.name == "ema").evidence["backtest"]
     assert both.first.result.metrics["sharpe"] == figures.figures["sharpe"]
+    assert both.first.optimistic == figures.figures["return_optimistic"]
     text = as_text(both)
     assert "Sharpe ratio" in text and "none of the holdout" in text
     assert draw(both, tmp_path / "both.png").read_bytes()[:4] == b"\x89PNG"
@@ -235,6 +243,24 @@ def test_a_candidate_compared_with_itself_is_the_same(workspace: Workspace, done
     assert both.correlation == pytest.approx(1.0)
     assert both.probability_first == 0.0
     assert both.in_market[0] == both.in_market[2] and both.same_side == 1.0
+
+
+def other_orders(self: World, spec: Spec, bars: Bars, start: int = 0) -> BothOrders:
+    """Return orders of which the optimistic one returns 900 %."""
+    result = self.run(spec, bars, start)
+    return BothOrders(result, replace(result, metrics=result.metrics | {"return": 9.0}))
+
+
+def test_the_return_is_told_for_both_orders(
+    workspace: Workspace, done: Done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(World, "both_orders", other_orders)
+    ask = (small.regimes(workspace), done.policy)
+    both = compared(workspace, named(workspace, "ema"), named(workspace, "quick"), *ask)
+    (line,) = [line for line in as_text(both).splitlines() if "takes before stops" in line]
+    assert line.count("900 %") == 2
+    figures = recheck(workspace, champion(workspace, done), LONG, *ask).evidence.figures
+    assert figures["return_optimistic"] == 9.0 != figures["return"]
 
 
 # recheck

@@ -31,6 +31,6 @@ FUNCTIONS = (
     Function("confirmed", "mean of x over 1h, 4h, 1d and 1w, those not shorter than the bars, weighted 0.4, 0.3, 0.2 "
              "and 0.1, each times calm() there; one that is unknown drops out", (X,), first, body_on=confirmed_on),
     Function("fused", "share of technical and the rest of model; technical alone where the model is unknown",
-             (Argument("technical"), Argument("model"), Argument("share", "share", default="0.65")), same,
+             (Argument("technical"), Argument("model", optional=True), Argument("share", "share", default="0.65")), same,
              body="coalesce(share * technical + (1 - share) * model, technical)"),
 )  # fmt: skip

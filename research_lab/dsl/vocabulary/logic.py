@@ -14,7 +14,7 @@ FUNCTIONS = (
     Function("crosses_below", "a < b now and a >= b on the bar before", (A, B),
              compared, body="crosses_above(b, a)"),
     Function("crosses", "a crosses b, either way", (A, B), compared,
-             body="crosses_above(a, b) or crosses_above(b, a)"),
+             body="crosses_above(a, b) or crosses_above(b, a)", commutative=True),
     Function("bars_since", "bars since the condition was last true, 0 now; unknown before the first time",
              (IF,), always(BARS), engine.BARS_SINCE),
     Function("held_for", "the condition was true on each of the last n bars; false as soon as it was false on one",
@@ -24,5 +24,6 @@ FUNCTIONS = (
              (Argument("set", "condition"), Argument("reset", "condition")), always(CONDITION), engine.LATCH),
     Function("if_else", "a where the condition is true, b where it is false",
              (IF, A, B), chosen, engine.IF_ELSE),
-    Function("coalesce", "x where it is known, otherwise y", (X, Argument("y")), same, engine.COALESCE),
+    Function("coalesce", "x where it is known, otherwise y", (Argument("x", optional=True), Argument("y")), same,
+             engine.COALESCE),
 )  # fmt: skip

@@ -16,8 +16,8 @@ def _bounded(dimensions: Sequence[Dimension]) -> Dimension | None:
 
 
 FUNCTIONS = (
-    Function("min", "smaller of two values", (A, B), same, engine.MIN),
-    Function("max", "larger of two values", (A, B), same, engine.MAX),
+    Function("min", "smaller of two values", (A, B), same, engine.MIN, commutative=True),
+    Function("max", "larger of two values", (A, B), same, engine.MAX, commutative=True),
     Function("clip", "x, not below low and not above high, which wins", (X, Argument("low"), Argument("high")),
              _bounded, body="min(max(x, low), high)"),
     Function("abs", "size without sign", (X,), first, engine.ABS),

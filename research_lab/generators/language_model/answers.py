@@ -19,7 +19,8 @@ from research_lab.errors import SpecError
 STRATEGIES: Final = "strategies"
 STATEMENTS: Final = "statements"
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
-_FENCE: Final = re.compile(r"\s*```[a-zA-Z]*[ \t]*\r?\n(.*)\n?[ \t]*```\s*", re.DOTALL)
+_FENCE: Final = "```"
+_OPENING: Final = re.compile(r"```[a-zA-Z]*[ \t]*\r?")  # line of a fence
 _CHARACTERS: Final = 900  # of a statement's half: both fit into a hypothesis
 # Parts are only measured, never used: numbers stay text, and objects are not built.
 _MEASURE: Final = json.JSONDecoder(
@@ -50,8 +51,7 @@ def strategies_in(answer: str, most: int) -> Parts:
     answer : JSON, alone or in one fence of Markdown: an object with `strategies`, a list, or one strategy.
     most : how many were asked for; further ones are counted and left out.
     """
-    fenced = _FENCE.fullmatch(answer)
-    text = fenced[1] if fenced else answer
+    text = _unfenced(answer)
     try:
         return _parts(text, most)
     except RecursionError:
@@ -80,9 +80,8 @@ def statements_in(answer: str, n: int) -> list[str]:
     ValueError
         It is something else; with what is wrong.
     """
-    fenced = _FENCE.fullmatch(answer)
     try:
-        told: Any = json.loads(fenced[1] if fenced else answer)
+        told: Any = json.loads(_unfenced(answer))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     rows = told.get(STATEMENTS) if isinstance(told, dict) else None
@@ -103,6 +102,14 @@ def _statement(row: Any, number: int) -> str:
 
 def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _unfenced(answer: str) -> str:
+    """Return what stands in one fence of Markdown around all of an answer; the answer where there is none."""
+    first, _, rest = answer.strip().partition("\n")
+    if _OPENING.fullmatch(first) and rest.endswith(_FENCE):
+        return rest.removesuffix(_FENCE)
+    return answer
 
 
 def _parts(text: str, most: int) -> Parts:

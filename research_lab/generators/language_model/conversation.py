@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 import warnings
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
@@ -34,12 +34,14 @@ from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCall
 from pydantic_ai.models import Model
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 
-from research_lab.errors import GauntletError, UsageError
+from research_lab.errors import UsageError
 from research_lab.generators.language_model.budget import Purse, Spent, cost_of, counted
 from research_lab.generators.language_model.exchange import ANSWERED, ExchangeStore, Question, Reply
+from research_lab.generators.language_model.masking import masked_parts
 from research_lab.generators.language_model.screening import findings
 from research_lab.generators.language_model.settings import Settings
 from research_lab.generators.language_model.wire import PLACEHOLDER, Wire
@@ -49,8 +51,10 @@ _UNREADABLE: Final = (
     AgentRunError, UserError, OpenAIError, AnthropicError, httpx2.HTTPError, ValueError, TypeError, LookupError,
     AttributeError, ArithmeticError, AssertionError, RuntimeError, OSError,
 )  # fmt: skip
+_FENCES: Final = 100  # in an answer
 _REPAIRED: Final = 200_000  # characters of all that is sent with a repair
-_HYPOTHESIS: Final = re.compile(r'hypothesis\\*"?\s*:\s*(.*?)(?:\\*",|\n|$)')
+_HYPOTHESIS: Final = re.compile(r'hypothesis\\*"?\s*:\s*([^\n]*)')
+_NEXT_FIELD: Final = re.compile(r'(?<!\\)\\*",')
 
 
 @dataclass
@@ -59,13 +63,14 @@ class Turn:
 
     Parameters
     ----------
-    question, reply : as sent, and what came back. spent : what it took.
+    question, reply : as sent, and what came back. spent : what it took. known : whether it was paid for before.
     answer : the model's words, good or bad. fault : why there are none; "" when there are.
     """
 
     question: Question
     reply: Reply
     spent: Spent
+    known: bool = False
     answer: str = ""
     fault: str = ""
 
@@ -77,10 +82,12 @@ class Heard:
     Parameters
     ----------
     turns : its requests, in order. ended : why there was no further one, beside a good answer; "" without a reason.
+    stopped : whether no other conversation would be held either: a budget is spent, or the server fails.
     """
 
     turns: list[Turn] = field(default_factory=list)
     ended: str = ""
+    stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,8 @@ def converse(
     ------
     UsageError
         The prompt holds what no prompt may; offline, a question was never answered; the key is not set.
+    Exception
+        What `ask.check` raised.
     """
     recorded = _Recorded(ask, settings, wire, store, purse, offline=offline)
     responses, fault = _completed(_run(ask, settings, recorded))
@@ -122,7 +131,8 @@ def converse(
             turn.fault = fault if turn.reply.outcome == ANSWERED else turn.reply.outcome
         else:
             turn.answer = _words_of(response)
-            turn.spent = purse.charges[turn.question.key] = _spent_on(turn, response, settings)
+            turn.spent = turn.spent if turn.known else _spent_on(turn, response, settings)
+        purse.charge(turn.question.key, turn.spent, turn.fault, anew=False)
     return heard
 
 
@@ -135,48 +145,64 @@ class _Recorded(httpx2.AsyncBaseTransport):
         self.turn, self.settings, self.wire, self.store = ask.turn, settings, wire, store
         self.purse, self.offline = purse, offline
         self.heard = Heard()
-        self.error: GauntletError | None = None
+        self.error: Exception | None = None
+        self._n_first = 0
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         reply = None
         try:
             reply = await self._reply(request)
-        except GauntletError as error:
-            self.error = error
+        except Exception as error:
+            self.error = error  # raised by `converse`: the libraries take it for a broken connection
+            raise
         if reply is None or reply.outcome != ANSWERED:
             raise httpx2.TransportError("no answer", request=request)
         headers = {"content-type": reply.content_type}
         return httpx2.Response(200, headers=headers, content=reply.text.encode("utf-8"), request=request)
 
     async def _reply(self, request: httpx2.Request) -> Reply | None:
-        raw = await request.aread()
-        question = Question(self.settings.provider, self.settings.address, self.turn, json.loads(raw))
+        body = self._told(json.loads(await request.aread()))
+        question = Question(self.settings.provider, self.settings.address, self.turn, body)
         if not self._may_be_sent(question.body):
             return None
-        kept = self.store.find(question)
+        kept, known = self.store.find(question), question.key in self.purse.charges
+        # what failed is asked again, while anything is asked
         final = kept is not None and (self.offline or kept.outcome == ANSWERED or kept.status == 200)
-        if kept is not None and final:
-            return self._heard(question, kept)
-        self.heard.ended = self.purse.over
-        if self.heard.ended:
+        final = final or (known and kept is not None and bool(self.purse.refuses()))
+        self.heard.ended = self.purse.refuses(question.key if final else "")
+        self.heard.stopped = bool(self.heard.ended)
+        if self.heard.stopped:
             return None
+        if kept is not None and final:
+            return self._heard(question, kept, known=known)
         if self.offline:
             what = f"offline, and the question {question.key[:12]} was never answered"
             remedy = "replay with the same brief, settings, archive and seed, or go online"
             raise UsageError(what, str(self.store.folder), remedy)
-        headers = dict(request.headers)
-        reply = await self.wire.send(str(request.url), headers, raw, self.purse.seconds_left)
-        if kept is not None:  # it was asked before in vain, which took something too
+        raw = json.dumps(body, ensure_ascii=False).encode("utf-8", errors="surrogatepass")
+        left = (self.purse.calls_left, self.purse.seconds_left)
+        reply = await self.wire.send(str(request.url), dict(request.headers), raw, *left)
+        if kept is not None and known:  # it was asked before in vain, which took something too
             seconds, requests = round(reply.seconds + kept.seconds, 3), reply.requests + kept.requests
             reply = replace(reply, seconds=seconds, requests=requests)
         self.store.keep(question, reply)
         return self._heard(question, reply)
 
-    def _heard(self, question: Question, reply: Reply) -> Reply:
-        spent = _charge(reply, counted(None, _said(question.body)), counted(None, reply.text), self.settings)
-        self.heard.turns.append(Turn(question, reply, spent))
-        self.purse.charges[question.key] = spent
+    def _heard(self, question: Question, reply: Reply, *, known: bool = False) -> Reply:
+        """Charge a question, unless it is known, and note what came back."""
+        if not known:
+            tokens = counted(None, _said(question.body)), counted(None, reply.text)
+            self.purse.charge(question.key, _charge(reply, *tokens, self.settings), anew=True)
+        spent = self.purse.charges[question.key].spent
+        self.heard.turns.append(Turn(question, reply, spent, known))
         return reply
+
+    def _told(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return what is sent: of the model's own words, without numbers that may be prices."""
+        said = body["messages"]
+        if not self.heard.turns:
+            self._n_first = len(said)
+        return {**body, "messages": [*said[: self._n_first], *masked_parts(said[self._n_first :])]}
 
     def _may_be_sent(self, body: Mapping[str, Any]) -> bool:
         """Look once more at all that is about to be sent, whoever put it there.
@@ -189,7 +215,7 @@ class _Recorded(httpx2.AsyncBaseTransport):
             return False
         found = findings(said, code=True)
         if self.heard.turns:
-            found += (one for claim in _HYPOTHESIS.findall(said) for one in findings(claim))
+            found += (one for claim in claims_in(said) for one in findings(claim))
         if self.wire.key.stands_in(said):
             raise UsageError("the prompt holds the key of the server", remedy="take it out of the brief")
         if found and not self.heard.turns:
@@ -217,7 +243,7 @@ def _agent(ask: Ask, settings: Settings, transport: _Recorded) -> Agent[None, di
     form = StructuredDict(ask.schema, name=str(ask.schema["title"]))
     kind: Any = {"native": NativeOutput, "tool": ToolOutput, "prompted": PromptedOutput}[settings.output]
     agent: Agent[None, dict[str, Any]] = Agent(
-        _model(settings, transport),
+        _Fenced(_model(settings, transport)),
         output_type=kind(form),
         instructions=ask.instructions,
         retries=settings.repairs,
@@ -227,12 +253,31 @@ def _agent(ask: Ask, settings: Settings, transport: _Recorded) -> Agent[None, di
     def judged(context: RunContext[None], data: dict[str, Any]) -> dict[str, Any]:
         """Judge the words as they were written, not what a library made of them."""
         said = _last(context.messages)
-        complaint = ask.check(_words_of(said)) if said is not None else ""
+        words = "" if said is None else _words_of(said)
+        try:
+            complaint = "" if said is None else ask.check(words)
+        except Exception as error:
+            transport.error = error  # ours, and not a fault of the answer
+            raise
         if complaint:
             raise ModelRetry(complaint)
         return data
 
     return agent
+
+
+class TooManyFencesError(AgentRunError):
+    """An answer in more pieces of Markdown than the library can look through in time."""
+
+
+class _Fenced(WrapperModel):
+    """A model whose answers hold few fences: the library's search for one goes on to the end from each of them."""
+
+    async def request(self, *asked: Any) -> ModelResponse:
+        response = await super().request(*asked)
+        if _words_of(response).count("```") > _FENCES:
+            raise TooManyFencesError("too many fences")
+        return response
 
 
 def _model(settings: Settings, transport: _Recorded) -> Model:
@@ -287,6 +332,11 @@ def _charge(reply: Reply, prompt_tokens: int, answer_tokens: int, settings: Sett
 def _said(body: Mapping[str, Any]) -> str:
     """Return what is sent as one text, with its lines apart."""
     return json.dumps(body, ensure_ascii=False).replace("\\n", "\n")
+
+
+def claims_in(said: str) -> Iterator[str]:
+    """Yield what hypotheses say, each to the end of its text or line."""
+    return (_NEXT_FIELD.split(claim, maxsplit=1)[0] for claim in _HYPOTHESIS.findall(said))
 
 
 def _completed(

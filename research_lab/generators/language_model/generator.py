@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +19,7 @@ from research_lab.errors import ServerError, SpecError, UsageError
 from research_lab.generators.brief import Brief
 from research_lab.generators.language_model import prompts
 from research_lab.generators.language_model.answers import refusal_of, statements_in
-from research_lab.generators.language_model.budget import Purse, Spent, spent_of
+from research_lab.generators.language_model.budget import Purse, Spent, charge_of
 from research_lab.generators.language_model.exchange import ExchangeStore, Transcripts
 from research_lab.generators.language_model.hearing import account_of, complaint_about, texts_of
 from research_lab.generators.language_model.key import Key
@@ -43,13 +44,14 @@ _RECENT: Final = 12  # entries of this round that the next question names
 class LanguageModel:
     """A language model behind the protocol of all generators.
 
-    It keeps what it was answered in a folder, and asks nothing twice: a search with the same brief, settings and seed
+    It keeps what it was answered on the disk, and asks nothing twice: a search with the same brief, settings and seed
     is replayed from there, byte for byte.
 
     Parameters
     ----------
     settings : of the server, the model and the budget.
-    folder : for `answers`, which a replay reads, and `transcripts`, one of each call for people.
+    folder : for `transcripts`, one of each call, with what it took: what is spent and what failed is read from them.
+    answers : folder of what was answered, which a replay reads and several searches may share; None for one of its own.
     offline : whether nothing may be asked; a question without an answer in the folder is then an error.
 
     Raises
@@ -61,20 +63,23 @@ class LanguageModel:
     name = "llm"
     version = "1"
 
-    def __init__(self, settings: Settings, folder: Path, *, offline: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, folder: Path, answers: Path | None = None, *, offline: bool = False
+    ) -> None:
         self.settings, self.folder, self.offline = settings, folder, offline
         _library()
         key = Key(settings.key_variable)
         if not offline:
             key.value()
         self._wire = Wire(settings.address, settings.provider, key, settings.limits)
-        self._store = ExchangeStore(folder / "answers")
+        self._store = ExchangeStore(answers or folder / "answers")
         self._transcripts = Transcripts(folder / "transcripts")
-        told = {name: record.get("spent") for name, record in self._transcripts.read().items()}
-        charges = {name: spent_of(spent) for name, spent in told.items() if isinstance(spent, dict)}
-        self._purse = Purse(settings.budget, charges)
-        self._failed = 0
-        self.stopped = ""
+        self.stopped = ""  # why the last proposals were the last ones; for people
+
+    @cached_property
+    def _purse(self) -> Purse:
+        charges = {name: charge_of(record) for name, record in self._transcripts.read().items()}
+        return Purse(self.settings.budget, self.settings.limits.failed_calls, charges)
 
     @property
     def spent(self) -> Spent:
@@ -84,7 +89,8 @@ class LanguageModel:
     def propose(self, brief: Brief, feedback: Feedback, n: int, rng: np.random.Generator) -> list[Proposal]:
         """Return up to n proposals: at first the brief's ideas, then new strategies and variations of the archive's.
 
-        None once a budget is spent, or the server failed too often in a row; `stopped` then says which.
+        As many ideas a generation as are asked for. None once a budget is spent, or the server failed too often in a row;
+        `stopped` then says which.
 
         Raises
         ------
@@ -94,9 +100,9 @@ class LanguageModel:
             The brief tells of a market, a date or a price level; offline, a question was never answered.
         """
         prompts.check_brief(brief)
-        found: list[Proposal] = []
-        if feedback.generation == 0 and brief.ideas:
-            found += self.from_ideas(brief, brief.ideas[:n], rng)
+        self.stopped = ""
+        first = feedback.generation * n
+        found = self.from_ideas(brief, brief.ideas[first : first + n], rng)
         left = n - len(found)
         while left > 0 and not self.stopped:
             size = min(left, self.settings.strategies_a_call)
@@ -136,7 +142,7 @@ class LanguageModel:
         parents : one or two; those that tell of a market, a date or a price are left out.
         """
         shown = [parent for parent in parents[:2] if prompts.shown_text(parent)]
-        if not shown or self.stopped:
+        if not shown:
             return []
         prompts.check_brief(brief)
         prompt = prompts.variation_prompt(brief, feedback, shown, n)
@@ -194,8 +200,6 @@ class LanguageModel:
                 return f"The answer is not what was asked for: {error}."
             return ""
 
-        if self.stopped:
-            return []
         heard = self._asked("critic", brief, prompts.critic_prompt(texts), statements_schema(), turn, fault)
         for turn_ in heard.turns:
             self._keep(
@@ -226,9 +230,7 @@ class LanguageModel:
     def _judge(self, heard: Heard) -> None:
         """Note whether there is any use in another conversation."""
         last = heard.turns[-1] if heard.turns else None
-        failed = last is not None and bool(last.fault)
-        self._failed = self._failed + 1 if failed else 0
-        if heard.ended and heard.ended == self._purse.over:
+        if heard.stopped:
             self.stopped = heard.ended
         elif last is not None and last.fault and last.reply.status in _HOPELESS:
             key = self.settings.key_variable or "an environment variable, and its name into key_variable"
@@ -236,11 +238,6 @@ class LanguageModel:
             raise ServerError(
                 last.fault, self.settings.address, f"{remedy}; the same command goes on from here"
             )
-        elif last is not None and self._failed >= self.settings.limits.failed_calls:
-            calls = (
-                f"{self._failed} calls in a row failed, the last one" if self._failed > 1 else "a call failed"
-            )
-            self.stopped = f"{calls}: {last.fault}"
 
     def _keep(self, role: str, turn: Turn, ended: str, told: dict[str, Any]) -> None:
         record = {
@@ -252,7 +249,9 @@ class LanguageModel:
             "answer": turn.answer,
             "status": turn.reply.status,
             "ended": ended,
+            "number": self._purse.charges[turn.question.key].number,
             "spent": asdict(turn.spent),
+            "fault": turn.fault,
         }
         self._transcripts.keep(turn.question.key, {**record, **told})
 

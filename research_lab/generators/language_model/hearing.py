@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from research_lab.generators.language_model.conversation import Turn
 
 _COMPLAINT = 400  # characters of one refusal
+_NAME = re.compile(r"""\bname["']?\s{0,20}:\s{0,20}["']?([^"',}\n]{1,100})""")
 
 
 @dataclass(frozen=True)
@@ -40,28 +42,55 @@ def complaint_about(answer: str, n: int) -> str:
 def texts_of(turns: Sequence[Turn], n: int) -> list[Text]:
     """Return what is proposed after all repairs: up to n texts, and one for an answer that never came.
 
-    A strategy that was refused and then repaired is proposed once, repaired. One that was not is proposed as it is:
-    it is counted as anybody's that does not parse.
+    A strategy that was refused and then repaired is proposed once, repaired. One that was not is proposed as it was last
+    written: it is counted as anybody's that does not parse.
     """
-    taken: dict[str, Text] = {}
-    refused: list[Text] = []
+    found: list[Text] = []
     for turn in turns:
         key = turn.question.key
         if turn.fault:
-            refused.append(Text(f"# no answer: {_one_line(turn.fault)}\n", key, turn.fault))
+            found.append(Text(f"# no answer: {_one_line(turn.fault)}\n", key, turn.fault))
             continue
         parts = strategies_in(turn.answer, n)
-        judged = [Text(text, key, reason) for _, text, reason in _judged(parts)]
-        if not judged:
-            refused = refused or [
-                Text("# no strategy in the answer\n", key, parts.fault or "none in the answer")
-            ]
-            continue
-        refused = [text for text in judged if text.refused]
-        for text in judged:
-            if not text.refused:
-                taken.setdefault(text.text, text)
-    return [*taken.values(), *refused][:n]
+        said = [Text(text, key, reason) for _, text, reason in _judged(parts)]
+        if not said and not found:
+            said = [Text("# no strategy in the answer\n", key, parts.fault or "none in the answer")]
+        found = _mended(found, said)
+    return found[:n]
+
+
+def _mended(found: Sequence[Text], said: Sequence[Text]) -> list[Text]:
+    """Return texts with the refused ones replaced by what a repair made of them, and what is new behind.
+
+    A repair goes by the strategy's name, or else by its place among what was refused.
+    """
+    mended = list(found)
+    taken = {text.text for text in found if not text.refused}
+    fresh = [text for text in said if text.text not in taken]
+    open_ = [k for k, text in enumerate(found) if text.refused]
+    unnamed: list[Text] = []
+    for text in fresh:
+        name = _name(text)
+        at = next((k for k in open_ if name and _name(found[k]) == name), None)
+        if at is None:
+            unnamed.append(text)
+        else:
+            mended[at] = text
+            open_.remove(at)
+    names = {_name(text) for text in mended if not text.refused} - {""}
+    extra: list[Text] = []
+    for text in unnamed:
+        if open_ and _name(text) not in names:
+            mended[open_.pop(0)] = text
+        else:
+            extra.append(text)
+    return [*mended, *extra]
+
+
+def _name(text: Text) -> str:
+    """Return the name that a strategy has, as far as it can be read; "" without one."""
+    found = _NAME.search(text.text)
+    return found[1].strip() if found else ""
 
 
 def account_of(turn: Turn, n: int) -> dict[str, Any]:

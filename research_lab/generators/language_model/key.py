@@ -16,6 +16,7 @@ from research_lab.errors import UsageError
 WITHHELD: Final = "it repeats the key of the server"
 _SHORTEST: Final = 8  # a shorter one, such as "none", is a placeholder and would be found in any text
 _ROUNDS: Final = 4  # of taking one layer of writing off a text: JSON in JSON in an address
+_CODE: Final = re.compile(r"&#0*(\d{1,7})\d*")  # of a character in HTML, whose number may have no end
 _ESCAPE: Final = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|([\"'/\\]))")
 
 
@@ -65,7 +66,7 @@ class Key:
         for _ in range(_ROUNDS):
             if any(form in text.casefold() for form in forms):
                 return True
-            plainer = html.unescape(unquote(_ESCAPE.sub(_character, text)))
+            plainer = html.unescape(_CODE.sub(r"&#\1", unquote(_ESCAPE.sub(_character, text))))
             if plainer == text:
                 return False
             text = plainer

@@ -19,8 +19,9 @@ from research_lab.dsl.reference_text import EXAMPLES, STRATEGY
 from research_lab.dsl.registry import FUNCTIONS, INPUTS
 from research_lab.dsl.spec import REGIMES, Spec
 from research_lab.errors import UsageError
-from research_lab.generators.archive import Elite
+from research_lab.generators.archive import Archive, Elite
 from research_lab.generators.brief import Brief
+from research_lab.generators.language_model.masking import masked
 from research_lab.generators.language_model.screening import findings
 from research_lab.generators.protocol import Answer, Feedback
 
@@ -66,7 +67,7 @@ def author_prompt(brief: Brief, feedback: Feedback, n: int, entries: Sequence[st
     ----------
     entries : conditions of entry that were just proposed, and are not wanted again.
     """
-    rows = "\n".join(f"- `{entry}`" for entry in entries if not findings(entry, code=True))
+    rows = "\n".join(f"- `{masked(entry)}`" for entry in entries if not findings(entry, code=True))
     just = f"# Entries just proposed, not wanted again\n\n{rows}" if rows else ""
     ask = f"Write {_strategies(n)}, each on another idea than the rest and than those shown."
     return _joined(_wanted(brief), _seen(feedback), just, ask)
@@ -125,12 +126,12 @@ def check_brief(brief: Brief) -> None:
 def shown_text(spec: Spec) -> str:
     """Return a strategy as a model may see it: without its name; "" when it tells too much.
 
-    A hypothesis that does is left out alone.
+    A hypothesis that does is left out alone. A number that no strategy can use may be a price, and tells too much.
     """
     hypothesis = "" if findings(spec.hypothesis) else spec.hypothesis
     text = replace(spec, name=_NAMED, hypothesis=hypothesis or "unknown").canonical()
     body = text.replace(f"name: {_NAMED}\n", "", 1)
-    return "" if findings(body, code=True) else body
+    return "" if findings(body, code=True) or masked(body) != body else body
 
 
 def _joined(*parts: str) -> str:
@@ -192,20 +193,13 @@ def _wanted(brief: Brief) -> str:
 
 
 def _seen(feedback: Feedback) -> str:
-    return _joined(_elites(list(feedback.archive)), _refusals(feedback.answers))
+    return _joined(_elites(feedback.archive), _refusals(feedback.answers))
 
 
-def _elites(elites: Sequence[Elite]) -> str:
-    shown: list[str] = []
-    for elite in elites:
-        text = shown_text(elite.spec)
-        if text and len(shown) < N_ELITES:
-            shown.append(f"{_figures(elite)}\n```yaml\n{text}```")
-    return (
-        "# The best so far of each way of behaving, with their figures\n\n" + "\n".join(shown)
-        if shown
-        else ""
-    )
+def _elites(archive: Archive) -> str:
+    best = archive.finalists(N_ELITES, suits=lambda elite: bool(shown_text(elite.spec)))
+    shown = "\n".join(f"{_figures(elite)}\n```yaml\n{shown_text(elite.spec)}```" for elite in best)
+    return f"# The best so far, no two of one idea, with their figures\n\n{shown}" if shown else ""
 
 
 def _figures(elite: Elite) -> str:
@@ -231,7 +225,7 @@ def _rounded(value: float) -> str:
 def _refusals(answers: Sequence[Answer]) -> str:
     rows: list[str] = []
     for answer in answers:
-        words = " ".join(answer.refused.split())[:_REFUSAL_CHARACTERS]
+        words = masked(" ".join(answer.refused.split()))[:_REFUSAL_CHARACTERS]
         row = f"- {words}"
         if words and row not in rows and not findings(words, code=True):
             rows.append(row)

@@ -37,6 +37,16 @@ _SIDE: Final = (
     r"(?:above|below|over|under|beyond|past|through|at|of|near|around|is|reaches|crosses|breaks|hits|[<>=]=?)"
 )
 _NUMBER: Final = r"\d[\d,' ]{0,20}(?:\.\d{1,20})?"
+_BARE: Final = rf"(?!\s{{0,3}}-?\s{{0,3}}{_UNITS})"  # not a number of something
+_NEAR: Final = r"(?:above|below|over|under|beyond|past|through|at|near|around|reaches|crosses|breaks|hits)"
+_QUOTED: Final = r"(?:usdt?|usdc|[bft]usd|fdusd|dai|eur|gbp|jpy|chf|aud|nzd|cad|krw|btc|xbt|eth|bnb|perp)"
+_ONES: Final = r"(?:one|two|three|four|five|six|seven|eight|nine)"
+_TEENS: Final = r"(?:ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen)"
+_TENS: Final = r"(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)"
+_YEAR: Final = (
+    rf"(?:(?:nineteen|twenty)[ -](?:{_TEENS}|{_TENS}(?:[ -]{_ONES})?|(?:oh|o)[ -]{_ONES})"
+    rf"|two thousand (?:and )?(?:{_TENS}[ -]{_ONES}|{_TEENS}|{_TENS}|{_ONES}))"
+)
 
 _WORD: Final = re.compile(r"[^\W\d_][^\W_]+", re.UNICODE)
 _INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
@@ -56,14 +66,20 @@ _ALWAYS: Final = (
 # And what only words tell: in an expression 2020 is a window.
 _IN_WORDS: Final = (
     ("a date", r"\b(?:19|20)\d\d[-/.](?:0?[1-9]|1[0-2])\b"),
-    ("a date", rf"\b(?:19|20)\d\d(?:s\b|/\d\d\b|\b(?!\s*-?\s*{_UNITS}))"),
+    ("a date", rf"\b(?:19|20)\d\d(?:s\b|/\d\d\b|\b{_BARE})"),
+    ("a date", rf"\b{_YEAR}(?:s\b|\b{_BARE})"),
     ("a date", r"\bq[1-4][ -/]?'?\d{2,4}\b|(?<!\w)'\d\ds?\b"),
-    ("a price level", rf"\b\d+(?:\.\d+)?k\b(?!\s*-?\s*{_UNITS})"),
-    ("a price level", rf"\b\d{{1,3}}(?:,\d{{3}})+\b(?!\s*-?\s*{_UNITS})"),
-    ("a price level", rf"(?<![\d.])\d{{4,}}(?:\.\d+)?\b(?!\s*-?\s*{_UNITS})"),
+    ("a price level", rf"\b\d+(?:\.\d+)?k\b{_BARE}"),
+    ("a price level", rf"\b\d{{1,3}}(?:,\d{{3}})+\b{_BARE}"),
+    # 30 000, 30'000 and 30.000: round, or where a price would stand, since 50 200 may be two windows and 1.005 a ratio
+    ("a price level", rf"\b[1-9]\d{{0,2}}(?:[ ']\d{{3}}){{0,3}}[ ']000\b{_BARE}"),
+    ("a price level", rf"\b{_NEAR}\s+(?:the\s+)?[1-9]\d{{0,2}}(?:[ '’]\d{{3}}){{1,4}}\b{_BARE}"),
+    ("a price level", rf"(?<![\d.])[1-9]\d{{1,2}}\.\d{{3}}\b(?!\.\d){_BARE}"),
+    ("a price level", rf"(?<![\d.])[1-9]\d{{0,2}}(?:\.\d{{3}}){{2,4}}\b{_BARE}"),
+    ("a price level", rf"(?<![\d.])\d{{4,}}(?:\.\d+)?\b{_BARE}"),
     (
         "a price level",
-        rf"\b{_LEVEL}\s+(?:\w+\s+)?{_SIDE}\s+(?:the\s+)?{_NUMBER}(?![\d.])(?!\s*-?\s*{_UNITS})(?!\s*(?:{_FUNCTIONS})\b)",
+        rf"\b{_LEVEL}\s+(?:\w+\s+)?{_SIDE}\s+(?:the\s+)?{_NUMBER}(?![\d.]){_BARE}(?!\s{{0,3}}(?:{_FUNCTIONS})\b)",
     ),
 )
 
@@ -93,7 +109,7 @@ def findings(text: str, *, code: bool = False) -> list[Finding]:
     >>> findings("Buy when rsi(14) is below 30 and the close is above its 200 day average")
     []
     """
-    plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+    plain = _INVISIBLE.sub("", _plain(text))
     always, in_words, capitals = _rules()
     rules = always if code else always + in_words
     spans = [(*match.span(), noun) for noun, pattern in rules for match in pattern.finditer(plain)]
@@ -109,12 +125,19 @@ def findings(text: str, *, code: bool = False) -> list[Finding]:
     return list(found.values())
 
 
+def _plain(text: str) -> str:
+    """Return a text in plain characters, each by itself: putting a run of accents in order takes time without end."""
+    return text if text.isascii() else "".join(unicodedata.normalize("NFKC", c) for c in text)
+
+
 @cache
 def _rules() -> tuple[tuple[Rule, ...], tuple[Rule, ...], frozenset[str]]:
     """Return what is looked for everywhere, what in words only, and words in capitals that are no symbols."""
     words = {name: " ".join(rows).split() for name, rows in load_file(_FILE, DataError).data.items()}
+    pairs = f"(?:{'|'.join((*words['bases'], *words['markets']))}){_QUOTED}"
     named = (
         ("a market", rf"(?<![a-z0-9])(?:{'|'.join(words['markets'])})s?(?![a-z0-9])"),
+        ("a market", rf"(?<![a-z0-9]){pairs}(?:perp|\.p)?(?![a-z0-9])"),
         ("an event that tells a date", rf"\b(?:{'|'.join(words['events'])})\b"),
     )
     functions = {part.upper() for name in FUNCTIONS for part in (name, *name.split("_"))}

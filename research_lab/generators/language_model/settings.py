@@ -36,7 +36,7 @@ class Prices(_Form):
 
 
 class Budget(_Form):
-    """What a folder's calls may take together; a limit left out is none, but calls and tokens are needed.
+    """What a search's calls may take together; a limit left out is none, but calls and tokens are needed.
 
     Parameters
     ----------

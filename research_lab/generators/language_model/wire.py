@@ -61,12 +61,14 @@ class Wire:
     key: Key
     limits: Limits
 
-    async def send(self, url: str, headers: dict[str, str], body: bytes, seconds: float | None) -> Reply:
+    async def send(
+        self, url: str, headers: dict[str, str], body: bytes, calls: int, seconds: float | None
+    ) -> Reply:
         """Return the reply to a request, after repetitions where another try may do better.
 
         Parameters
         ----------
-        seconds : left for all of it; None for any.
+        calls : requests that may be sent, one at least. seconds : left for all of it; None for any.
 
         Raises
         ------
@@ -74,16 +76,19 @@ class Wire:
             Nobody was there, at the last try either: nothing was asked.
         """
         with _censored(self.key):
-            return await self._send(url, headers, body, seconds)
+            return await self._send(url, headers, body, calls, seconds)
 
-    async def _send(self, url: str, headers: dict[str, str], body: bytes, seconds: float | None) -> Reply:
+    async def _send(
+        self, url: str, headers: dict[str, str], body: bytes, calls: int, seconds: float | None
+    ) -> Reply:
         start = time.monotonic()
         end = float("inf") if seconds is None else start + seconds
         reply = Reply("there is no time left")
-        for attempt in range(self.limits.retries + 1):
+        tries = min(self.limits.retries + 1, calls)
+        for attempt in range(tries):
             reply, wait = await self._once(url, headers, body, end - time.monotonic())
             reply = replace(reply, requests=attempt + 1, seconds=time.monotonic() - start)
-            if not reply.passing or attempt == self.limits.retries:
+            if not reply.passing or attempt + 1 == tries:
                 break
             wait = self.limits.backoff_s * 2**attempt if wait is None else wait
             if wait > self.limits.longest_wait_s or time.monotonic() + wait >= end:

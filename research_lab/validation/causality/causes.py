@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from research_lab.validation.causality.given import CUT_OFF, POISONS, TENTH, Giv
 from research_lab.validation.causality.runs import Seen, Stretch
 from research_lab.validation.causality.workers import Workers
 
+_LOOKUPS: Final = ("IndexError", "KeyError")
 N_EXPLAINED: Final = 5
 LEAST_OF_WHOLE: Final = 200  # bars ahead from which on a changing reach is taken for the whole sample
 LEAST_OF_BUCKETS: Final = 0.1  # share of cuts with a fault, all at one distance, for a higher timeframe
@@ -26,6 +28,11 @@ STATE = (
     "in a fresh process the same bars give the same values as all bars do: something is kept between calls "
     "(a global, a cache, an object that was fitted before)"
 )
+BEYOND = (
+    "it raises as long as no bar follows, and with bars of any values after it does not: an index or label beyond "
+    "the last bar, such as close[i + 1]"
+)
+NO_TIME = "not looked for, time ran out: give a larger --budget"
 LAST_ROW = (
     "no other future moves it, only the end of the data does, and only at the last bar given: the last row is "
     "treated in another way than the rest"
@@ -93,6 +100,8 @@ def explain(
         return own
     candles, series = _movers(workers, worker, given, chosen, deadline)
     if not candles and not series:
+        if time.monotonic() > deadline:
+            return Cause(NO_TIME)
         lonely = all(s.apart is not None and s.apart.first == s.apart.last == s.cut for s in faults)
         return Cause(LAST_ROW if lonely else ROWS)
     if series and not candles:
@@ -107,6 +116,25 @@ def explain(
         words_of(reaches, given, len(faults) / max(1, n_tested)),
         _change(workers, worker, given, chosen[0], reaches[0], deadline),
     )
+
+
+def of_raising(workers: Workers, worker: int, cut: int) -> Cause | None:
+    """Return why a callable raises at a cut, though not given fewer bars; None when it may have honest reasons.
+
+    What asks for an index or label raises for want of bars alone: whatever later bars hold, it does not. A guard
+    against stale or odd last values raises as well, but not so.
+
+    Parameters
+    ----------
+    worker : a fresh one, which has made no call yet.
+    """
+    again: list[Seen] = workers.ask(worker, "cuts", ([cut], math.inf))
+    if not again[0].raised:
+        return Cause(STATE)
+    if not again[0].raised.startswith(_LOOKUPS):
+        return None
+    others: list[Seen] = [workers.ask(worker, "poison", cut, kind, True, "") for kind in POISONS]
+    return None if any(other.raised.startswith(_LOOKUPS) for other in others) else Cause(BEYOND)
 
 
 def words_of(reaches: Sequence[_Reach], given: Given, share: float) -> str:

@@ -12,11 +12,9 @@ hide a leak from the next.
 
 from __future__ import annotations
 
-import math
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import numpy as np
@@ -25,93 +23,25 @@ from research_lab.errors import UsageError
 from research_lab.timeframe import utc
 from research_lab.validation.causality import causes
 from research_lab.validation.causality.given import CUT_OFF, Given
-from research_lab.validation.causality.outputs import Apart, Columns, changes, constant, difference
+from research_lab.validation.causality.outputs import Apart, Columns, changes, difference, unchanging
+from research_lab.validation.causality.report import CausalityReport, CounterExample, missed_chances
 from research_lab.validation.causality.runs import Runs, Seen
 from research_lab.validation.causality.search import Findings, cut_off, in_order, poison
 from research_lab.validation.causality.starts import StartsReport, check_starts
+from research_lab.validation.causality.sufficiency import CUTTING, Cost, refuse_raising, too_little, unmoved
 from research_lab.validation.causality.target import Raised, Target, target_of
 from research_lab.validation.causality.workers import Workers
 
 BUDGET_S: Final = 60.0
+MOST_BUDGET_S: Final = 86_400.0
+MOST_TOLERANCE: Final = 1e-4  # above what float32 leaves, below what most bars of a minute move
 LEAST_BARS: Final = 10
-RARITIES: Final = (0, 1_000, 500, 100)  # a leak shows at one bar, or at one bar in so many
 AGAIN: Final = "in a second call over the same bars"
 AFTERWARDS: Final = "when called after other calls"
 BLIND: Final = (
     "nothing moved when all that comes after bar {bar} was replaced: it reads times alone, or a file or values "
     "of its own, which cannot be cut off; hand them over with --series, or nothing is known of them"
 )
-
-
-@dataclass(frozen=True)
-class CounterExample:
-    """The smallest difference found.
-
-    Parameters
-    ----------
-    column, bar, time : the first value that moved, its bar and that bar's opening time, UTC.
-    before, after : the value over all bars, and the other one. done : what was done, as the end of a sentence.
-    cut : the last bar known. cause : in words. change : one change of a later bar that suffices; may be empty.
-    """
-
-    column: str
-    bar: int
-    time: str
-    before: str
-    after: str
-    done: str
-    cut: int
-    cause: str
-    change: str = ""
-
-    @property
-    def sentence(self) -> str:
-        """The difference and its cause."""
-        change = f"; {self.change}" if self.change else ""
-        return (
-            f"{self.column} at bar {self.bar} ({self.time}) was {self.before} and became {self.after} "
-            f"{self.done}{change}. Likely cause: {self.cause}"
-        )
-
-
-@dataclass(frozen=True)
-class CausalityReport:
-    """What the check of a callable looked at, and what it found.
-
-    Parameters
-    ----------
-    outcome : "PASS", "FAIL", or "INSUFFICIENT" when nothing in the tested bars changes.
-    n_bars, first_bar : bars given, and the first tested one: with fewer the callable raises.
-    n_cuts, n_possible : cuts tried, and bars that could be cut after. n_poisoned : runs with other futures.
-    n_faults : runs that moved the past. counter_example : None unless it failed.
-    columns : what was returned; those of `silent` never change.
-    missed : by how many bars a leak shows at, the chance that none of them was cut at.
-    warmup : what later starts showed; None when they were not run. notes : what a reader should know besides.
-    """
-
-    outcome: str
-    n_bars: int
-    first_bar: int
-    n_cuts: int
-    n_possible: int
-    n_poisoned: int
-    n_faults: int
-    counter_example: CounterExample | None
-    columns: tuple[str, ...]
-    silent: tuple[str, ...]
-    missed: dict[int, float] = field(default_factory=dict)
-    warmup: StartsReport | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def sentence(self) -> str:
-        """The outcome in words."""
-        seen = f"{self.n_cuts} of {self.n_possible} bars cut after, {self.n_poisoned} runs with other futures"
-        if self.counter_example is not None:
-            return f"{self.counter_example.sentence} ({self.n_faults} of the runs differ; {seen})"
-        if self.outcome == "PASS":
-            return f"the past did not move: {seen}"
-        return f"not tested: no value changes in the tested bars; {seen}"
 
 
 def check_callable(
@@ -123,6 +53,7 @@ def check_callable(
     n_workers: int | None = None,
     warmup_bars: int | None = None,
     starts: bool = True,
+    constant: Collection[str] = (),
 ) -> CausalityReport:
     """Look for anything in what a callable returns that depends on bars after it.
 
@@ -130,23 +61,36 @@ def check_callable(
     ----------
     function : takes a frame, or a frame and a dictionary of series.
     given : bars and series; at least ten bars.
-    tolerance : share of a value up to which it may differ; with 0 every bit counts.
-    budget_s : seconds, about. n_workers : processes; None for one a core.
+    tolerance : share of a value up to which it may differ, at most 1e-4; with 0 every bit counts.
+    budget_s : seconds, about, at most a day. n_workers : processes; None for one a core.
     warmup_bars : told by the user, to be compared with what later starts need. starts : whether to run them.
+    constant : columns that may stay the same on all bars; any other one that does is no pass.
 
     Raises
     ------
     UsageError
-        The callable raises, ends its process, or returns what does not lie on the frame's index.
+        The callable raises on all bars, or on most cuts with nothing found; it ends its process, or returns what
+        does not lie on the frame's index.
     """
+    refuse_options(tolerance, budget_s, warmup_bars)
     if given.n < LEAST_BARS:
         raise UsageError(f"{given.n} bars; wanted {LEAST_BARS} at least", remedy="give more bars")
-    if not (tolerance >= 0.0 and budget_s > 0.0):
-        raise UsageError(f"tolerance {tolerance:g}, budget {budget_s:g}", remedy="give what is not negative")
     target = function if isinstance(function, Target) else target_of(function, series=bool(given.series))
     n_workers = n_workers or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0])
     with Workers(Runs(target, given, tolerance), n_workers, target.name) as workers:
-        return _Check(workers, target, given, tolerance, budget_s).run(warmup_bars, starts=starts)
+        return _Check(workers, target, given, tolerance, budget_s).run(constant, warmup_bars, starts=starts)
+
+
+def refuse_options(tolerance: float, budget_s: float, warmup_bars: int | None) -> None:
+    """Raise `UsageError` for a tolerance, budget or warm-up that no check can be made with."""
+    if not 0.0 <= tolerance <= MOST_TOLERANCE:
+        what = f"a tolerance of {tolerance:g}"
+        raise UsageError(what, "--tolerance", f"give a share of a value from 0 to {MOST_TOLERANCE:g}")
+    if not 0.0 < budget_s <= MOST_BUDGET_S:
+        remedy = f"give more than 0, at most {MOST_BUDGET_S:.0f}"
+        raise UsageError(f"{budget_s:g} seconds", "--budget", remedy)
+    if warmup_bars is not None and warmup_bars < 1:
+        raise UsageError(f"a warm-up of {warmup_bars} bars", "--warmup", "give 1 or more")
 
 
 class _Check:
@@ -158,36 +102,40 @@ class _Check:
         self.patience_s = 10.0 * budget_s + 60.0
         self.notes: list[str] = []
         self.whole: Columns = {}
+        self.single: frozenset[str] = frozenset()
+        self.call_s = self.half_s = 0.0
+        self.cost = Cost(0.0, 0.0, workers.n)
 
-    def run(self, warmup_bars: int | None, *, starts: bool) -> CausalityReport:
+    def run(self, allowed: Collection[str], warmup_bars: int | None, *, starts: bool) -> CausalityReport:
         found = Findings(self.given.n - (not self.given.at_open))
         with self._fresh() as probe:
-            state, call_s = self._probe(probe)
-            if state is None:
-                self._search(found, call_s)
-                state = self._afterwards()
-            example = self._example(found, probe) if state is None else state
-        first = found.first
-        if found.raised:
-            last = found.raised[first - 1]
-            if first > found.possible // 2:
-                raise UsageError(f"raised {last}, given the bars up to bar {first - 1}", self.target.name)
-            self.notes.append(f"bars before {first} were not cut after: given so few, it raises {last}")
-        for kind, what in found.refused.items():
-            self.notes.append(f"{kind.format(cut='the cut')} it raises {what}")
-        silent = tuple(name for name, values in self.whole.items() if constant(values[first:]))
-        tested = len(found.tested) > 0 and len(silent) < len(self.whole)
-        if example is None and tested and not self.workers.ask(0, "reads", first):
-            self.notes.append(BLIND.format(bar=first))
-        outcome = "FAIL" if example is not None else "PASS" if tested else "INSUFFICIENT"
-        later = None
-        if starts and example is None:
-            later = check_starts(self.workers, self.given, warmup_bars, self._until(1.0), self.patience_s)
+            example = self._look(probe, found, allowed)
+        still = [name for name, values in self.whole.items() if unchanging(values[found.first :])]
+        silent = [name for name in still if name not in self.single and name not in allowed]
+        lacking: list[str] = []
+        if example is None:
+            refuse_raising(found, self.target.name)
+            lacking += too_little(found, self.cost)
+            lacking += unmoved(silent, moving=len(still) < len(self.whole))
+        outcome = "FAIL" if example is not None else "INSUFFICIENT" if lacking else "PASS"
+        self._note(found, [name for name in still if name in allowed], outcome)
         return CausalityReport(
-            outcome, self.given.n, first, len(found.tested), found.possible, found.poisoned, len(found.faults),
-            example, tuple(self.whole), silent, _missed(len(found.tested), found.possible), later,
-            tuple(self.notes),
+            outcome, self.given.n, found.first, len(found.tested), found.possible, found.poisoned,
+            len(found.faults), example, tuple(self.whole), tuple(silent),
+            missed_chances(len(found.tested), found.possible),
+            self._starts(warmup_bars) if starts and example is None else None,
+            tuple(self.notes), tuple(lacking),
         )  # fmt: skip
+
+    def _look(self, probe: Workers, found: Findings, allowed: Collection[str]) -> CounterExample | None:
+        """Return the first thing that differs: between equal calls, else between what was known and all bars."""
+        again = self._run_over_all(probe)
+        self._refuse_names(allowed)
+        example = self._unlike_itself(probe, again, found)
+        if example is None:
+            self._search(found)
+            example = self._afterwards() or self._example(found, probe)
+        return example
 
     def _until(self, share: float) -> float:
         return self.begun + share * self.budget_s
@@ -196,81 +144,137 @@ class _Check:
         """Return a worker that has made no call."""
         return Workers(Runs(self.target, self.given, self.tolerance), 1, self.target.name)
 
-    def _probe(self, probe: Workers) -> tuple[CounterExample | None, float]:
-        """Run over all bars twice, and over a part before and after; return how they differ, and a call's time."""
-        n = self.given.n
-        part = 2 * n // 3
+    def _run_over_all(self, probe: Workers) -> Columns:
+        """Run over all bars twice, and let all workers know the first outcome; return the second."""
         try:
             self.whole, _ = probe.ask(0, "whole")
-            again, seconds = probe.ask(0, "whole")
-            fresh, _, raised = self.workers.ask(0, "known", part)
+            again, self.call_s = probe.ask(0, "whole")
         except Raised as fault:
-            raise UsageError(f"raised {fault.what}, given all {n} bars", self.target.name) from None
+            what = f"raised {fault.what}, given all {self.given.n} bars"
+            raise UsageError(what, self.target.name) from None
         if not self.whole:
             raise UsageError("it returned nothing", self.target.name, "return values by bar")
+        self.single = probe.ask(0, "single_values")
         self.workers.ask_all("hold", [self.whole] * self.workers.n)
         probe.ask(0, "hold", self.whole)
+        return again  # type: ignore[no-any-return]
+
+    def _refuse_names(self, allowed: Collection[str]) -> None:
+        for name in allowed:
+            if name not in self.whole:
+                what = f"there is no column {name}; it returned {', '.join(self.whole)}"
+                raise UsageError(what, "--constant", "name one of these")
+
+    def _unlike_itself(self, probe: Workers, again: Columns, found: Findings) -> CounterExample | None:
+        """Return how calls over the same bars differ, where all bars were seen before and where not.
+
+        What the parts show is kept: they are the first cuts.
+        """
+        n = self.given.n
         apart = self._large(difference(self.whole, again, n - 1, self.tolerance))
         if apart is not None:
-            return self._of(apart, AGAIN, n - 1, self._why_again()), seconds
+            return self._of(apart, AGAIN, n - 1, self._why_again())
+        part = 2 * n // 3
+        fresh, _, raised = self.workers.ask(0, "known", part)
         after, _, raised_after = probe.ask(0, "known", part)
         apart = self._large(difference(fresh, after, part, self.tolerance))
-        if (apart is not None and not raised) or bool(raised) != bool(raised_after):
-            apart = apart or Apart(
-                "the run", part, part, 1, raised or "complete", raised_after or "complete", False
-            )
+        if bool(raised) != bool(raised_after):
+            apart = _of_run(part, raised or "complete", raised_after or "complete")
+        if apart is not None and not (raised and raised_after):
             done = f"given bars up to {part} after a call with all bars"
-            return self._of(apart, done, part, causes.STATE), seconds
-        _, half, _ = self.workers.ask(0, "known", n // 2)
-        return None, max(half, 1e-5)
+            return self._of(apart, done, part, causes.STATE)
+        half, self.half_s, raised_half = self.workers.ask(0, "known", n // 2)
+        for cut, columns, what in ((part, fresh, raised), (n // 2, half, raised_half)):
+            moved = None if what else difference(self.whole, columns, cut, self.tolerance)
+            found.take(Seen(cut, CUT_OFF, moved, what))
+        self.cost = Cost(self.call_s, time.monotonic() - self.begun, self.workers.n)
+        return None
 
     def _why_again(self) -> str:
-        with self._fresh() as other:
-            elsewhere, _ = other.ask(0, "whole")
-        same = difference(self.whole, elsewhere, self.given.n - 1, self.tolerance) is None
         kept = "the first call in another process agrees: something is kept between calls, or a global random state"
-        return (
-            kept
-            if same
-            else "unseeded randomness, the time of day, or something else that is not in the bars"
-        )
+        unknown = "unseeded randomness, the time of day, or something else that is not in the bars"
+        with self._fresh() as other:
+            try:
+                elsewhere, _ = other.ask(0, "whole")
+            except Raised:
+                return unknown
+        same = difference(self.whole, elsewhere, self.given.n - 1, self.tolerance) is None
+        return kept if same else unknown
 
-    def _search(self, found: Findings, call_s: float) -> None:
+    def _search(self, found: Findings) -> None:
         preferred = changes(self.whole)
         preferred = np.unique(np.concatenate([preferred - 1, preferred]))
         order = in_order(found.possible, preferred)
-        cut_off(self.workers, found, order, call_s, self._until(0.7), self.patience_s)
+        call_s = max(self.half_s, 1e-5)
+        cut_off(self.workers, found, order, call_s, self._until(CUTTING), self.patience_s)
         if len(found.faults) < 8:
             poison(self.workers, found, order, self._until(0.8), self.patience_s)
 
     def _afterwards(self) -> CounterExample | None:
         """Run over all bars where only parts of them were seen before, and return how that differs."""
+        last = self.given.n - 1
         try:
             later, _ = self.workers.ask(0, "whole")
+            apart = self._large(difference(self.whole, later, last, self.tolerance))
         except Raised as fault:
-            raise UsageError(f"raised {fault.what}, {AFTERWARDS}", self.target.name) from None
-        apart = self._large(difference(self.whole, later, self.given.n - 1, self.tolerance))
-        return None if apart is None else self._of(apart, AFTERWARDS, self.given.n - 1, causes.STATE)
+            apart = _of_run(last, "complete", fault.what)
+        return None if apart is None else self._of(apart, AFTERWARDS, last, causes.STATE)
 
     def _example(self, found: Findings, probe: Workers) -> CounterExample | None:
-        """Return the smallest fault with its cause, None when there is none but harmless rounding."""
-        if not found.faults:
-            if not found.rounding:
-                return None
-            if not causes.mixes_rows(probe, 0, found.rounding):
-                self.notes.append(
-                    "the last digits change with the number of rows (not with what they hold), by the size of "
-                    "rounding: a matrix product or sum that is cut into blocks"
-                )
-                return None
-            found.faults, found.rounding = found.rounding, []
-            return self._of_seen(min(found.faults, key=_size), causes.Cause(causes.ROUNDING))
+        """Return the smallest fault with its cause: of values, of their last digits, of cuts that raise."""
+        if found.faults:
+            return self._explained(found)
+        return self._of_rounding(found, probe) or self._of_raising(found)
+
+    def _explained(self, found: Findings) -> CounterExample:
         faults = sorted(found.faults, key=_size)
         with self._fresh() as other:
             other.ask(0, "hold", self.whole)
             deadline = time.monotonic() + 0.3 * self.budget_s
             cause = causes.explain(other, 0, self.given, faults, len(found.tested), deadline)
         return self._of_seen(faults[0], cause)
+
+    def _of_rounding(self, found: Findings, probe: Workers) -> CounterExample | None:
+        """Return differences of the size of rounding where later values make them; note them where not."""
+        if not found.rounding:
+            return None
+        if causes.mixes_rows(probe, 0, found.rounding):
+            found.faults, found.rounding = found.rounding, []
+            return self._of_seen(min(found.faults, key=_size), causes.Cause(causes.ROUNDING))
+        self.notes.append(
+            "the last digits change with the number of rows (not with what they hold), by the size of "
+            "rounding: a matrix product or sum that is cut into blocks"
+        )
+        return None
+
+    def _of_raising(self, found: Findings) -> CounterExample | None:
+        """Return a cut that raises for want of later bars; None where a callable may have other reasons."""
+        for cut in found.gaps[:1]:
+            with self._fresh() as other:
+                other.ask(0, "hold", self.whole)
+                cause = causes.of_raising(other, 0, cut)
+            if cause is None:
+                return None
+            found.faults = [Seen(k, CUT_OFF, _of_run(k, "complete", found.raised[k])) for k in found.gaps]
+            return self._of_seen(found.faults[0], cause)
+        return None
+
+    def _note(self, found: Findings, still: list[str], outcome: str) -> None:
+        if found.first:
+            last = found.raised[max(cut for cut in found.raised if cut < found.first)]
+            self.notes.append(f"bars before {found.first} were not cut after: given so few, it raises {last}")
+        if found.gaps and outcome == "FAIL":
+            cut, n = found.gaps[0], len(found.gaps)
+            self.notes.append(f"cut after bar {cut} it raises {found.raised[cut]} ({n:,} such cuts)")
+        for kind, what in found.refused.items():
+            self.notes.append(f"{kind.format(cut='the cut')} it raises {what}")
+        if still:
+            self.notes.append(f"never changes, as was said: {', '.join(still)}")
+        if outcome == "PASS" and not self.workers.ask(0, "reads", found.first):
+            self.notes.append(BLIND.format(bar=found.first))
+
+    def _starts(self, warmup_bars: int | None) -> StartsReport:
+        return check_starts(self.workers, self.given, warmup_bars, self._until(1.0), self.patience_s)
 
     def _of_seen(self, seen: Seen, cause: causes.Cause) -> CounterExample:
         assert seen.apart is not None
@@ -289,17 +293,10 @@ class _Check:
         return None if apart is None or apart.tiny else apart
 
 
+def _of_run(bar: int, before: str, after: str) -> Apart:
+    return Apart("the run", bar, bar, 1, before, after, tiny=False)
+
+
 def _size(seen: Seen) -> tuple[bool, int, int]:
     """Return what makes one fault smaller than another: cut off, few values, early."""
     return (seen.kind != CUT_OFF, seen.apart.n if seen.apart else 0, seen.cut)
-
-
-def _missed(n_tested: int, n_possible: int) -> dict[int, float]:
-    """Return the chance that none of k bars, anywhere, was among those cut after, by k."""
-    found = {}
-    for rarity in RARITIES:
-        k = max(1, n_possible // rarity) if rarity else 1
-        left = n_possible - n_tested
-        log = [math.log(left - i) - math.log(n_possible - i) for i in range(k)] if left >= k else [-math.inf]
-        found[k] = math.exp(sum(log))
-    return found

@@ -55,13 +55,12 @@ def columns_of(result: Any, index: pd.DatetimeIndex) -> Columns:
     UsageError
         Something lies on another index, has another length, or cannot be compared.
     """
-    found: Columns = {}
-    for name, values in _leaves(result, ""):
-        label, n = name or "result", 2
-        while label in found:
-            label, n = f"{name or 'result'} ({n})", n + 1
-        found[label] = _comparable(values, index, label)
-    return found
+    return {name: _comparable(values, index, name) for name, values in _named(result)}
+
+
+def single_values(result: Any) -> frozenset[str]:
+    """Return the names of what is one value for all bars, such as a share at risk, and no value by bar."""
+    return frozenset(name for name, value in _named(result) if isinstance(value, _SIMPLE))
 
 
 def difference(one: Columns, other: Columns, last: int, tolerance: float = 0.0) -> Apart | None:
@@ -95,7 +94,7 @@ def changes(columns: Columns) -> NDArray[np.int64]:
     return np.unique(np.concatenate(found))
 
 
-def constant(values: NDArray[Any]) -> bool:
+def unchanging(values: NDArray[Any]) -> bool:
     """Whether a column has at most one value besides what is missing."""
     known = values[~pd.isna(values)]
     return not known.shape[0] or not bool(_unequal(known[1:], known[:-1]).any())
@@ -104,6 +103,17 @@ def constant(values: NDArray[Any]) -> bool:
 def discrete(values: NDArray[Any]) -> bool:
     """Whether a column holds decisions rather than quantities: text, or at most twelve numbers."""
     return values.dtype != np.float64 or np.unique(values[~np.isnan(values)]).shape[0] <= 12
+
+
+def _named(result: Any) -> Iterator[tuple[str, Any]]:
+    """Give all that is held in a result, each under a name of its own."""
+    seen: set[str] = set()
+    for name, values in _leaves(result, ""):
+        label, n = name or "result", 2
+        while label in seen:
+            label, n = f"{name or 'result'} ({n})", n + 1
+        seen.add(label)
+        yield label, values
 
 
 def _leaves(result: Any, name: str) -> Iterator[tuple[str, Any]]:

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 from research_lab.errors import UsageError
 from research_lab.validation.causality.given import CUT_OFF, POISONS, STRETCHES, Given, Handed
-from research_lab.validation.causality.outputs import Apart, Columns, columns_of, difference, discrete
+from research_lab.validation.causality.outputs import (
+    Apart,
+    Columns,
+    columns_of,
+    difference,
+    discrete,
+    single_values,
+)
 from research_lab.validation.causality.target import Raised, Target
 
 SETTLED = 1e-6  # share of a quantity that may be left of another beginning, as with the language's warm-up
@@ -44,11 +51,16 @@ class Runs:
     def __init__(self, target: Target, given: Given, tolerance: float = 0.0) -> None:
         self.target, self.given, self.tolerance = target, given, tolerance
         self._whole: Columns = {}
+        self._single: frozenset[str] = frozenset()
 
     def whole(self) -> tuple[Columns, float]:
         """Return the columns over all bars and the seconds it took; raises `Raised`."""
         begun = time.monotonic()
         return self._columns(self.given.whole()), time.monotonic() - begun
+
+    def single_values(self) -> frozenset[str]:
+        """Return the names of what the last call gave as one value for all bars."""
+        return self._single
 
     def known(self, cut: int) -> tuple[Columns, float, str]:
         """Return the columns of what was known at a bar, the seconds, and what was raised."""
@@ -126,7 +138,9 @@ class Runs:
     def _columns(self, handed: Handed) -> Columns:
         index = handed[0].index  # the callable may give its frame another one
         try:
-            return columns_of(self.target(handed), index)  # type: ignore[arg-type]
+            result = self.target(handed)
+            self._single = single_values(result)
+            return columns_of(result, index)  # type: ignore[arg-type]
         except UsageError as fault:
             raise UsageError(
                 f"{fault.what} (given {index.shape[0]} bars)", self.target.name, fault.remedy

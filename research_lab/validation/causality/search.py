@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from research_lab.candle_table import IntArray
-from research_lab.validation.causality.given import CUT_OFF, NOISE, POISONS, REVERSED, TENFOLD
+from research_lab.validation.causality.given import CUT_OFF, POISONS, TENTH
 from research_lab.validation.causality.runs import Seen
 from research_lab.validation.causality.workers import Workers
 
@@ -18,7 +18,9 @@ FIRST_ROUND: Final = 128  # cuts all over the bars, which show most leaks at onc
 ROUND: Final = 1_024
 ENOUGH: Final = 8  # cuts with a fault after which a round is the last one
 LEAST_POISONED, MOST_POISONED = 32, 128  # cuts with other futures, every fiftieth bar between these
-N_EARLY: Final = 16  # of them where it raises when cut off
+N_EARLY: Final = 16  # of them where it raises for want of earlier bars
+N_GAPS: Final = 32  # of them where it raises, though not when it is given fewer bars
+_DECIDING: Final = (*POISONS, TENTH)  # prices above and below all known ones among them
 _GOLDEN: Final = 0.6180339887498949
 
 
@@ -43,8 +45,21 @@ class Findings:
 
     @property
     def first(self) -> int:
-        """The first bar from which on nothing was raised."""
-        return max(self.raised, default=-1) + 1
+        """The first bar after its warm-up: the beginning in which raising cuts exceed the others most."""
+        tried = sorted([*self.tested, *self.raised])
+        surplus = np.cumsum([1 if cut in self.raised else -1 for cut in tried])
+        last = int(np.argmax(surplus)) if tried else 0
+        return tried[last] + 1 if tried and surplus[last] > 0 else 0
+
+    @property
+    def gaps(self) -> list[int]:
+        """Cuts after the warm-up at which it raised."""
+        first = self.first
+        return sorted(cut for cut in self.raised if cut >= first)
+
+    @property
+    def n_tried(self) -> int:
+        return len(self.tested) + len(self.raised)
 
     def take(self, seen: Seen) -> None:
         if seen.kind == CUT_OFF:
@@ -79,10 +94,13 @@ def cut_off(
 ) -> None:
     """Cut the future off at one bar after another until all are tried, the time is over or a leak is plain.
 
+    Cuts that were tried before are left out.
+
     Parameters
     ----------
     call_s : seconds of a call, about.
     """
+    order = order[~np.isin(order, [*found.tested, *found.raised])]
     for cuts in _rounds(order, workers.n, call_s, deadline):
         shares = [(cuts[k :: workers.n].tolist(), deadline) for k in range(workers.n)]
         for seen in sorted(workers.gather("cuts", shares, patience_s), key=lambda s: s.cut):
@@ -92,13 +110,13 @@ def cut_off(
 
 
 def poison(workers: Workers, found: Findings, order: IntArray, deadline: float, patience_s: float) -> None:
-    """Give other futures at a share of the cuts, and where it raises when cut off."""
+    """Give other futures where it raises when cut off, and at a share of the cuts."""
     n = found.possible
     cuts = order[: min(MOST_POISONED, max(LEAST_POISONED, n // 50))]
     wanted = [(int(cut), POISONS[(i + j) % 4]) for j in range(4) for i, cut in enumerate(cuts)]
-    if found.first:
-        early = np.unique(np.linspace(0, found.first - 1, N_EARLY).round().astype(np.int64))
-        wanted = [(int(cut), kind) for kind in (NOISE, TENFOLD, REVERSED) for cut in early] + wanted
+    early = _evenly(list(range(found.first)), N_EARLY)
+    wanted = [(cut, kind) for kind in _DECIDING for cut in early] + wanted
+    wanted = [(cut, kind) for kind in _DECIDING for cut in _evenly(found.gaps, N_GAPS)] + wanted
     size = 64 * workers.n
     for begin in range(0, len(wanted), size):
         part = wanted[begin : begin + size]
@@ -107,6 +125,13 @@ def poison(workers: Workers, found: Findings, order: IntArray, deadline: float, 
             found.take(seen)
         if len(found.faults) >= ENOUGH or time.monotonic() > deadline:
             return
+
+
+def _evenly(cuts: list[int], most: int) -> list[int]:
+    """Return so many of some cuts, the first and the last one among them."""
+    if len(cuts) <= most:
+        return cuts
+    return [cuts[round(k * (len(cuts) - 1) / (most - 1))] for k in range(most)]
 
 
 def _rounds(order: IntArray, n_workers: int, call_s: float, deadline: float) -> Iterator[IntArray]:

@@ -21,7 +21,7 @@ class StartsReport:
 
     Parameters
     ----------
-    n_starts : how many gave values. n_followed : the most bars that one was followed for.
+    n_starts : how many gave values. n_followed : the most bars that one was, or would have been, followed for.
     needed_bars : bars after which all starts decided as the run from the first bar, quantities within a
         millionth; None when one never did, or none could be run.
     told_bars : the warm-up that the user told, None for none.
@@ -41,7 +41,8 @@ class StartsReport:
     def sentence(self) -> str:
         """The outcome in words."""
         if not self.n_starts:
-            return "warm-up: not tested, too few bars for a later start"
+            why = "time ran out, or it raises there" if self.n_followed else "too few bars for a later start"
+            return f"warm-up: not tested, {why}"
         told = "" if self.told_bars is None else f"; told {self.told_bars}"
         if not self.passed:
             told += ", which is too short"
@@ -64,7 +65,7 @@ def check_starts(
     shares = [(at[k :: workers.n], followed, deadline) for k in range(workers.n)]
     found = workers.gather("needed", shares, patience_s)
     if not found:
-        return StartsReport(0, 0, None, told)
+        return StartsReport(0, followed, None, told)
     settled = all(2 * needed <= ran for _, needed, ran in found)
     needed = max(needed for _, needed, _ in found) + 1 if settled else None
     return StartsReport(len(found), followed, needed, told)

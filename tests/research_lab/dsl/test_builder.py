@@ -525,3 +525,12 @@ class TestStrategy:
 
 def _kind(said: str) -> type[SpecError]:
     return DimensionError if "must be a" in said else SpecError
+
+
+def test_a_truth_value_is_no_condition() -> None:
+    with pytest.raises(
+        SpecError, match=r"strategy one: enter_long: true is no condition; write one, e\.g\. close > open"
+    ):
+        b.strategy(
+            name="one", hypothesis="h", timeframe="1h", side="long", enter_long=True, size={"fraction": 0.5}
+        )

@@ -193,3 +193,8 @@ def test_the_names_that_are_taken_are_those_that_the_reader_refuses() -> None:
 def test_every_link_inside_the_page_has_its_heading() -> None:
     for target in re.findall(r"\]\(#(.+?)\)", PAGE):
         assert f"\n### {target}\n" in PAGE
+
+
+def test_limits_that_other_modules_keep_are_told() -> None:
+    for told in ("| 10,000,000 | combinations", "| 12 | lists and mappings", "| 40 | characters of a number"):
+        assert told in PAGE

@@ -61,7 +61,21 @@ def told(condition: str = "close > open", more: str = "") -> list[str]:
          "over 24 bars"),
         ("atr(14) / close > 0.02", "the ratio of the average true range over 14 bars to close is above 0.02"),
         ("-rsi(14) < -50", "minus the RSI of close over 14 bars is below -50"),
-        ("close > (atr(14) + low) / 2", "close is above (atr(14) + low) / 2"),
+        ("close > (atr(14) + low) / 2", "close is above (the average true range over 14 bars plus low) divided by 2"),
+        ("close > prev(donchian_upper(20))", "close is above the highest high of the 20 bars before"),
+        ("donchian_upper(9) - donchian_lower(9) > 4 * atr(9)",
+         "the highest high of the last 9 bars less the lowest low of the last 9 bars is above 4 times the average true "
+         "range over 9 bars"),
+        ("close < lowest(low, 9) + 0.2 * (highest(high, 9) - lowest(low, 9))",
+         "close is below the lowest low of the last 9 bars plus 0.2 times (the highest high of the last 9 bars less the "
+         "lowest low of the last 9 bars)"),
+        ("close > high - (low - atr(9))", "close is above high less (low less the average true range over 9 bars)"),
+        ("close - low > (high - low) / n", "close - low is above (high - low) divided by n (now 10)"),
+        ("rsi(9) / (rsi(14) * hour()) > 1",
+         "the ratio of the RSI of close over 9 bars to (the hour of the close, UTC, times the RSI of close over 14 bars) "
+         "is above 1"),
+        ("abs(atr(9) - atr(14)) > 0",
+         "the size of (the average true range over 9 bars less the average true range over 14 bars) is above 0"),
         ("count(inside_bar() and close > open, 6) > 2",
          "the number of bars with (the bar lies inside the one before, and open is below close) among the last 6 bars "
          "is above 2"),
@@ -110,6 +124,28 @@ def test_a_condition_is_said_as_it_is(condition: str, said: str) -> None:
 )  # fmt: skip
 def test_the_plan_is_said_as_it_is(more: str, said: str) -> None:
     assert said in told(more=more)
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ("target_vol: 0.3",
+         "Each entry is as large a share of equity as has a volatility of 30 % a year, measured over 64 bars."),
+        ("target_vol: n / 50, window: 24",
+         "Each entry is as large a share of equity as has a volatility of n / 50 (now 20 %) a year, measured over 24 bars."),
+        ("fraction: 0.5 * rsi(14) / 100",
+         "Each entry puts a share of equity into the position: (0.5 times the RSI of close over 14 bars) divided by 100."),
+        ('fraction: "0.3 / (2 * std(log(close / open), 9))"',
+         "Each entry puts a share of equity into the position: the ratio of 0.3 to (2 times the standard deviation of the "
+         "logarithm of (close / open) over 9 bars)."),
+        ("risk: 0.01 * calm()",
+         "Each entry risks a share of equity, 0.01 times the calm of the market (its mean range over 50 bars to that over "
+         "14): that is lost when the stop is hit at its price."),
+    ],
+)  # fmt: skip
+def test_a_size_is_said_as_it_is(size: str, said: str) -> None:
+    text = TEXT.replace("fraction: 0.5", size) % ("close > open", "stop: atr(14)")
+    assert said in sentences(parse_spec(text))
 
 
 def test_a_parameter_is_said_with_its_value_now() -> None:

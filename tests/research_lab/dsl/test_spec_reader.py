@@ -652,3 +652,38 @@ def test_a_canonical_text_is_read_once_and_any_other_one_twice(monkeypatch: pyte
     texts.clear()
     parse_spec("# a remark\n" + canonical)
     assert len(texts) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "enter_long: true",
+            "enter_long: true is no condition; write one, e.g. close > open; close > 0 always holds",
+        ),
+        ("enter_long: [1]", "enter_long: a list is no condition; write one"),
+        (
+            "time_stop: false",
+            "time_stop: false is no expression; write a number or an expression of the language",
+        ),
+        ("stop: {n: 1}", "stop: a mapping is no expression; write a number or an expression"),
+        ("timeframe: 4", "timeframe: 4 is no text; write a text"),
+        ("regimes: [3]", "regimes.0: 3 is no text; write a text"),
+        (
+            "take: [{at: 1, close: 1}]",
+            "take.0.at: 1 is not in R; write a multiple of the stop's distance: 1R, 1.5R",
+        ),
+    ],
+)
+def test_what_is_no_text_is_told_with_what_to_write_instead(line: str, said: str) -> None:
+    fields = {"spec": "1", "name": "s", "hypothesis": "h", "timeframe": "1h", "side": "long"}
+    fields |= {"enter_long": "close > open", "stop": "atr(14)", "size": "{risk: 0.01}"}
+    fields |= dict([line.split(": ", 1)])
+    with pytest.raises(SpecError) as fault:
+        parse_spec("".join(f"{name}: {value}\n" for name, value in fields.items()))
+    assert said in str(fault.value)
+
+
+def test_regimes_that_are_no_conditions_are_told_so() -> None:
+    with pytest.raises(SpecError, match=r"regimes\.panic: true is no condition; write one"):
+        parse_regimes("spec: 1\ntimeframe: 1h\nregimes: {panic: true}\n")

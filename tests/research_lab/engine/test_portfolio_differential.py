@@ -15,9 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from research_lab.engine import account, portfolio
-from tests.oracles.random_portfolios import REFUSALS, PortfolioCase, random_portfolio
+from tests.oracles.random_portfolios import (
+    REFUSALS,
+    PortfolioCase,
+    random_portfolio,
+    with_a_signal_every_bar,
+)
 from tests.research_lab.engine.differential import REASON_NAMES
-from tests.research_lab.engine.portfolio_harness import PlayedPortfolio, difference
+from tests.research_lab.engine.portfolio_harness import PlayedPortfolio, difference, reading_stepper
 
 N_CASES = 30_000  # whole; a hundredth in the suite
 SEED = 20_221
@@ -44,8 +49,18 @@ def test_the_portfolio_agrees_with_the_slow_one(campaign_share: float) -> None:
         seen.update(refusal.reason for refusal in slow.refusals)
         ties += slow.tied_at is not None
     assert ties <= max(2, MOST_TIES * N_CASES * campaign_share), f"{ties} cases end where rounding decides"
-    wanted = {*REASON_NAMES.values(), *REFUSALS} - {"MACRO_EXIT"}  # a portfolio is given no macro states
+    wanted = {*REASON_NAMES.values(), *REFUSALS}
     assert set(seen) == wanted, f"never happened: {wanted - set(seen)}"
+
+
+@pytest.mark.proof
+def test_strategies_that_read_series_agree_with_the_slow_one(campaign_share: float) -> None:
+    for k in range(round(N_CASES * campaign_share)):
+        case, cuts = case_number(k)
+        case = with_a_signal_every_bar(case)
+        stepper = reading_stepper(case, np.random.default_rng([SEED, k, 1]))
+        played = PlayedPortfolio(case, cuts, stepper=stepper)
+        assert not (found := difference(case, case.run(), played)), f"case {k}: {found}"
 
 
 @pytest.mark.proof
@@ -129,7 +144,7 @@ def test_a_changed_rule_of_the_account_is_found_by_the_slow_one(
     old: str, new: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(portfolio, "advance_account", faulty_account(old, new, tmp_path))
-    for k in range(300):
+    for k in range(2_000):  # ends at the first that is found
         case, cuts = case_number(k)
         with np.errstate(all="ignore"):
             if difference(case, case.run(), PlayedPortfolio(case, cuts)):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,15 @@ def test_where_the_second_has_no_more_the_first_fills_its_place() -> None:
     mixture = Mixture(Counting("a"), Counting("b", left=1), 0.5)
     assert names(mixture, 4) == ["a", "a", "a", "b"]
     assert names(mixture, 4) == ["a"] * 4
+
+
+def test_the_second_is_asked_for_all_ideas_of_the_brief_at_first() -> None:
+    brief = replace(BRIEF, ideas=("one", "two", "three"))
+    mixture = Mixture(Counting("a"), Counting("b"), 0.2)
+    for generation, n_second in ((0, 3), (1, 1)):
+        told = Feedback(Archive(), generation=generation)
+        found = mixture.propose(brief, told, 5, np.random.default_rng(1))
+        assert [p.origin.generator for p in found].count("b") == n_second
 
 
 def test_what_the_second_draws_leaves_the_first_alone() -> None:

@@ -12,7 +12,8 @@ from research_lab.engine.sweep import sweep
 from research_lab.engine.terms import Terms
 from research_lab.errors import InsufficientError, UsageError
 from research_lab.market_data import worlds
-from research_lab.scoring.scorer import Scorer
+from research_lab.scoring.origin import Origin
+from research_lab.scoring.scorer import Score, Scorer
 from research_lab.scoring.sweep_plan import GROUP, SweepPlan, free_memory
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.timeframe import HOUR_MS
@@ -54,8 +55,33 @@ def test_what_is_refused_for_its_size_was_not_run_or_counted(
     scorer = Scorer(TrialLedger(tmp_path), BARS, Terms(), None, "test")
     with pytest.raises(UsageError, match="at a time"):
         scorer.score(combinations(1_000))
+    with pytest.raises(UsageError, match=r"1,000 strategies .* keep .* all are returned at once"):
+        scorer.attempt(combinations(1_000), [Origin("test")] * 1_000)
     assert scorer.n_scored == 0
     assert not list(tmp_path.rglob("*.jsonl"))
+
+
+def test_a_sweep_that_is_cut_says_so_with_its_estimate_before_it_runs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    specs = combinations(GROUP + 100)
+    next(SweepPlan(len(specs), 125, 2, free=10**10).groups(specs))
+    assert not caplog.messages
+    next(iter(tight := SweepPlan(len(specs), 125, 2, free=5 * 10**6).groups(specs)))
+    (told,) = caplog.messages
+    assert "512 strategies over 125 days at once would take" in told and "more than the 1 MB" in told
+    list(tight)
+    assert len(caplog.messages) == 1
+
+
+def test_many_attempts_are_all_counted_in_order(tmp_path: Path) -> None:
+    scorer = Scorer(TrialLedger(tmp_path), BARS, Terms(), None, "test")
+    specs = combinations(GROUP + 3)
+    found = scorer.attempt(specs, [Origin("test")] * len(specs))
+    matrix, candidates = scorer.family()
+    assert candidates == [spec.hash for spec in specs]
+    for column, score in zip(matrix.T, found, strict=True):
+        assert isinstance(score, Score) and np.array_equal(column, score.daily)
 
 
 def test_groups_hold_every_strategy_once_in_order_and_within_the_limit() -> None:

@@ -17,7 +17,7 @@ from research_lab.engine.terms import Terms
 from research_lab.market_data.worlds import noise
 from research_lab.validation.difference import differing, first_difference
 from research_lab.validation.lookahead import AGAIN, OWN_CLOSE, LookaheadReport, check_lookahead
-from research_lab.validation.poison import BEYOND_OPEN, CUT_OFF, MISSING, poisoned
+from research_lab.validation.poison import BEYOND_OPEN, CUT_OFF, MISSING, REVERSED, poisoned
 from research_lab.validation.recording import Recording, record
 from tests.strategies_of_specs import specs
 
@@ -323,7 +323,10 @@ def test_poison_leaves_the_past_as_it_was() -> None:
         if kind == BEYOND_OPEN:
             assert other.open[cut + 1] == bars.open[cut + 1]
             assert other.funding_due[cut + 1] == bars.funding_due[cut + 1]
-    assert len(set(kinds)) == 5
+        if kind == REVERSED:
+            assert other.inputs[:, cut + 1 :].tobytes() == bars.inputs[:, :cut:-1].tobytes()
+            assert other.funding_due[cut + 1 :].tobytes() == bars.funding_due[:cut:-1].tobytes()
+    assert len(set(kinds)) == 6
 
 
 def test_differences_are_found_to_the_bit() -> None:

@@ -193,3 +193,16 @@ def test_the_derived_warmup_suffices_for_longer_timeframes(entry: str) -> None:
 def test_a_warmup_that_forgets_the_longer_bars_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     shortened(monkeypatch, 5)
     assert not checked(simple('close > tf("1d", sma(close, 5))')).passed
+
+
+def test_a_line_whose_turns_no_warm_up_foresees_is_refused() -> None:
+    """A number of ranges that varies is taken for a usual one; this is many times as large."""
+    report = checked(simple("supertrend_direction(10, 25 + rsi(14) / 50) > 0"), noise(5, 6000).bars)
+    assert not report.passed
+    assert report.shortfall_bars > 0
+
+
+def test_a_line_that_never_turns_cannot_be_compared() -> None:
+    report = checked(simple("psar_direction(0, 0.2) > 0"))
+    assert not report.passed
+    assert report.insufficient

@@ -8,6 +8,8 @@ import pytest
 
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.generators.archive import Archive
+from research_lab.generators.language_model import generator
+from research_lab.generators.language_model.exchange import ExchangeStore
 from research_lab.generators.language_model.generator import LanguageModel
 from research_lab.generators.protocol import Feedback
 from tests.research_lab.generators.language_model.loopback import Says, serving
@@ -59,6 +61,52 @@ def test_what_is_not_repaired_is_proposed_as_it_is(tmp_path: Path) -> None:
         texts = asked(LanguageModel(settings(server.url, repairs=2), tmp_path))
     assert [json.loads(text) for text in texts] == [wrong]
     assert len(server.asked) == 3
+
+
+def test_what_a_repair_leaves_out_is_proposed_as_it_is(tmp_path: Path) -> None:
+    wrong = [strategy(name=name, enter_long=f"close > {n}") for n, name in enumerate("abc", start=7)]
+    mended = strategy(40, name="b")
+    with serving(Says(answer(strategy(20), *wrong)), Says(answer(mended))) as server:
+        texts = asked(LanguageModel(settings(server.url, strategies_a_call=4), tmp_path), n=4)
+    assert [json.loads(text) for text in texts] == [strategy(20), wrong[0], mended, wrong[2]]
+
+
+def test_a_repair_under_other_names_goes_by_its_place(tmp_path: Path) -> None:
+    wrong = [strategy(name=name, enter_long=f"close > {n}") for n, name in enumerate("ab", start=7)]
+    mended = [strategy(40), strategy(50)]
+    with serving(Says(answer(wrong[0], strategy(20), wrong[1])), Says(answer(*mended))) as server:
+        texts = asked(LanguageModel(settings(server.url, strategies_a_call=3), tmp_path), n=3)
+    assert [json.loads(text) for text in texts] == [mended[0], strategy(20), mended[1]]
+
+
+def test_all_strategies_again_are_not_taken_for_others(tmp_path: Path) -> None:
+    wrong = strategy(30, enter_long="close > rsi(14)")
+    again = strategy(20, hypothesis="Trends last, said anew.")
+    with serving(Says(answer(strategy(20), wrong)), Says(answer(again, strategy(30)))) as server:
+        texts = asked(LanguageModel(settings(server.url), tmp_path))
+    assert [json.loads(text) for text in texts] == [strategy(20), strategy(30)]
+
+
+def test_a_fault_of_our_own_check_is_raised_and_not_taken_for_the_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(answer: str, n: int) -> str:
+        raise LookupError("a fault of ours")
+
+    monkeypatch.setattr(generator, "complaint_about", faulty)
+    with serving(Says(TWO)) as server, pytest.raises(LookupError, match="a fault of ours"):
+        asked(LanguageModel(settings(server.url), tmp_path))
+
+
+def test_a_fault_of_our_own_store_is_raised_and_not_taken_for_the_servers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(*_: object) -> None:
+        raise TypeError("a fault of ours")
+
+    monkeypatch.setattr(ExchangeStore, "keep", faulty)
+    with serving(Says(TWO)) as server, pytest.raises(TypeError, match="a fault of ours"):
+        asked(LanguageModel(settings(server.url), tmp_path))
 
 
 def test_a_proposal_tells_who_wrote_it_when_it_could_have_learnt_what_and_what_it_was_asked(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,26 @@ import pytest
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.errors import SpecError
 from research_lab.generators.archive import Archive
+from research_lab.generators.language_model.answers import statements_in, strategies_in
+from research_lab.generators.language_model.budget import Spent
+from research_lab.generators.language_model.conversation import Turn, claims_in
+from research_lab.generators.language_model.exchange import ANSWERED, Question, Reply
 from research_lab.generators.language_model.generator import LanguageModel
+from research_lab.generators.language_model.hearing import texts_of
+from research_lab.generators.language_model.key import Key
+from research_lab.generators.language_model.masking import masked
+from research_lab.generators.language_model.screening import findings
 from research_lab.generators.protocol import Feedback
 from tests.research_lab.generators.language_model.loopback import Says, serving
-from tests.research_lab.generators.language_model.strategies import BRIEF, answer, asked, settings, strategy
+from tests.research_lab.generators.language_model.strategies import (
+    BRIEF,
+    KEY,
+    VARIABLE,
+    answer,
+    asked,
+    settings,
+    strategy,
+)
 
 GOOD = strategy(20)
 YAML_BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "\n".join(
@@ -90,8 +107,59 @@ NO_ANSWER = {
     "a text": '"strategies"',
     "null": "null",
     "strategies that are none": '{"strategies": {"a": 1}}',
+    "a fence of blanks": "```\n" + " " * 100_000 + "x",
+    "a great many fences": "x" + "```\n{" * 20_000,
+    "a hypothesis of backslashes": '{"strategies": [{"hypothesis": "' + "\\" * 60_001,
     "control characters": "\x1b[2J\x1b[31mPASSED\x07\x00",
 }
+
+
+# Texts that a search which starts again at each of their characters takes a minute or more for.
+LONG = {
+    "blanks in a fence": "```\n" + " " * 400_000 + "x",
+    "a fence of lines": "```" + "\n" * 400_000 + "x",
+    "blanks behind a number": "65k" + " " * 400_000 + "x",
+    "blanks behind a year": "in 2020" + " " * 400_000 + "x",
+    "prices": "close above " * 40_000,
+    "numbers": "1 000" * 80_000,
+    "accents out of order": "a" + "\u0315" * 200_000 + "\u0300" * 200_000,
+    "backslashes": 'hypothesis": "' + "\\" * 400_000 + "x",
+    "hypotheses": "hypothesis: " * 40_000,
+    "a character without end": "&#" + "9" * 400_000,
+    "characters": "&#x" * 150_000,
+    "names": "name " * 80_000,
+    "quotes": '"' * 400_000,
+    "brackets": "[" * 400_000,
+    "brackets of a list": '{"strategies": [' + "[]," * 130_000,
+    "calls": "sma(close" * 40_000,
+    "underscores": "1_" * 200_000,
+    "pieces": '"text": "' * 40_000,
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_no_text_is_read_in_more_than_linear_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, KEY)
+    text = LONG[name]
+    start = time.process_time()
+    strategies_in(text, 5)
+    with pytest.raises(ValueError):
+        statements_in(text, 1)
+    findings(text)
+    masked(text)
+    list(claims_in(text))
+    Key(VARIABLE).stands_in(text)
+    texts_of([Turn(Question("", "", "", {}), Reply(ANSWERED), Spent(), answer=text)] * 2, 5)
+    assert time.process_time() - start < 10.0
+
+
+def test_a_great_many_fences_are_refused_at_once(tmp_path: Path) -> None:
+    with serving(Says("x" + "```\n{" * 30_000 + "x" * 600_000)) as server:
+        known = settings(server.url, repairs=0, output="prompted")
+        start = time.process_time()
+        (text,) = asked(LanguageModel(known, tmp_path), n=1)
+    assert "TooManyFencesError" in text
+    assert time.process_time() - start < 20.0
 
 
 @pytest.fixture(scope="module")

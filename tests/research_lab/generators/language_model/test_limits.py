@@ -218,6 +218,61 @@ def test_a_spent_budget_ends_it_and_says_which(
     )
 
 
+def test_a_budget_of_one_call_is_one_request_whatever_the_retries(tmp_path: Path) -> None:
+    with serving(body({}, 500)) as server:
+        budget = {"calls": 1, "tokens": 10**9}
+        model = LanguageModel(settings(server.url, budget=budget, limits={"retries": 5}), tmp_path)
+        texts = asked(model, n=4)
+    assert len(server.asked) == model.spent.calls == 1
+    assert texts == ["# no answer: the server answered 500: {}\n"]
+    assert model.stopped == "the budget of 1 call is spent"
+
+
+def test_a_budget_that_is_raised_pays_for_nothing_twice_and_is_not_made_new(tmp_path: Path) -> None:
+    def run(calls: int) -> tuple[list[str], int]:
+        known = settings(server.url, budget={"calls": calls, "tokens": 10**9}, strategies_a_call=1)
+        model = LanguageModel(known, tmp_path)
+        return asked(model, n=9), model.spent.calls
+
+    with serving(*[Says(answer(strategy(n))) for n in range(20, 40)]) as server:
+        two, four, two_again = run(2), run(4), run(2)
+        assert len(server.asked) == 4
+    assert (len(two[0]), two[1], len(four[0]), four[1]) == (2, 2, 4, 4)
+    assert four[0][:2] == two[0] == two_again[0], "a lower budget ends where it did"
+
+
+def test_searches_share_answers_and_each_has_its_own_budget(tmp_path: Path) -> None:
+    with serving(*[Says(answer(strategy(n))) for n in range(20, 40)]) as server:
+        known = settings(server.url, budget={"calls": 2, "tokens": 10**9}, strategies_a_call=1)
+        first = LanguageModel(known, tmp_path / "a", tmp_path / "answers")
+        second = LanguageModel(known, tmp_path / "b", tmp_path / "answers")
+        assert asked(first, n=9) == asked(second, n=9)
+        assert len(server.asked) == 2
+        assert first.spent == second.spent
+        assert first.stopped == second.stopped == "the budget of 2 calls is spent"
+
+
+def test_after_failed_calls_a_search_that_goes_on_asks_no_more_than_one_that_was_not_cut(
+    tmp_path: Path,
+) -> None:
+    def proposed(model: LanguageModel, generation: int) -> list[str]:
+        told = Feedback(Archive(), generation=generation)
+        return [p.text for p in model.propose(BRIEF, told, 6, np.random.default_rng(generation))]
+
+    with serving(body({}, 500), body({}, 500), GOOD) as server:
+        known = settings(server.url, limits={"retries": 0, "failed_calls": 2})
+        whole = LanguageModel(known, tmp_path)
+        first, second = proposed(whole, 0), proposed(whole, 1)
+        again = LanguageModel(known, tmp_path)
+        assert proposed(again, 1) == second == []
+        assert again.stopped == whole.stopped
+        assert again.stopped.startswith("2 calls in a row failed, the last one: the server answered 500")
+        assert proposed(LanguageModel(known, tmp_path), 0) == first
+        assert len(first) == len(server.asked) == 2
+        patient = settings(server.url, limits={"retries": 0, "failed_calls": 4})
+        assert len(proposed(LanguageModel(patient, tmp_path), 0)) == 3, "where more may fail, it goes on"
+
+
 def test_a_budget_of_seconds_cuts_the_last_call(tmp_path: Path) -> None:
     def slow(handler: Handler, asked: Asked) -> None:
         handler.begin(10)

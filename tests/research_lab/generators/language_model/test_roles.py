@@ -45,6 +45,21 @@ def test_ideas_of_people_come_first_one_strategy_each(tmp_path: Path) -> None:
     assert "1. Sell nothing" in json.loads(server.asked[1].text)["messages"][-1]["content"]
 
 
+def test_ideas_beyond_one_generation_are_asked_for_in_the_next(tmp_path: Path) -> None:
+    brief = replace(
+        BRIEF, ideas=tuple(f"Idea of {word}" for word in ("dips", "gaps", "rises", "calm", "noise"))
+    )
+    with serving(Says(answer(strategy(20), strategy(30)))) as server:
+        model = LanguageModel(settings(server.url), tmp_path)
+        for generation in range(3):
+            told = Feedback(Archive(), generation=generation)
+            model.propose(brief, told, 2, np.random.default_rng(generation))
+    asked = [json.loads(request.text)["messages"][-1]["content"] for request in server.asked]
+    listed = [ask.partition("in their order")[2] for ask in asked if "Turn each idea" in ask]
+    assert ["1. Idea of dips\n2. Idea of gaps" in listed[0], "1. Idea of rises" in listed[1]] == [True, True]
+    assert "1. Idea of noise" in listed[2] and len(listed) == 3
+
+
 def test_a_variation_is_shown_its_parents_and_told_by_their_hashes(tmp_path: Path) -> None:
     with serving(Says(answer(strategy(30)))) as server:
         model = LanguageModel(settings(server.url), tmp_path)

@@ -434,6 +434,60 @@ def in_last_decimals(df: Frame) -> Any:
     return df.close * (1.0 + 1e-10 * (df.close.shift(-1) > df.close))
 
 
+# By position or label, without a care for where the data end: cut off, they raise.
+
+
+def _by_index(df: Frame, bars: range) -> Any:
+    close, found = df.close.to_numpy(), trend(df).to_numpy().copy()
+    for t in bars:
+        found[t] = close[t + 1] > close[t]
+    return found
+
+
+@leak("by index, once in 500 bars the next close", "shift(-1)")
+def by_index_once_in_500(df: Frame) -> Any:
+    return _by_index(df, range(250, len(df), 500))
+
+
+@leak("by index, each seventh bar the next close", "shift(-1)")
+def by_index_each_seventh(df: Frame) -> Any:
+    return _by_index(df, range(3, len(df), 7))
+
+
+@leak("by index, each second bar the next close: half of the cuts raise", "")
+def by_index_each_second(df: Frame) -> Any:
+    return _by_index(df, range(0, len(df), 2))
+
+
+@leak("by index, at a fixed bar: most cuts raise", "shift(-1)")
+def by_index_at_a_fixed_bar(df: Frame) -> Any:
+    return _by_index(df, range(250, 251))
+
+
+@leak("by label, the close of the next hour, Wednesdays at seven", "shift(-1)")
+def by_label_on_wednesdays(df: Frame) -> Any:
+    found = trend(df).copy()
+    for at in df.index[(df.index.dayofweek == 2) & (df.index.hour == 7)]:
+        found[at] = df.close[at + pd.Timedelta("1h")] > df.close[at]
+    return found
+
+
+@leak("by index, a fall so deep in the next bar that no future tried shows it", "beyond the last bar")
+def by_index_before_a_collapse(df: Frame) -> Any:
+    close, found = df.close.to_numpy(), trend(df).to_numpy().copy()
+    for t in range(250, len(df), 500):
+        found[t] &= not close[t + 1] < 1e-9 * close[t]
+    return found
+
+
+@leak("the window after some bars, whose maximum raises when it is empty", "ahead have a say")
+def empty_window_ahead(df: Frame) -> Any:
+    high, level = df.high.to_numpy(), df.high.to_numpy().copy()
+    for t in range(100, len(df), 90):
+        level[t] = high[t + 1 : t + 4].max()
+    return level
+
+
 # The number of rows, the last row, calls before.
 
 

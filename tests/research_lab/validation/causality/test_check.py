@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from dataclasses import asdict
 from typing import Any
@@ -23,6 +24,11 @@ Frame = pd.DataFrame
 
 def trend(df: Frame) -> Any:
     return df.close > df.close.rolling(20).mean()
+
+
+def slow(df: Frame) -> Any:
+    time.sleep(0.05)
+    return trend(df)
 
 
 def peek(df: Frame) -> Any:
@@ -80,26 +86,64 @@ def test_any_number_of_workers_gives_the_same_report() -> None:
 def test_without_a_value_that_changes_nothing_is_known() -> None:
     report = checked(lambda df: {"enter": pd.Series(False, df.index), "size": 0.5})
     assert report.outcome == "INSUFFICIENT"
-    assert set(report.silent) == {"enter", "size"}
+    assert report.silent == ("enter",)
+    assert "no value changes" in report.lacking[0]
 
 
-def test_a_column_that_never_changes_is_named_beside_a_pass() -> None:
-    report = checked(lambda df: {"long": trend(df), "short": pd.Series(False, df.index)})
-    assert (report.outcome, report.silent) == ("PASS", ("short",))
+@pytest.mark.parametrize("still", [False, 0.0, 0.01, np.nan, "flat"])
+def test_a_column_that_never_changes_is_no_pass_unless_it_is_named(still: Any) -> None:
+    def two(df: Frame) -> Any:
+        return {"long": trend(df), "short": pd.Series(still, df.index), "risk": 0.01}
+
+    report = checked(two)
+    assert (report.outcome, report.silent) == ("INSUFFICIENT", ("short",))
+    assert "--constant short" in report.lacking[0]
+    report = checked(two, constant=("short",))
+    assert (report.outcome, report.silent, report.lacking) == ("PASS", (), ())
+    assert "as was said: short" in report.notes[0]
+    with pytest.raises(UsageError, match="no column shorts; it returned long, short, risk"):
+        checked(two, constant=("shorts",))
+
+
+def test_a_column_that_may_stay_the_same_is_compared_nevertheless() -> None:
+    def leaky(df: Frame) -> Any:
+        return {"long": trend(df), "short": df.close.shift(-1) > df.close}
+
+    assert checked(leaky, constant=("short",)).counter_example.column == "short"
 
 
 def test_a_small_budget_says_what_was_left_out() -> None:
-    def slow(df: Frame) -> Any:
-        time.sleep(0.03)
-        return trend(df)
-
-    report = checked(slow, budget_s=2.0)
+    report = checked(slow, budget_s=3.0)
     assert report.outcome == "PASS"
     assert 5 < report.n_cuts < 100
     k, chance = next(iter(report.missed.items()))
     assert k == 1
     assert chance == pytest.approx(1.0 - report.n_cuts / 299)
     assert list(report.missed.values()) == sorted(report.missed.values(), reverse=True)
+
+
+def test_when_time_runs_out_a_budget_is_told_that_would_do() -> None:
+    report = checked(slow, budget_s=0.2, starts=True)
+    assert report.outcome == "INSUFFICIENT"
+    assert "time ran out" in report.warmup.sentence
+    assert report.silent == ()
+    found = re.search(
+        r"time ran out after (\d+) of 299 cuts.* a call takes 0.0\d+ s.*--budget (\d+)", report.lacking[0]
+    )
+    assert found is not None
+    assert int(found[1]) == report.n_cuts < 16
+    assert checked(slow, budget_s=float(found[2])).outcome == "PASS"
+
+
+def test_the_first_calls_are_cuts_too_and_find_a_plain_leak() -> None:
+    report = checked(_late_next, budget_s=0.2)
+    assert report.outcome == "FAIL"
+    assert "time ran out" in report.counter_example.cause or "shift(-1)" in report.counter_example.cause
+
+
+def _late_next(df: Frame) -> Any:
+    time.sleep(0.05)
+    return df.close.shift(-1)
 
 
 def test_signals_come_first_when_there_is_little_time() -> None:
@@ -133,6 +177,58 @@ def test_what_raises_on_many_bars_is_told_with_the_cut() -> None:
         checked(late)
 
 
+def test_what_raises_in_places_without_a_sign_of_the_future_is_no_pass() -> None:
+    def refusing(df: Frame) -> Any:
+        if len(df) % 100 == 50:
+            raise ValueError("stale")
+        return trend(df)
+
+    report = checked(refusing)
+    assert report.outcome == "INSUFFICIENT"
+    assert "up to bar 49 it raises ValueError: stale" in report.lacking[0]
+    assert "so at 2 more" in report.lacking[0]
+    assert report.first_bar == 0
+
+
+def test_a_warm_up_that_raises_for_all_but_the_shortest_frames_is_none_of_it() -> None:
+    def seeded(df: Frame) -> Any:
+        mean = np.full(len(df), np.nan)
+        if len(df) > 2:
+            mean[59] = df.close.iloc[:60].mean()
+            for t in range(60, len(df)):
+                mean[t] = 0.9 * mean[t - 1] + 0.1 * df.close.iloc[t]
+        return mean
+
+    report = checked(seeded)
+    assert (report.outcome, report.first_bar) == ("PASS", 59)
+
+
+def test_what_raises_for_want_of_later_bars_reaches_beyond_them() -> None:
+    def touching(df: Frame) -> Any:
+        close, found = df.close.to_numpy(), trend(df).to_numpy().copy()
+        found[200:201] &= close[201 if len(df) > 200 else 0] > 0.0
+        return found
+
+    found = checked(touching).counter_example
+    assert (found.bar, found.cut, found.column, found.before) == (200, 200, "the run", "complete")
+    assert found.after.startswith("IndexError: index 201 is out of bounds")
+    assert "beyond the last bar" in found.cause
+
+
+def test_what_raises_after_other_calls_alone_keeps_something() -> None:
+    calls: list[int] = []
+
+    def tiring(df: Frame) -> Any:
+        calls.append(len(df))
+        if len(calls) > 200 and len(df) < 300:
+            raise ValueError("tired")
+        return trend(df)
+
+    report = checked(tiring)
+    assert report.outcome == "FAIL"
+    assert "between calls" in report.counter_example.cause
+
+
 def test_a_leak_where_short_frames_raise_is_found_by_other_futures() -> None:
     def fitted_on_the_first(df: Frame) -> Any:
         if len(df) < 100:
@@ -164,8 +260,17 @@ def test_what_cannot_be_compared_is_refused(function: Any, words: str) -> None:
 def test_few_bars_and_wrong_options_are_refused() -> None:
     with pytest.raises(UsageError, match="wanted 10 at least"):
         checked(trend, Given.of_frame(candles(9)))
-    with pytest.raises(UsageError, match="budget -1"):
-        checked(trend, budget_s=-1.0)
+    for options, words in (
+        ({"budget_s": -1.0}, "-1 seconds"),
+        ({"budget_s": np.inf}, "inf seconds"),
+        ({"budget_s": np.nan}, "nan seconds"),
+        ({"tolerance": np.inf}, "a tolerance of inf"),
+        ({"tolerance": 0.5}, "a tolerance of 0.5"),
+        ({"tolerance": -1e-9}, "a tolerance of -1e-09"),
+        ({"warmup_bars": 0}, "a warm-up of 0 bars"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            checked(trend, **options)
 
 
 def test_what_later_starts_need_is_compared_with_what_was_told() -> None:
