@@ -257,7 +257,7 @@ def research_weight(research_p: float, even_p: float, most_times: float) -> floa
 
     Examples
     --------
-    >>> [research_weight(p, 0.02, 3.0) for p in (0.0002, 0.02, 0.1)]
+    >>> [round(research_weight(p, 0.02, 3.0), 6) for p in (0.0002, 0.02, 0.1)]
     [3.0, 1.0, 0.2]
     """
     if not 0.0 < research_p <= 1.0:

@@ -119,6 +119,7 @@ def series(found: Spec) -> dict[str, dict[str, Any]]:
             ],
             "chosen": found.values,
         },
+        "overfitting": {"needed": [{"p": 0.01, "statistic": 4.4}, {"p": 0.25, "statistic": 3.9}]},
         "walk_forward": {
             "folds": [
                 {

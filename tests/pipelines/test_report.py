@@ -281,7 +281,10 @@ def test_a_refusal_names_value_limit_and_reason(workspace: Workspace) -> None:
             "265 more days of research data are missing, which is about 442",
         ),
         ({"shadow": {"n_days": 20.0}}, "10 more forward days are missing"),
-        ({"overfitting": {"p": 0.4}}, "exceeds 4.40 in one world of a hundred"),
+        (
+            {"overfitting": {"p": 0.4, "statistic": 3.6}},  # 1314 (3.9^2 / 3.6^2 - 1) = 228 days
+            "p 0.25 among 282 trials takes 3.90, which at the same Sharpe ratio about 8 months more",
+        ),
         ({"walk_forward": {"share_profitable": 0.4}}, "1 more of 5 folds would have to end with a gain"),
         ({"backtest": {"n_trades": 0.0}}, "40 more trades are missing: it never traded"),
     ],
