@@ -346,7 +346,7 @@ def _open_holdout(
     examinations: Sequence[Examination], exam: Exam, progress: Progress, n: int
 ) -> Examination | None:
     """Open the holdout for the best of those that passed gates 1 to 6, and let them run as shadows."""
-    finalists = sorted((e for e in examinations if e.passed(GATES[:6])), key=_by_evidence)
+    finalists = sorted((e for e in examinations if e.passed(GATES[:6])), key=by_evidence)
     for chosen in finalists[:n]:
         progress(f"{chosen.template.name}: holdout", 0.92)
         luck = chosen.evidence["overfitting"]
@@ -356,6 +356,7 @@ def _open_holdout(
     return finalists[0] if finalists else None
 
 
-def _by_evidence(examination: Examination) -> tuple[float, float]:
+def by_evidence(examination: Examination) -> tuple[float, float]:
+    """Order those that were judged by gate 6, the best first."""
     figures = examination.evidence["overfitting"].figures
     return figures["p"], -figures["statistic"]

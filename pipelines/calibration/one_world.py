@@ -19,8 +19,8 @@ import numpy as np
 
 from pipelines.calibration import rows
 from pipelines.calibration.rows import Made, Row
-from pipelines.campaign import GATES, Examination, exam_of, examine
-from pipelines.gates.evidence import Outcome
+from pipelines.campaign import GATES, Examination, by_evidence, exam_of, examine
+from pipelines.gates.evidence import Evidence, Outcome
 from pipelines.gates.policy import Policy, judge
 from pipelines.gates.pool import Pool
 from pipelines.gates.world import World
@@ -159,28 +159,34 @@ def _without(
 ) -> bool:
     """Return whether the gauntlet would have promoted something had this gate not been there.
 
-    The holdout is opened on a lake of its own: in that other pipeline it is the first opening.
+    The holdout is opened on a lake of its own: in that other pipeline it is the first opening. Without gate 6 nobody
+    knows a p of the research: the best walk-forward goes to the holdout, at the level of that opening, and nothing
+    is combined.
     """
-    before = [name for name in GATES[:6] if name != gate]
-    finalists = [e for e in examinations if e.passed(before) and "overfitting" in e.evidence]
+    finalists = [e for e in examinations if e.passed([name for name in GATES[:6] if name != gate])]
     if gate == "holdout" or not finalists:
         return bool(finalists)
-    chosen = min(finalists, key=lambda e: _key(e))
-    if chosen is best:
+    chosen, limits = min(finalists, key=by_evidence), ground.policy
+    luck = chosen.evidence["overfitting"]
+    if gate == "overfitting":
+        chosen = max(finalists, key=lambda e: e.evidence["walk_forward"].figures["sharpe"])
+        luck, limits = _unknown_luck(limits)
+    elif chosen is best:
         return best.passed(("holdout",))
     lake = Lake(folder)
     for world in ground.worlds:
         lake.seal(world.bars.market.charged_to, world.lake.zones(world.bars))
     anew = [replace(world, lake=lake) for world in ground.worlds]
     exam = exam_of(Pool(tuple(anew)) if isinstance(ground, Pool) else anew[0])
-    seen = exam.holdout(chosen.spec, chosen.evidence["overfitting"])
-    return judge(seen, ground.policy).outcome is Outcome.PASS
+    return judge(exam.holdout(chosen.spec, luck), limits).outcome is Outcome.PASS
 
 
-def _key(examination: Examination) -> tuple[float, float]:
-    figures = examination.evidence["overfitting"].figures
-    p = figures.get("p", math.nan)
-    return (p if math.isfinite(p) else 2.0, -figures.get("statistic", -math.inf))
+def _unknown_luck(policy: Policy) -> tuple[Evidence, Policy]:
+    """Return a p of the research that weighs nothing, and the policy without what combines it with another."""
+    spread = policy.gates["holdout"]["p"].over_openings
+    alone = {name: limit for name, limit in policy.gates["holdout"].items() if name != "combined_p"}
+    limits = policy.model_copy(update={"gates": {**policy.gates, "holdout": alone}})
+    return Evidence("overfitting", {"p": spread.even_p if spread else 1.0}, {}), limits
 
 
 def _naive(scores: Sequence[Score], examinations: Sequence[Examination]) -> dict[str, bool]:

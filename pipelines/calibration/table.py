@@ -150,7 +150,10 @@ def _rollbacks(line: Line) -> str:
 
 
 def _percent(rate: Rate) -> str:
-    return f"{100 * rate.share:.1f} %"
+    if not rate.n:
+        return "not run"
+    low, high = rate.interval
+    return f"{100 * rate.share:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def grid(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
@@ -168,6 +171,7 @@ def to_json(table: Sequence[Line]) -> list[dict[str, Any]]:
             "n": line.rates[OURS].n,
             "promoted": {name: rate.k for name, rate in line.rates.items()},
             "interval": list(line.rates[OURS].interval),
+            "intervals": {name: list(rate.interval) for name, rate in line.rates.items()},
             "right": line.right.k,
             "sets": line.n_sets,
             "wanted": line.wanted,

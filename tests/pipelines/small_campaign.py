@@ -167,6 +167,18 @@ def silent(stage: str, share: float) -> None:
     """Tell nobody how far it is."""
 
 
+class Stop:
+    """Progress that remembers stages, and ends the campaign at one."""
+
+    def __init__(self, at: str = "never") -> None:
+        self.at, self.stages = at, []
+
+    def __call__(self, stage: str, share: float) -> None:
+        self.stages.append(stage)
+        if stage.endswith(self.at):
+            raise KeyboardInterrupt
+
+
 class Ledgers:
     """A store of ledgers that keeps nothing."""
 

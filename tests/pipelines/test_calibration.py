@@ -10,16 +10,20 @@ import numpy as np
 import pytest
 
 from live_shadow.symbols import Symbols, read_symbols
-from pipelines.calibration import picture, rows, runs, table
+from pipelines.calibration import one_world, picture, rows, runs, table
 from pipelines.calibration import records as records_file
 from pipelines.calibration.one_world import BOUND, LEFT_OUT, NAIVE, OURS, Record, run_world
 from pipelines.calibration.rows import ROWS, Row, Target
+from pipelines.campaign import GATES, Examination
+from pipelines.gates.evidence import Evidence, Outcome, Verdict
 from pipelines.gates.policy import DEFAULT, load_policy
-from research_lab.dsl.spec import compile_spec
-from research_lab.dsl.spec_reader import load_regimes
+from pipelines.grounds import sealed_world
+from research_lab.dsl.spec import Spec, compile_spec
+from research_lab.dsl.spec_reader import load_regimes, parse_spec
 from research_lab.engine.backtest import backtest
 from research_lab.errors import GauntletError, InsufficientError, WorkspaceError
 from research_lab.market_data.planted import PERPETUAL
+from tests.pipelines import small_campaign as small
 
 TERMS = read_symbols().research_terms(PERPETUAL)
 POLICY = load_policy()
@@ -106,8 +110,48 @@ def test_the_table_judges_by_count_share_and_bound() -> None:
         table.lines([record("dying", k, *([OURS] if k == 7 else [])) for k in range(10)])[0].met == "missed"
     )
     text = table.markdown(table.lines(records))
+    assert "| 49.7 % (43.9 to 55.5) |" in text  # 150 of 302 by the first naive pipeline
     assert "2 of 302 (0.1 to 2.4 %)" in text and "at least 75 % of the bound" in text
     assert json.dumps(table.to_json(table.lines(records)))
+
+
+@pytest.mark.parametrize(("p", "promoted"), [(0.0303, True), (0.0305, False)])
+def test_without_gate_6_no_p_of_the_research_chooses_weighs_or_is_combined(
+    p: float, promoted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The level is that of a first opening, 0.0304, for the best walk-forward of those that gates 1 to 5 passed."""
+    opened: list[tuple[str, float]] = []
+
+    class Sealed:
+        def holdout(self, spec: Spec, luck: Evidence) -> Evidence:
+            opened.append((spec.name, luck.figures["p"]))
+            figures = {
+                "p": p,
+                "combined_p": 0.9,
+                "research_p": luck.figures["p"],
+                "n_trades": 99.0,
+                "opening": 1.0,
+            }
+            return Evidence("holdout", figures, {})
+
+    def examined(text: str, walk_forward: float, luck: float) -> Examination:
+        spec = parse_spec(text)
+        found = Examination(spec, spec)
+        passed = [Verdict(gate, Outcome.PASS, {}, (), "", "") for gate in GATES[:5]]
+        refused = Verdict("overfitting", Outcome.FAIL, {}, (), "", "")
+        found.verdicts = {verdict.gate: verdict for verdict in (*passed, refused)}
+        found.evidence = {
+            "walk_forward": Evidence("walk_forward", {"sharpe": walk_forward}, {}),
+            "overfitting": Evidence("overfitting", {"p": luck, "statistic": 1.0}, {}),
+        }
+        return found
+
+    monkeypatch.setattr(one_world, "exam_of", lambda ground: Sealed())
+    ground = sealed_world(tmp_path, small.planted(), TERMS, load_regimes(runs.REGIMES), POLICY, "c")
+    tried = [examined(small.EMA, 0.6, 0.3), examined(small.QUICK, 0.9, 0.8)]
+    assert one_world._without("overfitting", tried, None, ground, tmp_path / "other") is promoted
+    assert opened == [("quick", 0.02)]
+    assert not one_world._without("backtest", tried, None, ground, tmp_path / "third")
 
 
 def test_the_picture_is_drawn(tmp_path: Path) -> None:
@@ -186,11 +230,11 @@ def test_records_are_bound_to_costs_and_to_the_order_of_a_campaign(monkeypatch: 
 
 @pytest.mark.timeout(0)
 def test_a_pool_goes_through_the_whole_gauntlet() -> None:
-    small = Row("pooled_1", "a pool", 1, 2, 2.5, n_markets=3)
-    made = rows.make(small, 0, POLICY, TERMS)
+    smallest = Row("pooled_1", "a pool", 1, 2, 2.5, n_markets=3)
+    made = rows.make(smallest, 0, POLICY, TERMS)
     (planted,) = (spec for spec in made.proposals if spec.name == made.planted)
     regimes = load_regimes(runs.REGIMES)
-    found = run_world(small, 0, replace(made, proposals=(planted,)), TERMS, regimes, POLICY)
+    found = run_world(smallest, 0, replace(made, proposals=(planted,)), TERMS, regimes, POLICY)
     assert set(found.promoted) == set(PIPELINES) and found.n_sets > rows.N_FIRST_LOOKS / 2
     assert found.promoted[OURS] and found.promoted[BOUND] and found.right
 
@@ -205,9 +249,9 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
 @pytest.mark.timeout(0)
 def test_one_world_of_each_sort_through_the_whole_gauntlet() -> None:
     """The smallest campaign that says something: a strong edge is promoted, and no pipeline but naive ones err."""
-    small = Row("edge_3", "Sharpe 3", 1, sharpe=3.0, target=Target(0.95, ">="))
+    smallest = Row("edge_3", "Sharpe 3", 1, sharpe=3.0, target=Target(0.95, ">="))
     regimes = load_regimes(runs.REGIMES)
-    found = run_world(small, 1, rows.make(small, 1, POLICY, TERMS), TERMS, regimes, POLICY)
+    found = run_world(smallest, 1, rows.make(smallest, 1, POLICY, TERMS), TERMS, regimes, POLICY)
     assert set(found.promoted) == set(PIPELINES) and found.n_sets > 500
     assert found.promoted[OURS] and found.promoted[BOUND] and found.right
     noise = row("clustered")

@@ -12,8 +12,11 @@ import pytest
 from pipelines import candidates
 from pipelines.candidates import Candidate, load, resolve, save, save_evidence, save_verdicts
 from pipelines.gates.evidence import Evidence, Figure, Outcome, Verdict
+from pipelines.gates.policy import Policy
+from research_lab.bars import Bars
 from research_lab.errors import UsageError, WorkspaceError
 from research_lab.workspace import Workspace
+from tests.pipelines import small_campaign as small
 from tests.pipelines.made_up import NOW, candidate, digest, facts
 
 
@@ -200,3 +203,14 @@ def test_a_damaged_description_is_told(workspace: Workspace, text: str) -> None:
     (made.folder / "candidate.json").write_text(text)
     with pytest.raises(WorkspaceError, match=r"candidate\.json"):
         candidates.every(workspace)
+
+
+def test_candidates_of_one_strategy_on_two_markets_stand_side_by_side(
+    tmp_path: Path, bars: Bars, policy: Policy, quiet: None
+) -> None:
+    workspace, strategies = Workspace.find(tmp_path / "ws"), small.strategy_folder(tmp_path, small.QUICK)
+    other = replace(bars, market=replace(bars.market, symbol="OTHER/USDT"))
+    for table in (bars, other):
+        small.run(workspace, table, strategies, policy)
+    assert {c.market for c in candidates.every(workspace)} == {"synthetic EDGE/USDT", "synthetic OTHER/USDT"}
+    assert all(candidates.all_evidence(c) for c in candidates.every(workspace))

@@ -1,139 +1,192 @@
-"""No look is uncounted, none is counted twice, none can be taken away unseen; the holdout is gate 7's alone."""
+"""No command looks uncounted, and nothing that can run a strategy is unknown."""
 
 from __future__ import annotations
 
-import ast
-import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from itertools import pairwise
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from live_shadow import governance
-from pipelines import anchoring, campaign, candidates, cli, ledger_exchange
-from pipelines.campaign import KEPT, Wanted, load_templates, open_world, run_campaign
-from pipelines.console import CampaignProgress
+from pipelines import cli
+from pipelines.campaign import load_templates, open_world
 from pipelines.gates.policy import Policy
 from pipelines.gates.world import World
-from pipelines.proposals import read_proposals
-from pipelines.tracking.connection import ADDRESS, Connection
-from pipelines.tracking.ledger_store import LedgerStore
-from pipelines.tracking.tracker import Tracker
+from pipelines.tracking.connection import ADDRESS
 from research_lab.bars import Bars
-from research_lab.durable import ChainedLog
-from research_lab.errors import LedgerError, LockedError, SpecError, UsageError
-from research_lab.market_data.lake import HoldoutKey, Lake
-from research_lab.scoring import crew, ledger_merge
+from research_lab.errors import UsageError
+from research_lab.market_data.lake import Lake
+from research_lab.scoring import crew
 from research_lab.scoring import scorer as scoring
 from research_lab.scoring.trial_ledger import TrialLedger
-from research_lab.timeframe import YEAR_MS
 from research_lab.workspace import Workspace
+from tests.call_graph import CallGraph, call_graph
 from tests.pipelines import small_campaign as small
 from tests.research_lab.models import made_up
 
 ROOT = Path(cli.__file__).parents[1]
-BROKEN = small.EMA.replace("name: ema", "name: broken").replace("close, fast", "clos, fast")
+PACKAGES = ("research_lab", "pipelines", "live_shadow")
+# Whoever moves a broker over bars runs a strategy.
+ENGINE = {f"research_lab.engine.broker.{name}" for name in ("step", "at_open", "inside", "at_close")}
+# What may be held by everybody: it counts before it tells, tells no result, or is watched below.
+COUNTED = {
+    "research_lab.scoring.scorer.Scorer": "counts before it tells",
+    "research_lab.scoring.scorer.Scoring": "what scorers have in common",
+    "research_lab.scoring.pooled_scorer.PooledScorer": "counts before it tells",
+    "research_lab.scoring.portfolio_scorer.PortfolioScorer": "counts before it tells",
+    "research_lab.validation.walk_forward.walk_forward": "tunes by a scorer, and stitches what it scored",
+    "research_lab.validation.lookahead.check_lookahead": "compares bits of runs, and tells no result",
+    "research_lab.validation.warmup.check_warmup": "compares bits of runs, and tells no result",
+    "pipelines.gates.world.World": "strategies that were scored: the test of all commands watches it",
+    "pipelines.gates.exam.MarketExam": "gates, for strategies that were scored",
+    "pipelines.gates.pooled_exam.PooledExam": "gates, for strategies that were scored",
+}
+# What runs a strategy uncounted, and why that is no look at a market; docs/counting.md names these of research_lab.
+UNCOUNTED = {
+    "research_lab.backtests.both_orders.run": "the bridge of notebooks and gates: says that it does not count",
+    "research_lab.backtests.trade_story.tell_trade": "one trade of a picture; the gallery's markets are made up",
+    "research_lab.market_data.planted.planted_by": "makes a market around a strategy",
+    "research_lab.market_data.planted.planted_together": "makes markets around a strategy",
+    "research_lab.market_data.trading_along.walk": "makes a market around a strategy",
+    "research_lab.scoring.crew.Crew": "sweeps for a scorer, which counts before it tells",
+    "research_lab.validation.robustness.Stage": "stresses of a strategy that was scored",
+    "research_lab.validation.robustness.cost_curve": "stresses of a strategy that was scored",
+    "research_lab.validation.robustness.with_bars_dropped": "stresses of a strategy that was scored",
+    "research_lab.validation.robustness.with_start_shifted": "stresses of a strategy that was scored",
+    "research_lab.validation.pooled_robustness.pooled_cost_curve": "stresses of a strategy that was scored",
+    "research_lab.validation.pooled_robustness.pooled_one_bar_late": "stresses of a strategy that was scored",
+    "research_lab.validation.pooled_robustness.pooled_with_bars_dropped": "stresses of one that was scored",
+    "research_lab.validation.pooled_robustness.pooled_with_start_shifted": "stresses of one that was scored",
+    "research_lab.validation.pooled_robustness.pooled_without_best_trades": "stresses of one that was scored",
+    "research_lab.validation.recording.record": "runs of which look-ahead and warm-up compare the bits",
+    "research_lab.validation.streaming.stream_slot": "runs of which look-ahead compares the bits",
+    "research_lab.validation.streaming.streamed_difference": "compares bits of runs, and tells no result",
+    "research_lab.validation.stitched_account.stitch": "sets that tuning scored, one after the other in one account",
+    "pipelines.gates.backtest": "gate 4, strategies that were scored",
+    "pipelines.gates.stresses": "gate 4, strategies that were scored",
+    "pipelines.gates.pooled_stresses": "gate 4, strategies that were scored",
+    "pipelines.gates.shadow": "gate 8, forward bars",
+    "pipelines.generation.search_campaign": "hands a crew to a scorer",
+    "pipelines.generation.command": "searches",
+    "pipelines.recheck": "champions, on bars since their promotion",
+    "pipelines.inspection_commands": "recheck",
+    "pipelines.run_command": "searches",
+    "pipelines.strategy_gallery": "pictures of made-up markets",
+    "pipelines.strategy_commands": "the gallery",
+    "pipelines.demo": "synthetic worlds",
+    "pipelines.cli": "the commands",
+    "live_shadow.core": "the executor itself",
+    "live_shadow.executor": "the executor itself",
+    "live_shadow.replay": "the executor's shell",
+    "live_shadow.cli": "the executor's commands",
+}
+APART = (
+    "research_lab.engine.",
+    "pipelines.calibration.",
+)  # what is run; and worlds with ledgers of their own
 
-# Everything that can run a strategy over bars, and why what it shows was counted, or is no look at a market.
-RUNNERS = (
-    "backtest",
-    "both_orders",
-    "shadow_run",
-    "sweep",
-    "portfolio",
-    "advance_slot",
-    "Executor",
-    "record",
-)
-REACHED_BY = {
-    "research_lab/scoring/scorer.py": "counts before it tells",
-    "research_lab/scoring/crew.py": "sweeps for the scorer, which counts before it tells",
-    "research_lab/scoring/portfolio_scorer.py": "counts before it tells",
-    "research_lab/backtests/both_orders.py": "the bridge of notebooks: says that it does not count",
-    "research_lab/backtests/trade_story.py": "one trade of a picture; the gallery's markets are made up",
-    "research_lab/backtests/trade_picture.py": "one trade of a picture; the gallery's markets are made up",
-    "research_lab/validation/recording.py": "look-ahead and warm-up compare bits, and tell no result",
-    "research_lab/validation/lookahead.py": "compares bits of runs, and tells no result",
-    "research_lab/validation/warmup.py": "compares bits of runs, and tells no result",
-    "research_lab/validation/streaming.py": "compares bits of runs, and tells no result",
-    "research_lab/validation/stitched_account.py": "sets that tuning scored, one after the other in one account",
-    "research_lab/validation/robustness.py": "stresses of a strategy that was scored",
-    "pipelines/gates/world.py": "strategies that were scored; the dynamic test below checks it",
-    "pipelines/gates/shadow.py": "gate 8, forward bars",
-    "pipelines/recheck.py": "champions, on bars since their promotion",
-    "pipelines/demo.py": "synthetic worlds",
-    "live_shadow/executor.py": "the executor itself",
-    "live_shadow/replay.py": "the executor's shell",
+
+def uncounted(root: Path) -> set[str]:
+    """Return the public functions and classes of a source tree that run a strategy without counting it.
+
+    Whoever calls one is one too, unless it goes through what counts. The names of commands' modules stand for all
+    that is in them.
+    """
+    graph = call_graph(root, PACKAGES)
+    found = graph.reaching(ENGINE, COUNTED) - graph.imported
+    return {_named(name, graph) for name in found if _is_public(name) and not name.startswith(APART)}
+
+
+def _is_public(name: str) -> bool:
+    return not any(part.startswith("_") for part in name.split("."))
+
+
+def _named(name: str, graph: CallGraph) -> str:
+    """Return the function or class in its module; of pipelines and the executor the module."""
+    module = max((m for m in graph.modules if name.startswith(f"{m}.")), key=len)
+    return (
+        f"{module}.{name[len(module) + 1 :].split('.')[0]}" if module.startswith("research_lab") else module
+    )
+
+
+def test_whoever_can_run_a_strategy_uncounted_is_known_with_its_reason() -> None:
+    found = uncounted(ROOT)
+    assert found - UNCOUNTED.keys() == set(), "count what these show, or say here why it is no look"
+    assert UNCOUNTED.keys() - found == set(), "these need no reason any more"
+
+
+def test_the_page_names_what_runs_uncounted() -> None:
+    page = (ROOT / "docs" / "counting.md").read_text(encoding="utf-8")
+    named = [name.split(".")[-2:] for name in UNCOUNTED if name.startswith("research_lab")]
+    assert [f"{m}.{f}" for m, f in named if f"`{m}.{f}`" not in page] == []
+
+
+BY_HAND = """
+def sly(spec, bars, terms):
+    return {call}
+"""
+FORMS = {
+    "from": ("from research_lab.engine.backtest import backtest", "backtest(spec, bars, terms)"),
+    "renamed": ("from research_lab.engine.backtest import backtest as b", "b(spec, bars, terms)"),
+    "module": ("import research_lab.engine.backtest as b", "b.backtest(spec, bars, terms)"),
+    "whole path": (
+        "import research_lab.engine.backtest",
+        "research_lab.engine.backtest.backtest(spec, bars, terms)",
+    ),
+    "from package": ("from research_lab.engine import backtest", "backtest.backtest(spec, bars, terms)"),
+    "relative": ("from ..engine import sweep", "sweep.sweep([spec], bars, terms)"),
+    "all": ("from research_lab.engine.backtest import *", "backtest(spec, bars, terms)"),
+    "by name": (
+        "import importlib",
+        "importlib.import_module('research_lab.engine.sweep').sweep(spec, bars, terms)",
+    ),
+    "getattr": (
+        "from research_lab.engine import backtest",
+        "getattr(backtest, 'back' + 'test')(spec, bars, terms)",
+    ),
+    "the kernels": ("from research_lab.engine.broker import step", "step(spec, bars, terms)"),
+    "through others": (
+        "from research_lab.validation.robustness import Stage, cost_curve",
+        "cost_curve(Stage(bars, terms), spec)",
+    ),
+    "an object": (
+        "from research_lab.validation.robustness import Stage",
+        "(lambda stage: stage.run(spec))(Stage(bars))",
+    ),
+    "a door": ("from research_lab.validation import walk_forward as w", "w.stitch(spec, bars, terms)"),
+    "under if": (
+        "if True:\n    from research_lab.engine.backtest import backtest",
+        "backtest(spec, bars, terms)",
+    ),
 }
 
 
-@pytest.fixture(scope="module")
-def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
-    return small.policy(tmp_path_factory.mktemp("policy"))
+SCORES = """
+from research_lab.scoring.scorer import Scorer
+def honest(scorer: Scorer, spec):
+    return scorer.score([spec])
+"""
 
 
-@pytest.fixture(scope="module")
-def bars() -> Bars:
-    return small.planted()
-
-
-@pytest.fixture
-def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(campaign, "Tracker", small.Tracker)
-
-
-def imported(path: Path) -> set[str]:
-    """Names that a module imports from the engine, the executor or the bridge."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    sources = (
-        "research_lab.engine",
-        "research_lab.backtests",
-        "live_shadow.executor",
-        "research_lab.validation.rec",
-    )
-    return {
-        alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(sources)
-        for alias in node.names
-    }
-
-
-def runners(folder: Path) -> set[str]:
-    """Modules below a folder that can run a strategy, outside the engine and the calibration of known worlds."""
-    found = set()
-    for package in ("research_lab", "pipelines", "live_shadow"):
-        for path in (folder / package).rglob("*.py"):
-            name = path.relative_to(folder).as_posix()
-            if name.startswith(
-                ("research_lab/engine/", "pipelines/calibration/", "research_lab/market_data/")
-            ):
-                continue
-            if imported(path) & set(RUNNERS):
-                found.add(name)
-    return found
-
-
-def test_whoever_can_run_a_strategy_is_known_with_its_reason() -> None:
-    strangers = runners(ROOT) - REACHED_BY.keys()
-    assert strangers == set(), "count what these show in the trial ledger, or say here why it is no look"
-
-
-def test_a_planted_module_that_looks_uncounted_is_found(tmp_path: Path) -> None:
-    (tmp_path / "pipelines").mkdir()
-    sly = tmp_path / "pipelines" / "sly.py"
-    sly.write_text("def f():\n    from research_lab.engine.backtest import backtest\n    return backtest\n")
-    assert runners(tmp_path) == {"pipelines/sly.py"}
+def test_planted_functions_that_look_uncounted_are_found_and_one_that_scores_is_not(tmp_path: Path) -> None:
+    """Each form of import, at the head of the module and in the function."""
+    for package in ("research_lab", "live_shadow"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("*.yaml", "*.pyc"))
+    planted, expected = tmp_path / "research_lab" / "validation", set()
+    (planted / "honest.py").write_text(SCORES, encoding="utf-8")
+    for form, (first, call) in FORMS.items():
+        text = BY_HAND.format(call=call)
+        texts = {"above": f"{first}\n{text}"}
+        if "*" not in first and "\n" not in first:
+            texts["inside"] = text.replace("    return", f"    {first}\n    return")
+        for place, planting in texts.items():
+            name = f"{form.replace(' ', '_')}_{place}"
+            (planted / f"{name}.py").write_text(planting, encoding="utf-8")
+            expected.add(f"research_lab.validation.{name}.sly")
+    assert uncounted(tmp_path) - UNCOUNTED.keys() == expected
 
 
 class Watch:
@@ -291,569 +344,3 @@ def test_no_command_is_forgotten_here(place: Path) -> None:
     known = {name.split()[0] for name, _ in commands(place)} | ELSEWHERE.keys()
     listed = set(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
     assert listed - known == set(), "run it in `commands`, or say in ELSEWHERE why it looks at no market"
-
-
-# The seal
-
-
-def test_only_gate_7_asks_for_the_holdout() -> None:
-    asking = {
-        path.relative_to(ROOT).as_posix()
-        for package in ("research_lab", "pipelines", "live_shadow")
-        for path in (ROOT / package).rglob("*.py")
-        if "HoldoutKey" in path.read_text(encoding="utf-8")
-    }
-    assert asking == {"research_lab/market_data/lake.py", "pipelines/gates/holdout.py"}
-
-
-def test_what_comes_after_the_holdout_is_asked_for_in_one_place() -> None:
-    """`Lake.forward` comes with the holdout before it, and wants the key of an opening (decision 0033)."""
-    asking = {
-        path.relative_to(ROOT).as_posix()
-        for package in ("research_lab", "pipelines", "live_shadow")
-        for path in (ROOT / package).rglob("*.py")
-        if "lake.forward(" in path.read_text(encoding="utf-8")
-    }
-    assert asking == {"pipelines/gates/shadow.py"}
-
-
-@pytest.mark.usefixtures("quiet")
-def test_gates_1_to_6_see_no_bar_of_the_holdout(
-    tmp_path: Path, bars: Bars, policy: Policy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Poison all that is sealed: what gates 1 to 6 measure must not move by a bit."""
-    found = []
-    for name, change in (("as it is", 1.0), ("poisoned", 3.0)):
-        workspace = Workspace.find(tmp_path / name).create()
-        zones = open_world(workspace, bars, small.regimes(workspace), policy, "").lake.zones(bars)
-        inputs = bars.inputs.copy()
-        inputs[:4, bars.time >= zones.holdout.start_ms] *= change
-        world = open_world(workspace, replace(bars, inputs=inputs), small.regimes(workspace), policy, "")
-        with monkeypatch.context() as patch:
-            patch.setattr(campaign, "_open_holdout", lambda *_: None)
-            templates = load_templates(small.strategy_folder(tmp_path / name, small.EMA))
-            examined, _ = campaign.examine(templates, world, small.silent)
-        found.append({g: (dict(e.figures), e.series) for g, e in examined[0].evidence.items()})
-    assert set(found[0]) == set(campaign.GATES[:6])
-    assert json.dumps(found[0], sort_keys=True) == json.dumps(found[1], sort_keys=True)
-
-
-# Interrupted, and resumed
-
-
-class Stop:
-    """Progress that remembers stages, and ends the campaign at one."""
-
-    def __init__(self, at: str = "never") -> None:
-        self.at, self.stages = at, []
-
-    def __call__(self, stage: str, share: float) -> None:
-        self.stages.append(stage)
-        if stage.endswith(self.at):
-            raise KeyboardInterrupt
-
-
-def evidence(workspace: Workspace) -> dict[str, Any]:
-    found = {}
-    for path in sorted(workspace.candidates.glob("*/evidence/*.json")):
-        found["/".join(path.parts[-3:])] = content = json.loads(path.read_text())
-        del content["bound_to"]["context"]
-    return found
-
-
-@pytest.mark.usefixtures("quiet")
-def test_a_resumed_campaign_takes_what_was_finished_from_the_disk_and_gives_the_same(
-    tmp_path: Path, bars: Bars, policy: Policy
-) -> None:
-    strategies = small.strategy_folder(tmp_path, small.EMA, small.QUICK)
-    whole, cut = (Workspace.find(tmp_path / name) for name in ("whole", "cut"))
-    small.run(whole, bars, strategies, policy)
-    with pytest.raises(KeyboardInterrupt):
-        small.run(cut, bars, strategies, policy, Stop("quick: look-ahead"))
-    counted = TrialLedger(cut.trials).heads()
-    assert [path.name for path in cut.unfinished.glob("*/*")] != []
-    again = Stop()
-    small.run(cut, bars, strategies, policy, again)
-    assert f"ema: {KEPT}" in again.stages and "ema: look-ahead" not in again.stages
-    assert "quick: look-ahead" in again.stages
-    assert TrialLedger(cut.trials).has(counted)
-    assert evidence(cut) == evidence(whole)
-    assert not list(cut.unfinished.glob("*"))
-
-
-@pytest.mark.usefixtures("quiet")
-@pytest.mark.parametrize("spoiled", ["ledger", "file", "code"])
-def test_what_was_finished_is_measured_again_when_anything_is_not_as_it_was(
-    spoiled: str, tmp_path: Path, bars: Bars, policy: Policy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    strategies = small.strategy_folder(tmp_path, small.EMA, small.QUICK)
-    workspace = Workspace.find(tmp_path / "ws")
-    with pytest.raises(KeyboardInterrupt):
-        small.run(workspace, bars, strategies, policy, Stop("quick: static and data"))
-    n_looks = len(TrialLedger(workspace.trials).every())
-    (kept,) = workspace.unfinished.glob("*/*.json")
-    if spoiled == "ledger":
-        shutil.rmtree(workspace.trials)
-    elif spoiled == "file":
-        kept.write_text(kept.read_text().replace('"figures', '"figure'))
-    else:
-        monkeypatch.setattr("pipelines.gates.world.code_hash", lambda: "c" * 64)
-    again = Stop("quick: static and data")
-    with pytest.raises(KeyboardInterrupt):
-        small.run(workspace, bars, strategies, policy, again)
-    assert f"ema: {KEPT}" not in again.stages and "ema: look-ahead" in again.stages
-    assert len(TrialLedger(workspace.trials).every()) == n_looks
-
-
-@pytest.mark.usefixtures("quiet")
-def test_of_two_campaigns_of_one_name_the_second_is_refused_and_the_first_keeps_what_it_finished(
-    tmp_path: Path, bars: Bars, policy: Policy
-) -> None:
-    strategies = small.strategy_folder(tmp_path, small.EMA, small.QUICK)
-    workspace = Workspace.find(tmp_path / "ws")
-    kept: list[set[str]] = []
-
-    def second(stage: str, share: float) -> None:
-        if stage == "quick: look-ahead":
-            kept.append({path.name for path in workspace.unfinished.glob("*/*.json")})
-            with pytest.raises(LockedError, match="is running here: the same data"):
-                small.run(workspace, bars, strategies, policy)
-            kept.append({path.name for path in workspace.unfinished.glob("*/*.json")})
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        small.run(workspace, bars, strategies, policy, second)
-    assert kept[0] == kept[1] and len(kept[0]) == 1
-    again = Stop()
-    small.run(workspace, bars, strategies, policy, again)
-    assert f"ema: {KEPT}" in again.stages
-    assert (workspace.root / "ended").read_text().split() == ["KILLED", "FINISHED"]
-
-
-_KILLED = """
-import os, signal, sys
-from pathlib import Path
-from pipelines import campaign
-from pipelines.campaign import load_templates
-from research_lab.workspace import Workspace
-from tests.pipelines import small_campaign as small
-campaign.Tracker = small.Tracker
-place = Path(sys.argv[1])
-def kill(stage, share):
-    if stage.startswith("ema:"):
-        os.kill(os.getpid(), signal.SIGKILL)
-small.run(Workspace.find(place / "ws"), small.planted(), place / "strategies", small.policy(place), kill)
-"""
-
-
-@pytest.mark.usefixtures("quiet")
-def test_a_killed_campaign_frees_its_name_and_the_next_goes_on_in_its_run(tmp_path: Path, bars: Bars) -> None:
-    small.strategy_folder(tmp_path, small.EMA)
-    done = subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path)], cwd=ROOT, check=False)
-    assert done.returncode == -signal.SIGKILL
-    workspace = Workspace.find(tmp_path / "ws")
-    assert not (workspace.root / "ended").exists()
-    (noted,) = workspace.unfinished.glob("*/mlflow_run")
-    small.run(workspace, bars, tmp_path / "strategies", small.policy(tmp_path))
-    assert (workspace.root / "ended").read_text().split() == ["FINISHED"]
-    assert not noted.parent.exists()
-
-
-# Anchors
-
-
-class Anchored(small.Ledgers):
-    """A store that remembers every anchor."""
-
-    dropped: list[Mapping[str, str]]
-
-    def anchor(self, run: str, heads: Any) -> None:
-        type(self).dropped.append(dict(heads))
-
-    def anchored_heads(self) -> dict[str, str]:
-        return dict(type(self).dropped[-1]) if type(self).dropped else {}
-
-
-@pytest.mark.usefixtures("quiet")
-def test_looks_of_an_interrupted_campaign_cannot_be_deleted_unseen(
-    tmp_path: Path, bars: Bars, policy: Policy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Anchored.dropped = []
-    monkeypatch.setattr(small.Tracker, "ledgers", Anchored())
-    monkeypatch.setattr(anchoring, "EVERY", 1)
-    strategies = small.strategy_folder(tmp_path, small.EMA, small.QUICK)
-    workspace = Workspace.find(tmp_path / "ws")
-    with pytest.raises(KeyboardInterrupt):
-        small.run(workspace, bars, strategies, policy, Stop("ema: look-ahead"))
-    assert Anchored.dropped[-1] == TrialLedger(workspace.trials).heads()
-    assert len(Anchored.dropped) >= 2
-    shutil.rmtree(workspace.trials)
-    with pytest.raises(LedgerError, match="an anchored segment is gone"):
-        small.run(workspace, bars, strategies, policy)
-
-
-@pytest.mark.usefixtures("quiet")
-def test_openings_of_the_holdout_cannot_be_deleted_unseen(
-    tmp_path: Path, bars: Bars, policy: Policy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without the line, the next opening would be judged as the first one."""
-    Anchored.dropped = []
-    monkeypatch.setattr(small.Tracker, "ledgers", Anchored())
-    workspace, strategies = Workspace.find(tmp_path / "ws"), small.strategy_folder(tmp_path, small.EMA)
-    assert small.run(workspace, bars, strategies, policy).best is not None
-    assert len(Lake(workspace.root).openings.past()) == 1
-    (workspace.lake / "openings.jsonl").unlink()
-    with pytest.raises(LedgerError, match="openings of the holdout were taken away"):
-        small.run(workspace, bars, strategies, policy)
-
-
-# Proposals that are none
-
-
-@pytest.mark.usefixtures("quiet")
-def test_a_proposal_that_is_no_strategy_is_recorded_and_is_no_look(
-    tmp_path: Path, bars: Bars, policy: Policy
-) -> None:
-    folder = small.strategy_folder(tmp_path, small.QUICK, BROKEN, small.FINE)
-    told = {"generator": "grammar", "version": "7", "parent": "a" * 64, "knowledge_cutoff": "2024-06-30"}
-    (folder / "origins.json").write_text(json.dumps({"broken": told}))
-    with pytest.raises(SpecError):
-        read_proposals(folder)
-    proposals = read_proposals(folder, skip_broken=True)
-    workspace = Workspace.find(tmp_path / "ws").create()
-    done = run_campaign(
-        workspace,
-        bars,
-        proposals.templates,
-        small.regimes(workspace),
-        policy,
-        small.silent,
-        Wanted.of(proposals),
-    )
-    refused = {t.name: t for t in TrialLedger(workspace.trials).every() if t.kind == "refused"}
-    assert set(refused) == {"broken", "fine"}
-    broken = refused["broken"]
-    assert (broken.origin, broken.generator_version, broken.parent, broken.knowledge_cutoff) == tuple(
-        told.values()
-    )
-    assert "clos" in broken.reason and "broken.yaml" in broken.reason
-    assert "finer than the data" in refused["fine"].reason
-    assert done.n_looks == 2 == len(TrialLedger(workspace.trials).every()) - 2
-
-
-@pytest.mark.parametrize(
-    "command",
-    [["run", "--strategies", "strategies"], ["gate", "strategies/broken.yaml"]],
-    ids=["run", "gate"],
-)
-def test_a_proposal_that_ends_a_command_is_recorded_as_refused(
-    command: list[str], tmp_path: Path, bars: Bars, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    small.strategy_folder(tmp_path, small.QUICK, BROKEN)
-    data = small.candle_file(tmp_path, bars)
-    for _ in range(2):  # the same again is recorded once
-        done = CliRunner().invoke(cli.app, [*command, "--data", str(data), "-w", "ws"])
-        assert isinstance(done.exception, SpecError) and "clos" in str(done.exception)
-    (trial,) = TrialLedger(Path("ws") / "trials").every()
-    assert (trial.kind, trial.name, trial.market) == ("refused", "broken", "EDGE/USDT")
-    assert "clos" in trial.reason and not Lake(Path("ws")).is_sealed("EDGE/USDT")
-
-
-def test_a_proposal_for_a_market_that_is_not_known_is_told_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    small.strategy_folder(tmp_path, BROKEN)
-    Path("no.parquet").write_bytes(b"")
-    done = CliRunner().invoke(cli.app, ["gate", "strategies/broken.yaml", "--data", "no.parquet", "-w", "ws"])
-    assert isinstance(done.exception, SpecError)
-    assert TrialLedger(Path("ws") / "trials").every() == []
-
-
-def test_an_origin_of_no_strategy_here_is_refused(tmp_path: Path) -> None:
-    folder = small.strategy_folder(tmp_path, small.QUICK)
-    (folder / "origins.json").write_text('{"quik": {"generator": "grammar"}}')
-    with pytest.raises(UsageError, match="tells of 'quik', which is no strategy here"):
-        read_proposals(folder)
-
-
-# Ledgers of several machines
-
-
-@pytest.fixture
-def machines(tmp_path: Path, bars: Bars, policy: Policy, monkeypatch: pytest.MonkeyPatch) -> list[Workspace]:
-    """Two workspaces with one MLflow store and a look each."""
-    monkeypatch.setenv(ADDRESS, f"sqlite:///{tmp_path / 'shared.db'}")
-    found = []
-    for name, text in (("one", small.EMA), ("two", small.QUICK)):
-        workspace = Workspace.find(tmp_path / name).create()
-        world = open_world(workspace, bars, small.regimes(workspace), policy, name)
-        (template,) = load_templates(small.strategy_folder(tmp_path / name, text))
-        world.scorer.score([template])
-        found.append(workspace)
-    return found
-
-
-def exchange(workspace: Workspace, what: str) -> Any:
-    return getattr(ledger_exchange, what)(TrialLedger(workspace.trials), LedgerStore(Connection(workspace)))
-
-
-def test_ledgers_of_two_machines_become_one_through_the_store(
-    machines: list[Workspace], bars: Bars, policy: Policy
-) -> None:
-    one, two = machines
-    assert [len(exchange(workspace, "push")) for workspace in machines] == [1, 1]
-    assert exchange(one, "push") == []
-    merged = exchange(two, "pull").merged
-    assert (len(merged.new), merged.longer, merged.n_trials) == (1, (), 1)
-    exchange(one, "pull")
-    assert TrialLedger(one.trials).heads() == TrialLedger(two.trials).heads()
-    assert exchange(one, "pull").merged.n_trials == 0
-    segment = next(path.name for path in one.trials.glob("*.jsonl"))
-    ours = TrialLedger(one.trials)
-    (again,) = load_templates(one.root / "strategies")
-    assert ours.has({segment: ours.heads()[segment]}) and again.name == "ema"
-    for workspace in machines:
-        TrialLedger(workspace.trials).verify()
-        assert len(TrialLedger(workspace.trials).every()) == 2
-
-
-def opened(workspace: Workspace, bars: Bars, candidate: str) -> int:
-    return Lake(workspace.root).holdout(bars, HoldoutKey(candidate)).k
-
-
-def test_an_opening_on_another_machine_makes_the_next_one_here_the_second(
-    machines: list[Workspace], bars: Bars
-) -> None:
-    one, two = machines
-    assert opened(one, bars, "a") == 1
-    exchange(one, "push")
-    assert exchange(two, "pull").n_openings == 1
-    assert opened(two, bars, "a") == 1, "the same candidate sees the same again"
-    assert opened(two, bars, "b") == 2
-    exchange(two, "push")
-    assert exchange(one, "pull").n_openings == 2
-    assert opened(one, bars, "c") == 3
-    assert exchange(one, "push") != [] and exchange(one, "push") == []
-    assert exchange(two, "pull").n_openings == 1, "a list that has grown"
-    assert opened(two, bars, "d") == 4
-    anchored = anchoring.heads_of(TrialLedger(two.trials), Lake(two.root))
-    next((two.lake / "openings").iterdir()).unlink()
-    with pytest.raises(LedgerError, match="openings of the holdout were taken away"):
-        anchoring.check_openings(Lake(two.root), anchored)
-
-
-def test_openings_that_were_deleted_come_back_from_the_store(machines: list[Workspace], bars: Bars) -> None:
-    one, _ = machines
-    opened(one, bars, "a")
-    exchange(one, "push")
-    heads = Lake(one.root).openings.heads()
-    (one.lake / "openings.jsonl").unlink()
-    with pytest.raises(LedgerError, match="openings of the holdout were taken away"):
-        Lake(one.root).openings.check(heads)
-    assert exchange(one, "pull").n_openings == 1
-    Lake(one.root).openings.check(heads)
-    assert opened(one, bars, "b") == 2
-
-
-@pytest.mark.parametrize(
-    "forged",
-    [
-        {"k": 0},
-        {"interval_ms": [1]},
-        {"again": "no"},
-        {"charged_to": None},
-        {"more": 1},
-        {"k": True},
-        {"interval_ms": [9, 3]},
-        {"interval_ms": [0, 10**18]},
-    ],
-)
-def test_a_list_of_openings_with_something_else_in_it_is_refused(
-    machines: list[Workspace], bars: Bars, forged: Mapping[str, Any]
-) -> None:
-    one, two = machines
-    opened(one, bars, "a")
-    (line,) = Lake(one.root).openings.past()
-    (one.lake / "openings.jsonl").unlink()
-    ChainedLog(one.lake / "openings.jsonl").append({**line, **forged})
-    exchange(one, "push")
-    before = small.contents(two.root)
-    with pytest.raises(LedgerError, match="no opening of a holdout"):
-        exchange(two, "pull")
-    assert {k: v for k, v in small.contents(two.root).items() if "openings" in str(k)} == {
-        k: v for k, v in before.items() if "openings" in str(k)
-    }
-    assert len(TrialLedger(two.trials).every()) == 1
-
-
-def test_a_segment_that_parts_from_what_is_here_is_refused_and_nothing_is_taken_in(
-    machines: list[Workspace],
-) -> None:
-    one, two = machines
-    exchange(one, "push")
-    exchange(two, "pull")
-    (lines,) = (path for path in one.trials.glob("*.jsonl"))
-    copy = two.trials / lines.name
-    (own,) = TrialLedger(two.trials).every()[:1]
-    copy.unlink()
-    copy.with_suffix(".f64").unlink()
-    ChainedLog(copy).append(json.loads(lines.read_text().splitlines()[0])["payload"])
-    ChainedLog(copy).append(
-        {
-            "trial": json.loads(lines.read_text().splitlines()[1])["payload"]["trial"]
-            | {"name": "rewritten", "kind": "refused"},
-            "row": {"offset": 0, "first_day": 0, "n_days": 0, "sha256": ""},
-        }
-    )
-    before = small.contents(two.trials)
-    with pytest.raises(
-        LedgerError, match=r"\.jsonl:2: line 2 is another one in the segment that was brought"
-    ):
-        exchange(two, "pull")
-    assert small.contents(two.trials) == before
-    assert own
-
-
-def test_pushed_segments_that_were_changed_on_the_way_are_refused(machines: list[Workspace]) -> None:
-    one, two = machines
-    exchange(one, "push")
-    (rows,) = one.mlartifacts.rglob("segments/*.f64")
-    raw = bytearray(rows.read_bytes())
-    raw[3] ^= 1
-    rows.write_bytes(raw)
-    before = small.contents(two.trials)
-    with pytest.raises(LedgerError, match="daily returns were changed"):
-        exchange(two, "pull")
-    assert small.contents(two.trials) == before
-
-
-def test_a_push_that_lost_a_file_is_refused_and_names_that_lead_elsewhere_are_left_alone(
-    machines: list[Workspace], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, two = machines
-    exchange(one, "push")
-    before = small.contents(two.trials)
-    (lines,) = one.mlartifacts.rglob("segments/*.jsonl")
-    lines.rename(lines.with_suffix(".away"))
-    with pytest.raises(LedgerError, match="the store does not have it"):
-        exchange(two, "pull")
-    elsewhere = f"../{one.root.name}/trials/{lines.name}"
-    monkeypatch.setattr(LedgerStore, "pushed", lambda self: [("run", {elsewhere: "a" * 64})])
-    assert exchange(two, "pull").merged.n_trials == 0
-    assert small.contents(two.trials) == before
-
-
-def test_a_look_that_cannot_be_is_refused_and_keeps_no_other_push_from_coming_in(
-    machines: list[Workspace], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, two = machines
-    (own,) = TrialLedger(one.trials).every()
-    with monkeypatch.context() as patch:  # what this code refuses to push
-        patch.setattr(ledger_merge, "check_possible", lambda *_: None)
-        ahead = replace(own, kind="crashed", sharpe=float("nan"), end_ms=own.end_ms + 1_000 * YEAR_MS)
-        later = TrialLedger(one.trials)
-        later.append([ahead])
-        exchange(one, "push")
-    with pytest.raises(LedgerError, match="a look that cannot be"):
-        exchange(one, "push")
-    (forged,) = (path for path in one.trials.glob("*.jsonl") if '"crashed"' in path.read_text())
-    before = TrialLedger(two.trials).heads()
-    exchange(two, "push")
-    third = Workspace.find(one.root.parent / "three").create()
-    found = CliRunner().invoke(cli.app, ["trials", "pull", "-w", str(third.root)])
-    assert found.exit_code == 3
-    assert f"{forged.name}:2: a look that cannot be" in found.output
-    assert "all other pushes are in, 1 trials gained" in found.output
-    assert TrialLedger(third.trials).heads() == before
-
-
-@pytest.mark.parametrize("broken", ["line", "row", "end"])
-def test_a_broken_ledger_ends_verify_with_3_naming_file_and_line(
-    broken: str, tmp_path: Path, bars: Bars, policy: Policy
-) -> None:
-    workspace = Workspace.find(tmp_path / "ws").create()
-    governance.init(workspace.root)
-    world = open_world(workspace, bars, small.regimes(workspace), policy, "c")
-    (template,) = load_templates(small.strategy_folder(tmp_path, small.EMA))
-    world.scorer.score([template.bind(values) for values in template.grid()])
-    tracker = Tracker(workspace)
-    run = tracker.start_campaign("c", {})
-    tracker.ledgers.anchor(run, world.scorer.ledger.heads())
-    whole = CliRunner().invoke(cli.app, ["trials", "verify", "-w", str(workspace.root)])
-    assert (whole.exit_code, "1 anchors in MLflow hold" in whole.output) == (0, True)
-    (lines,) = workspace.trials.glob("*.jsonl")
-    if broken == "end":
-        os.truncate(lines, lines.read_bytes()[:-1].rindex(b"\n") + 1)
-        rows = np.fromfile(lines.with_suffix(".f64"))
-        rows[: -rows.size // template.n_combinations or None].tofile(lines.with_suffix(".f64"))
-    else:
-        path = lines if broken == "line" else lines.with_suffix(".f64")
-        raw = bytearray(path.read_bytes())
-        raw[len(raw) // 2] ^= 1
-        path.write_bytes(raw)
-    found = CliRunner().invoke(cli.app, ["trials", "verify", "-w", str(workspace.root)])
-    assert found.exit_code == 3
-    assert f"{lines.name}" in found.output
-    assert broken == "end" or f"{lines.name}:" in found.output
-
-
-def test_looks_without_an_anchor_are_insufficient(tmp_path: Path, bars: Bars, policy: Policy) -> None:
-    workspace = Workspace.find(tmp_path / "ws").create()
-    world = open_world(workspace, bars, small.regimes(workspace), policy, "c")
-    world.scorer.score(load_templates(small.strategy_folder(tmp_path, small.EMA)))
-    found = CliRunner().invoke(cli.app, ["trials", "verify", "-w", str(workspace.root)])
-    assert found.exit_code == 4
-
-
-def test_candidates_of_one_strategy_on_two_markets_stand_side_by_side(
-    tmp_path: Path, bars: Bars, policy: Policy, quiet: None
-) -> None:
-    workspace, strategies = Workspace.find(tmp_path / "ws"), small.strategy_folder(tmp_path, small.QUICK)
-    other = replace(bars, market=replace(bars.market, symbol="OTHER/USDT"))
-    for table in (bars, other):
-        small.run(workspace, table, strategies, policy)
-    assert {c.market for c in candidates.every(workspace)} == {"synthetic EDGE/USDT", "synthetic OTHER/USDT"}
-    assert all(candidates.all_evidence(c) for c in candidates.every(workspace))
-
-
-def test_what_remains_is_estimated_from_what_was_measured_alone(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    now = 0.0
-    progress = CampaignProgress(lambda: now)
-    told = []
-    for at, stage, share in (
-        (0, "opening the store", 0.0),
-        (30, f"a: {KEPT}", 0.45),  # taken from the disk: it says nothing of the pace
-        (30, "b: static and data", 0.45),
-        (40, "b: look-ahead", 0.55),
-        (50, "b: backtest", 0.65),
-    ):
-        now = float(at)
-        progress(stage, share)
-        told.append(capsys.readouterr().err.partition(" (")[2].strip())
-    assert told == ["0 s)", "30 s)", "30 s)", "40 s, about 45 s left)", "50 s, about 35 s left)"]
-
-
-def test_a_log_hears_again_of_a_stage_that_lasts_and_more_seldom_the_longer_it_takes(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    now = 0.0
-    progress = CampaignProgress(lambda: now)
-    for at, share in ((0, 0.1), (100, 0.4)):
-        now = float(at)
-        progress("a: tuning", share)
-    capsys.readouterr()
-    heard = []
-    for second in range(100, 20_000):
-        now = float(second)
-        progress.tick()
-        told = capsys.readouterr().err
-        if told:
-            heard.append((second, told.strip()))
-    assert heard[0] == (110, "[ 40%] a: tuning (2 min, about 3 min left)")
-    assert heard[-1][1].endswith(" h)"), "what should have been done long ago is not about to be"
-    gaps = [b - a for (a, _), (b, _) in pairwise(heard)]
-    assert gaps[:10] == [10] * 10 and gaps == sorted(gaps) and gaps[-1] == 120
