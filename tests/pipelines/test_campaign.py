@@ -176,11 +176,13 @@ def test_the_next_strategy_opens_the_holdout_for_the_second_time_and_is_judged_h
     first = small.run(workspace, done.bars, done.strategies / "ema.yaml", done.policy)
     second = small.run(workspace, done.bars, done.strategies / "quick.yaml", done.policy)
     assert first.best is not None and second.best is not None
-    figures = [r.examinations[0].verdicts["holdout"].figures for r in (first, second)]
-    weights = [min(3.0, 0.02 / found["research_p"].value) for found in figures]
-    assert second.best.evidence["holdout"].figures["opening"] == 2.0
-    levels = [w * 0.05 * 6 / (math.pi * k) ** 2 for k, w in enumerate(weights, 1)]
-    assert [found["p"].limit for found in figures] == pytest.approx(levels)
+    seen = [r.examinations[0].evidence["holdout"].figures for r in (first, second)]
+    limits = [r.examinations[0].verdicts["holdout"].figures["p"].limit for r in (first, second)]
+    assert [figures["opening"] for figures in seen] == [1.0, 2.0]
+    weights = [min(3.0, 0.02 / figures["research_p"]) for figures in seen]
+    assert limits == pytest.approx(
+        [w * 0.05 * 6 / (math.pi * k) ** 2 for k, w in enumerate(weights, start=1)]
+    )
     assert second.n_looks > first.n_looks
 
 
