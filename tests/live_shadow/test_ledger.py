@@ -277,7 +277,7 @@ def n_taken(path: Path) -> int:
 
 @pytest.mark.proof
 def test_killed_again_and_again_the_ledger_is_that_of_an_undisturbed_run(tmp_path: Path) -> None:
-    bars = candles(23, 1_200 + 12 * N_KILLS + 400)  # enough that a killer on a busy machine is not too late
+    bars = candles(23, 1_200 + 12 * N_KILLS + 2_400)  # enough that a killer on a busy machine is not too late
     calm, data = killed_workspace(tmp_path / "calm", bars)
     replay(calm, Feed(data), lambda _: None)
     rough, data = killed_workspace(tmp_path / "rough", bars)
