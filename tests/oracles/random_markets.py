@@ -168,7 +168,7 @@ def random_terms(rng: np.random.Generator, world: World) -> SlowTerms:
         perpetual=world.perpetual,
         lot=lot,
         tick=world.grid if chance(rng, 0.5) else 0.0,
-        min_notional=typical * pick(rng, (0.05, 0.4, 0.95)) if chance(rng, 0.4) else 0.0,
+        min_notional=typical * pick(rng, (0.0503, 0.403, 0.953)) if chance(rng, 0.4) else 0.0,
         optimistic=chance(rng, 0.35),
     )
 

@@ -168,7 +168,7 @@ def difference(case: PortfolioCase, slow: SlowPortfolioResult, fast: PlayedPortf
         ),
     ):
         unit = max(float(np.abs(wanted[:end]).max(initial=0.0)), 0.0 if "position" in name else scale)
-        apart = ~(np.abs(wanted[:end] - got[:end]) <= 1e-9 * unit)
+        apart = ~(np.abs(wanted[:end] - got[:end]) <= max(1e-9 * unit, 1e-15 * scale))
         if apart.any():
             bar = int(np.flatnonzero(apart)[0])
             return f"{name} at {bar}: {wanted[bar]!r}, and {got[bar]!r} of the engine"
