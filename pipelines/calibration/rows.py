@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,9 @@ STRATEGIES: Final = Path(__file__).parent / "strategies"
 EDGES: Final = ("momentum", "reversion", "breakout", "loud_momentum", "crowding")
 TEMPTED: Final = {"drifting": ("uptrend",), "seasonal": ("season",)}  # who gains most by what is no edge
 N_PROPOSED: Final = 4  # strategies a campaign proposes
-N_FIRST_LOOKS: Final = 160  # parameter sets of each looked at before it is tuned: about 1,000 a world in all
+N_FIRST_LOOKS: Final = (
+    750  # parameter sets looked at before any strategy is tuned: about 1,000 a world in all
+)
 HOURS_A_YEAR: Final = 8_760
 YEARS_AFTERWARDS: Final = 3  # after a promotion, until somebody notices that the edge is gone
 _FIRST_SEED: Final = 900_000  # limits were chosen on worlds of other seeds
@@ -135,13 +138,22 @@ def strategies() -> dict[str, Spec]:
 
 
 def first_looks(proposals: Sequence[Spec], number: int) -> list[Spec]:
-    """Return parameter sets drawn at random that somebody looks at before anything is tuned; all are counted."""
+    """Return parameter sets drawn at random, no two alike, that somebody looks at before anything is tuned.
+
+    Strategies take turns; one that has no other sets left leaves its turns to the others. All are counted.
+    """
     random = np.random.default_rng([_FIRST_SEED, number, N_FIRST_LOOKS])
-    return [
-        spec.bind({name: float(random.choice(param.values)) for name, param in spec.params.items()})
-        for spec in proposals
-        for _ in range(N_FIRST_LOOKS)
-    ]
+    drawn = [[(spec, k) for k in random.permutation(spec.n_combinations)] for spec in proposals]
+    turns = chain.from_iterable(zip_longest(*drawn))
+    return [_nth_set(*looked_at) for looked_at in islice(filter(None, turns), N_FIRST_LOOKS)]
+
+
+def _nth_set(spec: Spec, k: int) -> Spec:
+    """Return the k-th of all parameter sets of a strategy."""
+    places = np.unravel_index(k, [len(param.values) for param in spec.params.values()])
+    return spec.bind(
+        {name: float(param.values[i]) for (name, param), i in zip(spec.params.items(), places, strict=True)}
+    )
 
 
 def row_named(name: str) -> Row | None:

@@ -228,6 +228,18 @@ def test_records_are_bound_to_costs_and_to_the_order_of_a_campaign(monkeypatch: 
     assert runs.bound_to(POLICY, None) != before
 
 
+def test_first_looks_are_no_two_alike_and_take_turns() -> None:
+    crowding, season = rows.strategies()["crowding"], rows.strategies()["season"]
+    found = rows.first_looks([season, crowding], 0)
+    assert len({spec.hash for spec in found}) == len(found) == rows.N_FIRST_LOOKS
+    assert sum(spec.name == crowding.name for spec in found) == crowding.n_combinations  # all that it has
+    assert (
+        found[:9]
+        == rows.first_looks([season, crowding], 0)[:9]
+        != rows.first_looks([season, crowding], 1)[:9]
+    )
+
+
 @pytest.mark.timeout(0)
 def test_a_pool_goes_through_the_whole_gauntlet() -> None:
     smallest = Row("pooled_1", "a pool", 1, 2, 2.5, n_markets=3)
