@@ -11,6 +11,7 @@ from typing import Final
 from research_lab.timeframe import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS, grid_origin_ms, timeframe_name
 from research_lab.validation.causality.given import CUT_OFF, POISONS, TENTH, Given
 from research_lab.validation.causality.runs import Seen, Stretch
+from research_lab.validation.causality.target import MISFIT
 from research_lab.validation.causality.workers import Workers
 
 _LOOKUPS: Final = ("IndexError", "KeyError")
@@ -122,7 +123,7 @@ def of_raising(workers: Workers, worker: int, cut: int) -> Cause | None:
     """Return why a callable raises at a cut, though not given fewer bars; None when it may have honest reasons.
 
     What asks for an index or label raises for want of bars alone: whatever later bars hold, it does not. A guard
-    against stale or odd last values raises as well, but not so.
+    against stale or odd last values raises as well, but not so. Nor is it a guard when outputs do not fit the bars.
 
     Parameters
     ----------
@@ -131,6 +132,8 @@ def of_raising(workers: Workers, worker: int, cut: int) -> Cause | None:
     again: list[Seen] = workers.ask(worker, "cuts", ([cut], math.inf))
     if not again[0].raised:
         return Cause(STATE)
+    if again[0].raised.startswith(MISFIT):
+        return Cause(ROWS)
     if not again[0].raised.startswith(_LOOKUPS):
         return None
     others: list[Seen] = [workers.ask(worker, "poison", cut, kind, True, "") for kind in POISONS]

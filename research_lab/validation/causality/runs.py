@@ -16,7 +16,7 @@ from research_lab.validation.causality.outputs import (
     discrete,
     single_values,
 )
-from research_lab.validation.causality.target import Raised, Target
+from research_lab.validation.causality.target import MISFIT, Raised, Target
 
 SETTLED = 1e-6  # share of a quantity that may be left of another beginning, as with the language's warm-up
 
@@ -142,9 +142,10 @@ class Runs:
             self._single = single_values(result)
             return columns_of(result, index)  # type: ignore[arg-type]
         except UsageError as fault:
-            raise UsageError(
-                f"{fault.what} (given {index.shape[0]} bars)", self.target.name, fault.remedy
-            ) from None
+            what = f"{fault.what} (given {index.shape[0]} bars)"
+            if self._whole:  # over all bars it gave what can be compared, so this is what the cut shows
+                raise Raised(f"{MISFIT}{what}") from None
+            raise UsageError(what, self.target.name, fault.remedy) from None
 
     def _knowing(self, cut: int) -> Callable[[], Handed]:
         return lambda: self.given.known(cut)

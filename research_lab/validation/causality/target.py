@@ -10,13 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from research_lab.errors import UsageError
 from research_lab.validation.causality.given import Handed
 
 _WANTED = "write module:function or file.py:function"
 _PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+MISFIT: Final = (
+    "no error, but gives what does not fit: "  # begins what is told of outputs of another length or index
+)
 
 
 class Raised(Exception):  # noqa: N818 - what a callable raised, not an error of ours

@@ -257,6 +257,28 @@ def test_what_cannot_be_compared_is_refused(function: Any, words: str) -> None:
         checked(function)
 
 
+def test_what_fits_all_bars_but_not_every_cut_depends_on_the_rows_or_on_other_calls() -> None:
+    kept: dict[str, Any] = {}
+
+    def kept_from_the_first_call(df: Frame) -> Any:
+        return kept.setdefault("signals", trend(df).to_numpy())
+
+    def without_a_row_in_places(df: Frame) -> Any:
+        return trend(df).iloc[1:] if len(df) % 50 == 20 else trend(df)
+
+    def nothing_for_few_bars(df: Frame) -> Any:
+        return trend(df) if len(df) >= 60 else pd.Series(dtype=float)
+
+    stale, odd, honest = map(
+        checked, (kept_from_the_first_call, without_a_row_in_places, nothing_for_few_bars)
+    )
+    assert stale.outcome == odd.outcome == "FAIL" and honest.outcome == "PASS"
+    assert "kept between calls" in stale.counter_example.cause
+    assert "number of bars" in odd.counter_example.cause and odd.counter_example.cut == 19
+    assert "19 labels instead of 20 (given 20 bars) (6 such cuts)" in odd.notes[0]
+    assert honest.first_bar == 59 and any("0 labels instead of 59" in note for note in honest.notes)
+
+
 def test_few_bars_and_wrong_options_are_refused() -> None:
     with pytest.raises(UsageError, match="wanted 10 at least"):
         checked(trend, Given.of_frame(candles(9)))
