@@ -38,7 +38,8 @@ from research_lab.errors import UsageError
 from research_lab.wording import count
 
 if TYPE_CHECKING:
-    from pipelines.generation.search_campaign import Found, Wish
+    from pipelines.generation.search_campaign import Found
+    from pipelines.generation.search_wish import Wish
     from pipelines.proposals import Proposals
     from research_lab.bars import Bars
     from research_lab.generators.brief import Brief

@@ -11,7 +11,7 @@ import typer
 from pipelines.command_options import regimes_of
 from pipelines.gates.policy import Policy
 from pipelines.generation.generator_registry import Made, check_options, read_ideas
-from pipelines.generation.search_campaign import Wish
+from pipelines.generation.search_wish import Wish
 from pipelines.inputs import own_file, read_bars
 from research_lab.bars import INPUTS, Bars
 from research_lab.dsl.spec import Spec

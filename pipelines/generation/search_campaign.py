@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,9 +19,10 @@ from pipelines.gates import static
 from pipelines.gates.policy import Policy
 from pipelines.gates.world import code_hash
 from pipelines.generation.elites import archive_content
-from pipelines.generation.generator_registry import Ideas, Made, check_options, make
+from pipelines.generation.generator_registry import Made, check_options, make
 from pipelines.generation.kept_search import KeptSearch, alone_in, kept_search, left_behind, write_archive
 from pipelines.generation.search_record import facts_of, figures_of, files_of
+from pipelines.generation.search_wish import Wish
 from pipelines.grounds import open_world
 from pipelines.open_run import open_run
 from pipelines.tracking.tracker import Tracker
@@ -30,7 +31,6 @@ from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
 from research_lab.errors import GauntletError
 from research_lab.generators.archive import Archive
-from research_lab.generators.brief import Brief
 from research_lab.generators.language_model.settings import read_settings
 from research_lab.generators.protocol import Generator
 from research_lab.generators.search import NO_MORE, Search
@@ -41,34 +41,11 @@ from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.wording import count
 from research_lab.workspace import Workspace
 
-BATCH: Final = 100
 _ANSWERS: Final = "answers"  # of language models, to all searches of a workspace
 _NAMED: Final = 10  # ideas that are told to have had no look
 _SHOWN: Final = 60  # characters of one in words
 
 Told = Callable[[Search, int], None]
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What is asked of a search.
-
-    Parameters
-    ----------
-    generator : its name. brief : what is wanted. n : looks to spend.
-    seed : of everything random. batch : proposals a generation.
-    settings : file that configures a language model. offline : whether it may be asked nothing new.
-    ideas : what somebody brings along.
-    """
-
-    generator: str
-    brief: Brief
-    n: int
-    seed: int = 1
-    batch: int = BATCH
-    settings: Path | None = None
-    offline: bool = False
-    ideas: Ideas = field(default_factory=Ideas)
 
 
 @dataclass(frozen=True, eq=False)

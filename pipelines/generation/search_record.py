@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from pipelines.generation.search_wish import Wish
 from research_lab.bars import Bars
 from research_lab.generators.search import Search
-
-if TYPE_CHECKING:
-    from pipelines.generation.search_campaign import Wish
 
 _TRANSCRIPTS: Final = "transcripts"
 

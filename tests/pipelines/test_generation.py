@@ -26,7 +26,8 @@ from pipelines.gates.world import World
 from pipelines.generation import archive_text, generator_registry, inputs, kept_search, search_campaign
 from pipelines.generation import elites as elite_files
 from pipelines.generation.generator_registry import Ideas, read_ideas
-from pipelines.generation.search_campaign import Found, Given, Wish, run_search
+from pipelines.generation.search_campaign import Found, Given, run_search
+from pipelines.generation.search_wish import Wish
 from pipelines.grounds import open_world
 from pipelines.proposals import read_proposals
 from research_lab.bars import Bars

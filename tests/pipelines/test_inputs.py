@@ -14,7 +14,7 @@ import pipelines
 from live_shadow import governance
 from live_shadow.replay import Feed, replay
 from pipelines.generation import inputs
-from pipelines.generation.search_campaign import Wish
+from pipelines.generation.search_wish import Wish
 from pipelines.inputs import candles_beside
 from research_lab.bars import Market
 from research_lab.generators.brief import Brief
