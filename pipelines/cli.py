@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -23,12 +23,10 @@ from pipelines.command_options import (
     place_of,
 )
 from pipelines.generation import command as generation_commands
+from pipelines.interruption import sigterm_as_ctrl_c
 from pipelines.lookahead_command import lookahead
 from pipelines.run_command import promote_wanted, run, show_promoted
 from research_lab.errors import GauntletError
-
-if TYPE_CHECKING:
-    pass
 
 USAGE, INTERRUPTED = 2, 130
 _DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -62,7 +60,8 @@ for command in (
 def main() -> None:
     """Run the command; an error on purpose, a disk that refuses and Ctrl-C are one message and an exit code."""
     try:
-        app()
+        with sigterm_as_ctrl_c():
+            app()
     except GauntletError as fault:
         typer.echo(f"pipeline: {fault}", err=True)
         sys.exit(fault.exit_code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import io
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from live_shadow import governance
 from live_shadow.enable_map import read_map
 from pipelines import campaign, candidates, cli
 from pipelines.console import CampaignProgress
+from pipelines.interruption import sigterm_as_ctrl_c
 from pipelines.tracking.connection import ADDRESS, EXPERIMENT
 from pipelines.tracking.tracker import Tracker
 from research_lab.bars import Market, write_candles
@@ -387,6 +389,24 @@ def test_an_interrupt_that_was_swallowed_ends_the_work_at_the_next_stage() -> No
         signal.signal(signal.SIGINT, before)
 
 
+def test_sigterm_is_ctrl_c_also_where_that_is_ignored_and_ends_forked_processes() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt), sigterm_as_ctrl_c():
+            forked, begun = multiprocessing.get_context("fork"), multiprocessing.get_context("fork").Event()
+            child = forked.Process(target=lambda: (begun.set(), time.sleep(60)))
+            child.start()
+            assert begun.wait(20)
+            child.terminate()
+            child.join(20)
+            assert child.exitcode == -signal.SIGTERM
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) is before[1]
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+
+
 class TestProcess:
     def test_a_store_that_is_down_is_told_within_seconds_and_before_any_look(self, place: Place) -> None:
         environment = {**os.environ, ADDRESS: "http://127.0.0.1:9"}
@@ -401,8 +421,13 @@ class TestProcess:
         assert not list(place.workspace.trials.glob("seg-*"))
         assert not list(place.workspace.lake.iterdir())
 
-    def test_ctrl_c_keeps_what_was_counted_and_the_next_run_completes(
-        self, place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+    def test_a_stop_keeps_what_was_counted_and_the_next_run_completes(
+        self,
+        place: Place,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        stop: signal.Signals,
     ) -> None:
         first = subprocess.Popen(
             command(*place.run()),
@@ -416,7 +441,7 @@ class TestProcess:
         for line in first.stderr:
             seen.append(line)
             if "look-ahead" in line:
-                first.send_signal(signal.SIGINT)
+                first.send_signal(stop)
                 break
         _, err = first.communicate(timeout=120)
         assert first.returncode == 130, "".join(seen) + err
