@@ -50,7 +50,7 @@ proof: env ## Run the long campaigns whole: fuzz, differential, crash, calibrati
 notebook: env ## Run the notebooks from top to bottom
 	$(BIN)/python -m pytest -q --nbmake --nbmake-timeout=600 notebooks
 
-docs: env ## Write the language page, the schema of strategy files and the library's page with pictures anew
+docs: env ## Write anew what is made from code: language page, schema, broker page, library page with pictures
 	$(BIN)/pipeline strategy reference > docs/language.md
 	$(BIN)/pipeline strategy schema > docs/spec.schema.json
 	$(BIN)/python -m tests.research_lab.engine.broker_rules
