@@ -96,7 +96,7 @@ def push(workspace: WorkspaceOption = "") -> None:
 
 @app.command()
 def pull(workspace: WorkspaceOption = "") -> None:
-    """Take in the looks and the openings of the holdout that others pushed.
+    """Take in the looks and the openings of the holdout that others pushed; the workspace is made where it is missing.
 
     Each file is checked; one that parts from what is here is refused with exit code 3, and nothing of its push is
     taken in.
@@ -106,6 +106,7 @@ def pull(workspace: WorkspaceOption = "") -> None:
     from pipelines import ledger_exchange
 
     with _Refusing():
+        place_of(workspace).create()
         done = ledger_exchange.pull(_ledger(workspace), _store(workspace))
     new, longer, n_trials = len(done.merged.new), len(done.merged.longer), done.merged.n_trials
     told = f"{n_trials:,} trials and {done.n_openings} openings of the holdout gained"

@@ -224,7 +224,9 @@ class Crew:
                 from distributed import Client
             except ImportError:
                 raise UsageError(
-                    "Dask is not installed", "--scheduler", "install strategy-gauntlet[cluster]"
+                    "Dask is not installed",
+                    "--scheduler",
+                    "run make env, or pip install '.[cluster]' in the checkout",
                 ) from None
             try:
                 client = Client(self.scheduler, timeout=ANSWER_S, set_as_default=False)

@@ -2,7 +2,8 @@
 
 Who fits ten models and keeps the one whose score correlates best has looked ten times, as with strategies. So a
 model's look is a trial of kind "scored" and origin "model", its candidate the model's hash, and its daily
-returns those of following its score without costs. They join the family of returns that gate 6 draws from.
+returns those of following its score without costs. They join the family of returns that gate 6 draws from, among
+the rivals where the score's side changed as often as a strategy has to trade (decision 0023).
 """
 
 from __future__ import annotations
@@ -85,12 +86,24 @@ def followed(scores: Scores, bars: Bars) -> tuple[int, FloatArray]:
     """
     start_ms, end_ms = bars.interval
     first_day, n_days = start_ms // DAY_MS, (end_ms - 1) // DAY_MS - start_ms // DAY_MS + 1
-    held = np.where(np.isfinite(scores.score), np.clip(scores.score, -1.0, 1.0), 0.0)[:-1]
+    held = _held(scores)[:-1]
     moved = scores.close[1:] / scores.close[:-1] - 1.0
     gained = np.where(held == 0.0, 0.0, held * moved)
     daily = np.zeros(n_days)
     np.add.at(daily, (scores.visible[1:] - 1) // DAY_MS - first_day, gained)
     return first_day, daily
+
+
+def n_stretches(scores: Scores) -> int:
+    """Return how often following the score opened a position, long or short, and closed it again."""
+    side = np.sign(_held(scores))
+    begun = np.diff(side, prepend=0.0) != 0.0
+    return int((begun & (side != 0.0)).sum()) - int(side[-1] != 0.0)
+
+
+def _held(scores: Scores) -> FloatArray:
+    """Return what is held from each bar's close to the next one's, as a share of equity."""
+    return np.where(np.isfinite(scores.score), np.clip(scores.score, -1.0, 1.0), 0.0)
 
 
 def rank_correlation(one: FloatArray, other: FloatArray) -> float:
@@ -132,4 +145,5 @@ def _trial(scores: Scores, bars: Bars, campaign: str, sharpe: float) -> Trial:
         campaign=campaign,
         origin=ORIGIN,
         sharpe=sharpe,
+        n_trades=n_stretches(scores),
     )

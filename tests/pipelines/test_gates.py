@@ -21,8 +21,11 @@ from research_lab.bars import Bars
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.market_data.quality import check
+from research_lab.models.walk_forward_fit import fit
+from research_lab.scoring import model_look
 from research_lab.workspace import Workspace
 from tests.pipelines import small_campaign as small
+from tests.research_lab.models.made_up import model
 
 EMA, QUICK = parse_spec(small.EMA), parse_spec(small.QUICK)
 DAY_BARS = 24
@@ -205,6 +208,13 @@ class TestOverfitting:
         assert (alone.figures["n_trials"], among.figures["n_trials"]) == (1.0, 3.0)
         assert among.figures["p"] >= alone.figures["p"]
         assert alone.bound_to["context"] != among.bound_to["context"]
+
+    def test_a_look_at_a_model_raises_the_bar_as_a_strategy_does(self, world: World) -> None:
+        world = replace(world, policy=asking_for_trades(world.policy, 40.0))
+        world.scorer.score([EMA])
+        model_look.look(fit(model(), world.research), world.research, world.scorer.ledger)
+        among = overfitting.measure(EMA, world).figures
+        assert (among["n_trials"], among["n_rivals"]) == (2.0, 2.0)
 
     def test_a_trial_of_a_few_trades_is_charged_and_raises_nobodys_bar(self, world: World) -> None:
         world = replace(world, policy=asking_for_trades(world.policy, 40.0))

@@ -211,9 +211,9 @@ def test_a_look_that_cannot_be_is_refused_and_keeps_no_other_push_from_coming_in
     (forged,) = (path for path in one.trials.glob("*.jsonl") if '"crashed"' in path.read_text())
     before = TrialLedger(two.trials).heads()
     exchange(two, "push")
-    third = Workspace.find(one.root.parent / "three").create()
+    third = Workspace.find(one.root.parent / "three")
     found = CliRunner().invoke(cli.app, ["trials", "pull", "-w", str(third.root)])
-    assert found.exit_code == 3
+    assert found.exit_code == 3, "a fresh machine begins with pull: the workspace is made"
     assert f"{forged.name}:2: a look that cannot be" in found.output
     assert "all other pushes are in, 1 trials gained" in found.output
     assert TrialLedger(third.trials).heads() == before

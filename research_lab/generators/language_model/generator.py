@@ -272,7 +272,7 @@ def _library() -> Any:
         if (fault.name or "").split(".")[0] not in ("pydantic_ai", "openai", "anthropic", "httpx2"):
             raise
         what = f"a language model needs {fault.name}, which is not installed"
-        raise UsageError(what, remedy="install the extra llm: strategy-gauntlet[llm]") from None
+        raise UsageError(what, remedy="run make env, or pip install '.[llm]' in the checkout") from None
     return conversation
 
 

@@ -222,5 +222,5 @@ def test_wrong_crews_are_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(GauntletError, match="does not answer"):
         Crew(scheduler="tcp://127.0.0.1:9").read(["a"])
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(UsageError, match=r"strategy-gauntlet\[cluster\]"):
+    with pytest.raises(UsageError, match=r"pip install '\.\[cluster\]'"):
         Crew(scheduler="tcp://127.0.0.1:9").read(["a"])

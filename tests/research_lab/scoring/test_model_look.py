@@ -11,7 +11,7 @@ import pytest
 
 from research_lab.errors import InsufficientError
 from research_lab.models.walk_forward_fit import fit
-from research_lab.scoring.model_look import followed, look, rank_correlation
+from research_lab.scoring.model_look import followed, look, n_stretches, rank_correlation
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.timeframe import DAY_MS
 from tests.research_lab.models.made_up import TEXT, bars, model
@@ -60,6 +60,18 @@ def test_following_the_score_holds_it_until_the_next_bar() -> None:
     wanted[8] = moves[200]
     assert first_day == MARKET.time[0] // DAY_MS
     np.testing.assert_allclose(daily, wanted, rtol=1e-12)
+
+
+def test_a_look_has_as_many_trades_as_the_score_closed_positions(tmp_path: Path) -> None:
+    score = np.full(MARKET.n, np.nan)
+    score[[100, 101, 200, 201]] = [0.5, 3.0, 1.0, -0.1]
+    assert n_stretches(replace(SCORES, score=score)) == 3
+    score[-2:] = 0.2
+    assert n_stretches(replace(SCORES, score=score)) == 3, "the last is open still"
+    assert n_stretches(replace(SCORES, score=np.zeros(MARKET.n))) == 0
+    ledger = TrialLedger(tmp_path)
+    look(SCORES, MARKET, ledger)
+    assert ledger.every()[0].n_trades == n_stretches(SCORES) > 40
 
 
 def test_too_few_pairs_have_no_correlation() -> None:

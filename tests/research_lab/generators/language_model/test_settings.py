@@ -150,7 +150,7 @@ def test_without_the_extra_the_error_names_it() -> None:
         "except Exception as fault: print(fault)\n"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "install the extra llm" in told
+    assert "run make env, or pip install '.[llm]' in the checkout" in told
 
 
 def test_the_libraries_are_imported_only_when_a_model_is_used() -> None:
