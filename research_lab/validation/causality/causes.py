@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from research_lab.timeframe import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS, grid_origin_ms, timeframe_name
-from research_lab.validation.causality.given import CUT_OFF, POISONS, TENTH, Given
+from research_lab.validation.causality.given import CUT_OFF, FINITE, POISONS, TENTH, Given
 from research_lab.validation.causality.runs import Seen, Stretch
 from research_lab.validation.causality.target import MISFIT
 from research_lab.validation.causality.workers import Workers
@@ -114,7 +114,7 @@ def explain(
     if not reaches:
         return Cause("it moves with values of later bars")
     return Cause(
-        words_of(reaches, given, len(faults) / max(1, n_tested)),
+        words_of(reaches, given, [seen.cut for seen in faults], n_tested),
         _change(workers, worker, given, chosen[0], reaches[0], deadline),
     )
 
@@ -140,15 +140,16 @@ def of_raising(workers: Workers, worker: int, cut: int) -> Cause | None:
     return None if any(other.raised.startswith(_LOOKUPS) for other in others) else Cause(BEYOND)
 
 
-def words_of(reaches: Sequence[_Reach], given: Given, share: float) -> str:
-    """Return what the reaches of some bars have in common, in words; `share` of the cuts had a fault."""
+def words_of(reaches: Sequence[_Reach], given: Given, cuts: Sequence[int], n_tested: int) -> str:
+    """Return what the reaches of some bars have in common, in words; `cuts` of those tested had a fault."""
+    share = len(cuts) / max(1, n_tested)
     ahead = [(r.near - r.bar, r.far - r.bar) for r in reaches]
     if all(r.near == r.far == given.n - 1 for r in reaches) and max(far for _, far in ahead) > 2:
         return LAST_BAR
     alike = len(set(ahead)) == 1 and len({r.bar for r in reaches}) > 1
     if _whole_sample(reaches, given.n, alike=alike):
         return WHOLE
-    bucket = _bucket(reaches, given)
+    bucket = _bucket(reaches, given, cuts)
     if bucket and not (len(set(ahead)) == 1 and share < LEAST_OF_BUCKETS):
         return UNCLOSED.format(bucket=timeframe_name(bucket))
     high = max(far for _, far in ahead)
@@ -237,17 +238,21 @@ def _reach(workers: Workers, worker: int, given: Given, seen: Seen) -> list[_Rea
     return [_Reach(bar, near, low)]
 
 
-def _bucket(reaches: Sequence[_Reach], given: Given) -> int:
-    """Return the shortest timeframe whose bars end with every furthest bar and hold both, ms; 0 for none."""
+def _bucket(reaches: Sequence[_Reach], given: Given, cuts: Sequence[int]) -> int:
+    """Return the shortest timeframe whose bars end with every furthest bar and hold both, ms; 0 for none.
+
+    A cut with a fault at the very end of such a bar speaks against it: by then the bar was complete.
+    """
     for step_ms in _BUCKETS:
         if step_ms <= given.step_ms or step_ms % given.step_ms or len(reaches) < 2:
             continue
         origin = grid_origin_ms(step_ms)
         ends = [int(given.time[r.far]) + given.step_ms - origin for r in reaches]
         begins = [int(given.time[r.bar]) - origin for r in reaches]
+        known = [int(given.time[cut]) + (0 if given.at_open else given.step_ms) - origin for cut in cuts]
         if all(
             e % step_ms == 0 and (e - 1) // step_ms == b // step_ms for e, b in zip(ends, begins, strict=True)
-        ):
+        ) and all(moment % step_ms for moment in known):
             return step_ms
     return 0
 
@@ -272,7 +277,7 @@ def _change(workers: Workers, worker: int, given: Given, seen: Seen, reach: _Rea
 def mixes_rows(workers: Workers, worker: int, tiny: Sequence[Seen]) -> bool:
     """Whether differences of the size of rounding change with the values of later bars, not only their number."""
     for seen in tiny[:: max(1, len(tiny) // 12)]:
-        for kind in POISONS:
+        for kind in FINITE:
             answer: Seen = workers.ask(worker, "poison", seen.cut, kind, True, "")
             if answer.apart is not None:
                 return True

@@ -26,7 +26,13 @@ from research_lab.validation.causality.given import CUT_OFF, Given
 from research_lab.validation.causality.outputs import Apart, Columns, changes, difference, unchanging
 from research_lab.validation.causality.report import CausalityReport, CounterExample, missed_chances
 from research_lab.validation.causality.runs import Runs, Seen
-from research_lab.validation.causality.search import Findings, cut_off, in_order, poison
+from research_lab.validation.causality.search import (
+    Findings,
+    cut_off,
+    in_order,
+    poison,
+    set_weightless_aside,
+)
 from research_lab.validation.causality.starts import StartsReport, check_starts
 from research_lab.validation.causality.sufficiency import CUTTING, Cost, refuse_raising, too_little, unmoved
 from research_lab.validation.causality.target import Raised, Target, target_of
@@ -41,6 +47,10 @@ AFTERWARDS: Final = "when called after other calls"
 BLIND: Final = (
     "nothing moved when all that comes after bar {bar} was replaced: it reads times alone, or a file or values "
     "of its own, which cannot be cut off; hand them over with --series, or nothing is known of them"
+)
+WEIGHTLESS: Final = (
+    "with missing values after bar {cut} the past is spoilt, with no other values: a matrix product or a transform "
+    "that gives later bars the weight zero, or a check for missing values; these bars hold none"
 )
 
 
@@ -141,8 +151,10 @@ class _Check:
         return self.begun + share * self.budget_s
 
     def _fresh(self) -> Workers:
-        """Return a worker that has made no call."""
-        return Workers(Runs(self.target, self.given, self.tolerance), 1, self.target.name)
+        """Return a worker that has made no call, and holds the columns over all bars once they are known."""
+        runs = Runs(self.target, self.given, self.tolerance)
+        runs.hold(self.whole)
+        return Workers(runs, 1, self.target.name)
 
     def _run_over_all(self, probe: Workers) -> Columns:
         """Run over all bars twice, and let all workers know the first outcome; return the second."""
@@ -176,19 +188,33 @@ class _Check:
             return self._of(apart, AGAIN, n - 1, self._why_again())
         part = 2 * n // 3
         fresh, _, raised = self.workers.ask(0, "known", part)
-        after, _, raised_after = probe.ask(0, "known", part)
-        apart = self._large(difference(fresh, after, part, self.tolerance))
-        if bool(raised) != bool(raised_after):
-            apart = _of_run(part, raised or "complete", raised_after or "complete")
-        if apart is not None and not (raised and raised_after):
-            done = f"given bars up to {part} after a call with all bars"
-            return self._of(apart, done, part, causes.STATE)
+        if (example := self._kept(probe, part, fresh, raised)) is not None:
+            return example
+        for short in sorted({1, n // 10, n // 3}):
+            with self._fresh() as other:
+                known, _, why = other.ask(0, "known", short)
+            if (example := self._kept(probe, short, known, why)) is not None:
+                return example
         half, self.half_s, raised_half = self.workers.ask(0, "known", n // 2)
         for cut, columns, what in ((part, fresh, raised), (n // 2, half, raised_half)):
             moved = None if what else difference(self.whole, columns, cut, self.tolerance)
             found.take(Seen(cut, CUT_OFF, moved, what))
         self.cost = Cost(self.call_s, time.monotonic() - self.begun, self.workers.n)
         return None
+
+    def _kept(self, probe: Workers, part: int, fresh: Columns, raised: str) -> CounterExample | None:
+        """Return how a call of a fresh process differs from the same call after one over all bars.
+
+        What is kept of few bars, such as the highest close of all, may be that of all bars; hence several parts.
+        """
+        after, _, raised_after = probe.ask(0, "known", part)
+        apart = self._large(difference(fresh, after, part, self.tolerance))
+        if bool(raised) != bool(raised_after):
+            apart = _of_run(part, raised or "complete", raised_after or "complete")
+        if apart is None or (raised and raised_after):
+            return None
+        done = f"given bars up to {part} after a call with all bars"
+        return self._of(apart, done, part, causes.STATE)
 
     def _why_again(self) -> str:
         kept = "the first call in another process agrees: something is kept between calls, or a global random state"
@@ -209,6 +235,8 @@ class _Check:
         cut_off(self.workers, found, order, call_s, self._until(CUTTING), self.patience_s)
         if len(found.faults) < 8:
             poison(self.workers, found, order, self._until(0.8), self.patience_s)
+        if found.faults and self.given.complete:
+            set_weightless_aside(self.workers, found, self._until(1.0), self.patience_s)
 
     def _afterwards(self) -> CounterExample | None:
         """Run over all bars where only parts of them were seen before, and return how that differs."""
@@ -229,7 +257,6 @@ class _Check:
     def _explained(self, found: Findings) -> CounterExample:
         faults = sorted(found.faults, key=_size)
         with self._fresh() as other:
-            other.ask(0, "hold", self.whole)
             deadline = time.monotonic() + 0.3 * self.budget_s
             cause = causes.explain(other, 0, self.given, faults, len(found.tested), deadline)
         return self._of_seen(faults[0], cause)
@@ -251,7 +278,6 @@ class _Check:
         """Return a cut that raises for want of later bars; None where a callable may have other reasons."""
         for cut in found.gaps[:1]:
             with self._fresh() as other:
-                other.ask(0, "hold", self.whole)
                 cause = causes.of_raising(other, 0, cut)
             if cause is None:
                 return None
@@ -266,6 +292,8 @@ class _Check:
         if found.gaps and outcome == "FAIL":
             cut, n = found.gaps[0], len(found.gaps)
             self.notes.append(f"cut after bar {cut} it raises {found.raised[cut]} ({n:,} such cuts)")
+        if found.weightless:
+            self.notes.append(WEIGHTLESS.format(cut=found.weightless[0].cut))
         for kind, what in found.refused.items():
             self.notes.append(f"{kind.format(cut='the cut')} it raises {what}")
         if still:

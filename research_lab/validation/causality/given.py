@@ -27,6 +27,7 @@ TENFOLD: Final = "with tenfold values after bar {cut}"
 REVERSED: Final = "with the bars after bar {cut} in reverse"
 TENTH: Final = "with a tenth of the values after bar {cut}"
 POISONS: Final = (NOISE, MISSING, TENFOLD, REVERSED)
+FINITE: Final = (NOISE, TENFOLD, REVERSED, TENTH)
 _FACTORS: Final = {TENFOLD: 10.0, TENTH: 0.1}
 STRETCHES: Final = ("noise", "higher", "lower", "other noise", "missing")
 _LEVELS: Final = {"higher": 1.5, "lower": 1.0 / 1.5, "missing": np.nan}
@@ -77,6 +78,12 @@ class Given:
     @cached_property
     def index(self) -> pd.DatetimeIndex:
         return pd.DatetimeIndex(pd.to_datetime(self.time, unit="ms", utc=True).as_unit("ns"), name="time")
+
+    @property
+    def complete(self) -> bool:
+        """Whether no value of the candles and series is missing."""
+        frames = (each.frame for each in self.series.values())
+        return not np.isnan(self.values).any() and not any(frame.isna().any(axis=None) for frame in frames)
 
     @classmethod
     def of_frame(cls, frame: pd.DataFrame, *, at_open: bool = False) -> Given:

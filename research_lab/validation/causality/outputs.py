@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ Columns = dict[str, NDArray[Any]]
 
 # Differences up to this share of a column's size may come from the order in which numbers were added.
 ROUNDING: Final = 1e-12
-_SIMPLE = (bool, int, float, str, bytes, np.generic, pd.Timestamp, pd.Timedelta)
+_NUMBERS = (bool, int, float, np.generic)
+_TIMES = (datetime.date, np.datetime64)  # a pd.Timestamp is a date
+_SIMPLE = (*_NUMBERS, str, bytes, *_TIMES, datetime.time, datetime.timedelta, pd.Period, pd.Interval)
 _REMEDY = "return frames, series, arrays or numbers, alone or in tuples and dictionaries"
 
 
@@ -48,7 +51,8 @@ def columns_of(result: Any, index: pd.DatetimeIndex) -> Columns:
     Parameters
     ----------
     result : frames, series, arrays of the index's length, single numbers (the same at every bar), None (left
-        out), or tuples, lists, dictionaries and dataclasses of these.
+        out), or tuples, lists, dictionaries and dataclasses of these. A list or a dictionary by time that holds
+        no such thing gives one value a bar.
 
     Raises
     ------
@@ -69,7 +73,7 @@ def difference(one: Columns, other: Columns, last: int, tolerance: float = 0.0) 
     Parameters
     ----------
     tolerance : share of a value, or of its column's root mean square when that is larger, up to which values
-        agree; with 0 every bit counts. NaN agrees with NaN.
+        agree; with 0 every bit counts. NaN agrees with NaN. See `_scale`.
 
     A column that one run lacks counts as one of zeros.
     """
@@ -124,7 +128,12 @@ def _leaves(result: Any, name: str) -> Iterator[tuple[str, Any]]:
             yield _joined(name, column), values
     elif isinstance(result, pd.Series):
         yield _joined(name, result.name if isinstance(result.name, str) and not name else ""), result
+    elif isinstance(result, list) and result and all(map(_plain, result)):
+        yield name, result
     elif isinstance(result, Mapping):
+        if result and all(isinstance(key, _TIMES) for key in result) and all(map(_plain, result.values())):
+            yield name, pd.Series(list(result.values()), pd.DatetimeIndex(list(result)), dtype=object)
+            return
         for key, value in result.items():
             yield from _leaves(value, _joined(name, key))
     elif isinstance(result, (tuple, list)):
@@ -141,6 +150,11 @@ def _leaves(result: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield name, result
 
 
+def _plain(value: Any) -> bool:
+    """Whether no part of something is by bar: a number, or a record of numbers such as a trade."""
+    return isinstance(value, _SIMPLE) or all(isinstance(leaf, _SIMPLE) for _, leaf in _leaves(value, ""))
+
+
 def _joined(name: str, key: object) -> str:
     text = "/".join(map(str, key)) if isinstance(key, tuple) else str(key)
     return f"{name}.{text}" if name and text else name or text
@@ -154,7 +168,10 @@ def _comparable(values: Any, index: pd.DatetimeIndex, name: str) -> NDArray[Any]
     elif isinstance(values, (pd.Index, pd.api.extensions.ExtensionArray)):
         values = _unpacked(pd.Series(values))
     elif isinstance(values, _SIMPLE):
-        values = np.full(n, values, object if isinstance(values, (str, bytes, pd.Timestamp)) else None)
+        text = isinstance(values, (str, bytes))
+        values = np.full(n, values, None if isinstance(values, _NUMBERS) and not text else object)
+    elif isinstance(values, list):
+        values = np.fromiter(values, object, len(values))
     if not isinstance(values, np.ndarray) or values.ndim != 1:
         shape = f" of shape {values.shape}" if isinstance(values, np.ndarray) else ""
         raise UsageError(f"{name} is of type {type(values).__name__}{shape}", remedy=_REMEDY)
@@ -169,6 +186,8 @@ def _refuse_index(seen: pd.Index, wanted: pd.DatetimeIndex, name: str) -> None:
         return
     if isinstance(seen, pd.RangeIndex) and seen.equals(pd.RangeIndex(len(wanted))):
         return  # by position, as an array
+    if isinstance(seen, pd.DatetimeIndex) and seen.tz is None and seen.equals(wanted.tz_localize(None)):
+        return
     how = "other labels"
     if len(seen) != len(wanted):
         how = f"{len(seen)} labels instead of {len(wanted)}"
@@ -244,8 +263,7 @@ def _column_difference(
         return None
     apart = _unequal(a, b)
     if apart.any() and a.dtype == b.dtype == np.float64:
-        scale = float(np.sqrt(np.mean(np.square(a[np.isfinite(a)])))) if np.isfinite(a).any() else 0.0
-        size = np.maximum(np.maximum(np.abs(a), np.abs(b)), scale)
+        size = np.maximum(np.maximum(np.abs(a), np.abs(b)), _scale(a))
         with np.errstate(invalid="ignore"):
             far = np.abs(a - b)
             if tolerance > 0.0:
@@ -260,6 +278,13 @@ def _column_difference(
         return None
     first = int(at[0])
     return Apart(name, first, int(at[-1]), at.shape[0], _text(a, first), _text(b, first), tiny)
+
+
+def _scale(values: NDArray[np.float64]) -> float:
+    """Return a column's root mean square without its largest size, which may stand for none: a stop of 1e18."""
+    sizes = np.abs(values[np.isfinite(values)])
+    sizes = sizes[sizes < sizes.max(initial=0.0)]
+    return float(np.sqrt(np.mean(np.square(sizes)))) if sizes.shape[0] else 0.0
 
 
 def _unequal(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from research_lab.candle_table import IntArray
-from research_lab.validation.causality.given import CUT_OFF, POISONS, TENTH
+from research_lab.validation.causality.given import CUT_OFF, FINITE, MISSING, POISONS, TENTH
 from research_lab.validation.causality.runs import Seen
 from research_lab.validation.causality.workers import Workers
 
@@ -32,6 +32,7 @@ class Findings:
     ----------
     possible : cuts that could be tried. tested : those that were. poisoned : runs with other futures.
     faults : runs that moved the past, by cut. rounding : runs that moved it by the size of rounding alone.
+    weightless : runs that moved it with missing values, where no other future did.
     raised : what was raised by the cut; refused : by the kind of another future.
     """
 
@@ -40,6 +41,7 @@ class Findings:
     poisoned: int = 0
     faults: list[Seen] = field(default_factory=list)
     rounding: list[Seen] = field(default_factory=list)
+    weightless: list[Seen] = field(default_factory=list)
     raised: dict[int, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
 
@@ -56,6 +58,11 @@ class Findings:
         """Cuts after the warm-up at which it raised."""
         first = self.first
         return sorted(cut for cut in self.raised if cut >= first)
+
+    @property
+    def n_plain(self) -> int:
+        """Faults that need no missing values."""
+        return sum(seen.kind != MISSING for seen in self.faults)
 
     @property
     def n_tried(self) -> int:
@@ -123,8 +130,27 @@ def poison(workers: Workers, found: Findings, order: IntArray, deadline: float, 
         shares = [(part[k :: workers.n], deadline) for k in range(workers.n)]
         for seen in sorted(workers.gather("poisons", shares, patience_s), key=lambda s: (s.cut, s.kind)):
             found.take(seen)
-        if len(found.faults) >= ENOUGH or time.monotonic() > deadline:
+        if found.n_plain >= ENOUGH or time.monotonic() > deadline:
             return
+
+
+def set_weightless_aside(workers: Workers, found: Findings, deadline: float, patience_s: float) -> None:
+    """Set faults aside that missing values alone make, at cuts that move nothing.
+
+    Zero times NaN is NaN: a bar of weight zero in a matrix product or an FFT spoils the past when it is missing,
+    and has no say when it is not. Where a cut raised, missing values stand in for it, and the faults stay; so they
+    do when time runs out.
+    """
+    if found.n_plain or any(seen.cut not in found.tested for seen in found.faults):
+        return
+    cuts = _evenly(sorted({seen.cut for seen in found.faults}), ENOUGH)
+    wanted = [(cut, kind) for cut in cuts for kind in FINITE]
+    shares = [(wanted[k :: workers.n], deadline) for k in range(workers.n)]
+    answers = workers.gather("poisons", shares, patience_s)
+    for seen in sorted(answers, key=lambda s: (s.cut, s.kind)):
+        found.take(seen)
+    if len(answers) == len(wanted) and all(seen.kind == MISSING for seen in found.faults):
+        found.faults, found.weightless = [], found.faults
 
 
 def _evenly(cuts: list[int], most: int) -> list[int]:

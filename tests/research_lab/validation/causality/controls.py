@@ -240,6 +240,29 @@ def raising_when_short(df: Frame) -> Any:
     return df.close > df.close.rolling(60).mean()
 
 
+@control("a list of signals")
+def list_of_signals(df: Frame) -> Any:
+    return [1 if now > begin else 0 for now, begin in zip(df.close, df.open, strict=True)]
+
+
+@control("a dictionary of signals by time")
+def signals_by_time(df: Frame) -> Any:
+    return dict(zip(df.index, ["up" if up else "down" for up in df.close > df.open], strict=True))
+
+
+@control("the frame with columns of dates, clock times, weeks and bins")
+def with_helping_columns(df: Frame) -> Any:
+    df["day"], df["clock"] = df.index.date, df.index.time
+    df["week"] = df.index.tz_localize(None).to_period("W")
+    df["bin"] = pd.cut(df.close.pct_change(), [-1.0, -0.01, 0.0, 0.01, 1.0])
+    return df.assign(top=df.groupby("day")["high"].cummax())
+
+
+@control("a series that lost its time zone")
+def without_zone(df: Frame) -> Any:
+    return trend(df).tz_localize(None)
+
+
 @control("funding as it was last published", series=True)
 def funding_published(df: Frame, series: dict[str, Any]) -> Any:
     return series["funding"].reindex(df.index, method="ffill") > 0

@@ -576,6 +576,38 @@ def seeded_by_length(df: Frame) -> Any:
     return np.random.default_rng(len(df)).random(len(df)) > 0.5
 
 
+_fitted: dict[str, float] = {}
+
+
+@leak("fitted once, to the highest close of the first call, which is that of most parts too", "between calls")
+def fitted_once(df: Frame) -> Any:
+    return df.close / _fitted.setdefault("top", float(df.close.max()))
+
+
+# Kinds of results.
+
+
+@leak("stops that know the number of bars, beside a placeholder for none", "number of bars")
+def stops_with_a_placeholder(df: Frame) -> Any:
+    return {"stop": (df.low * (1.0 - 1e-3 / len(df))).where(trend(df), 1e18)}
+
+
+@leak("bins of equal counts, as intervals", "whole sample")
+def binned_in_intervals(df: Frame) -> Any:
+    return pd.qcut(df.close, 4)
+
+
+@leak("a dictionary by time of the next bar's direction", "shift(-1)")
+def directions_by_time(df: Frame) -> Any:
+    return (df.close.shift(-1) > df.close).to_dict()
+
+
+@leak("a list in which the last bar is compared with itself", "shift(-1)")
+def listed(df: Frame) -> Any:
+    close = df.close.tolist()
+    return [after > now for now, after in zip(close, [*close[1:], close[-1]], strict=True)]
+
+
 # Acted on at the open of the same bar.
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.signal import fftconvolve
 
 from research_lab.errors import UsageError
 from research_lab.validation.causality.check import check_callable
@@ -215,6 +216,107 @@ def test_what_raises_for_want_of_later_bars_reaches_beyond_them() -> None:
     assert "beyond the last bar" in found.cause
 
 
+def test_what_is_kept_of_the_first_call_shows_though_most_parts_agree_by_chance() -> None:
+    fitted: dict[str, float] = {}
+
+    def fitted_once(df: Frame) -> Any:
+        return df.close / fitted.setdefault("top", float(df.close.max()))
+
+    early = candles(300)
+    early.iloc[20:30] *= 2.0  # the highest close of all is that of most parts
+    report = checked(fitted_once, Given.of_frame(early))
+    assert report.outcome == "FAIL"
+    assert report.counter_example.done == "given bars up to 1 after a call with all bars"
+    assert "kept between calls" in report.counter_example.cause
+
+
+def _weights(n: int) -> Any:
+    return np.tril(0.9 ** np.abs(np.subtract.outer(np.arange(n), np.arange(n))))
+
+
+def test_zero_times_a_missing_later_value_is_no_leak() -> None:
+    def weighted(df: Frame) -> Any:
+        return _weights(len(df)) @ df.close.to_numpy() / _weights(len(df)).sum(axis=1) < df.close.to_numpy()
+
+    report = checked(weighted)
+    assert report.outcome == "PASS" and report.n_cuts == 299
+    assert any("the weight zero" in note for note in report.notes)
+    holes = candles(300)
+    holes.iloc[290, 4] = np.nan  # where bars are missing, it matters
+    report = checked(weighted, Given.of_frame(holes))
+    assert report.outcome == "FAIL" and "missing values" in report.counter_example.done
+
+
+def test_a_transform_whose_last_digits_mix_all_rows_passes_within_a_tolerance() -> None:
+    def transformed(df: Frame) -> Any:
+        return fftconvolve(df.close.to_numpy(), np.full(20, 0.05))[: len(df)]
+
+    found = checked(transformed).counter_example
+    assert "the size of rounding" in found.cause
+    assert checked(transformed, tolerance=1e-9).outcome == "PASS"
+
+
+def test_a_leak_that_other_futures_show_too_is_found_beside_a_weight_of_zero() -> None:
+    def both(df: Frame) -> Any:
+        ahead = df.close[::-1].cummax()[::-1] > 1.5 * df.close  # not so on these bars
+        return {"mean": _weights(len(df)) @ df.close.to_numpy(), "out": ahead ^ trend(df)}
+
+    assert checked(both).outcome == "FAIL"
+
+
+@pytest.mark.parametrize("none", [1e9, 1e18, float(np.finfo(float).max)])
+def test_a_placeholder_for_no_stop_hides_no_difference(none: float) -> None:
+    def by_length(df: Frame) -> Any:
+        return {"stop": (df.close / df.close.iloc[0] - 1e-4 / len(df)).where(trend(df), none)}
+
+    report = checked(by_length)
+    assert report.outcome == "FAIL"
+    assert "number of bars" in report.counter_example.cause
+
+
+def test_a_fault_at_the_end_of_a_longer_bar_is_no_higher_timeframe() -> None:
+    def peeking(due: Any) -> Any:
+        return checked(lambda df: df.close.where(~due[: len(df)], df.close.shift(-1))).counter_example.cause
+
+    first_of_two = np.arange(300) % 6 == 0
+    assert "bar of 2h" in peeking(first_of_two)
+    mostly = first_of_two | (np.arange(300) == 137)
+    assert "shift(-1)" in peeking(mostly) and "bar of" not in peeking(mostly)
+
+
+def test_lists_and_dictionaries_by_time_give_one_value_a_bar() -> None:
+    def honest(df: Frame) -> Any:
+        found = [None if np.isnan(c) else c > o for c, o in zip(df.close, df.open, strict=True)]
+        words = ["up" if up else "down" for up in found]
+        return {"list": found, "words": words, "by time": dict(zip(df.index, found, strict=True))}
+
+    report = checked(honest)
+    assert (report.outcome, report.columns) == ("PASS", ("list", "words", "by time"))
+
+    def leaky(df: Frame) -> Any:
+        return (df.close.shift(-1) > df.close).to_dict()
+
+    found = checked(leaky).counter_example
+    assert "shift(-1)" in found.cause and found.column == "result"
+
+
+def test_dates_periods_and_intervals_are_values_like_others() -> None:
+    def helped(df: Frame) -> Any:
+        df["day"], df["clock"] = df.index.date, df.index.time
+        df["week"] = df.index.tz_localize(None).to_period("W")
+        df["move"] = pd.cut(df.close.pct_change(), [-1.0, -0.01, 0.0, 0.01, 1.0])
+        df["top"] = df.groupby("day").high.cummax()
+        return df
+
+    assert checked(helped).outcome == "PASS"
+    found = checked(lambda df: pd.qcut(df.close, 4)).counter_example
+    assert "whole sample" in found.cause and "Interval" in found.before
+
+
+def test_a_series_may_have_lost_its_time_zone() -> None:
+    assert checked(lambda df: trend(df).tz_localize(None)).outcome == "PASS"
+
+
 def test_what_raises_after_other_calls_alone_keeps_something() -> None:
     calls: list[int] = []
 
@@ -246,7 +348,11 @@ def test_a_leak_where_short_frames_raise_is_found_by_other_futures() -> None:
         (lambda df: trend(df).iloc[1:], "299 labels instead of 300"),
         (lambda df: trend(df)[::-1], "same labels in another order"),
         (lambda df: trend(df).shift(1, freq="1h"), "another index"),
+        (lambda df: trend(df).tz_localize(None).shift(1, freq="1h"), "another index"),
         (lambda df: np.zeros(7), "7 values for 300 bars"),
+        (lambda df: [{"entry": t, "profit": 1.0} for t in df.index[::10]], "30 values for 300 bars"),
+        (lambda df: list(zip(df.index, trend(df), strict=True)), "values of type tuple"),
+        (lambda df: {t: {"enter": True} for t in df.index}, "values of type dict"),
         (lambda df: object(), "of type object"),
         (lambda df: None, "returned nothing"),
         (lambda df: os._exit(1), "ended its process"),
