@@ -8,7 +8,7 @@ the best of all trials beats holding, the champion and entering at random. `docs
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,8 +172,15 @@ def _rivals(world: World, candidates: list[str], columns: list[int]) -> list[int
     start_ms, end_ms = world.research.interval
     charged = world.scorer.ledger.trials(world.research.market.charged_to, start_ms, end_ms)
     n_trades = most_trades(charged)
-    least = min([enough_trades(world.policy), *(n_trades.get(candidates[k], 0) for k in columns)])
-    return [k for k, c in enumerate(candidates) if n_trades.get(c, least) >= least or k in columns]
+    return rivals_among(
+        [n_trades.get(candidate, math.inf) for candidate in candidates], columns, world.policy
+    )
+
+
+def rivals_among(n_trades: Sequence[float], columns: list[int], policy: Policy) -> list[int]:
+    """Return the columns with as many trades as a rival needs, or as the candidate has, and the candidate's own."""
+    least = min([enough_trades(policy), *(n_trades[k] for k in columns)])
+    return [k for k, n in enumerate(n_trades) if n >= least or k in columns]
 
 
 def enough_trades(policy: Policy) -> float:

@@ -154,7 +154,8 @@ class PooledExam:
         family = pooled_family(pool.scorer)
         columns = family.columns(spec.hash)
         tuned = [k for k, t in enumerate(family.templates) if t == spec.template_hash and family.whole[k]]
-        among = overfitting.Among(family.daily, family.timed, columns, tuned)
+        rivals = overfitting.rivals_among(family.n_trades, columns, pool.policy)
+        among = overfitting.Among(family.daily, family.timed, columns, tuned, rivals)
 
         def beside() -> overfitting.Beside:
             return _benchmarks(spec, pool, family, columns[0])

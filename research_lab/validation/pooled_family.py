@@ -30,6 +30,7 @@ class PooledFamily:
     ----------
     daily, timed : (n_days, n_columns) returns, and these less what holding would have earned; NaN where none.
     candidates, templates : hashes of the columns'. whole : whether a column is of all markets.
+    n_trades : closed on the markets that a column is of, together.
     holding : (n_days,) returns of holding all markets at equal shares.
     """
 
@@ -38,6 +39,7 @@ class PooledFamily:
     candidates: tuple[str, ...]
     templates: tuple[str, ...]
     whole: tuple[bool, ...]
+    n_trades: tuple[int, ...]
     holding: FloatArray
 
     def columns(self, candidate: str) -> list[int]:
@@ -47,13 +49,14 @@ class PooledFamily:
 
 @dataclass(frozen=True, eq=False)
 class _Charged:
-    """What was charged to one market: returns, and for each column candidate, template and campaign."""
+    """What was charged to one market: returns, and of each candidate columns, template, campaigns, most trades."""
 
     daily: FloatArray
     timed: FloatArray
     of: dict[str, list[int]]
     templates: dict[str, str]
     campaigns: dict[str, set[str]]
+    n_trades: dict[str, int]
 
 
 def pooled_family(scorer: PooledScorer) -> PooledFamily:
@@ -64,27 +67,29 @@ def pooled_family(scorer: PooledScorer) -> PooledFamily:
     charged = [_charged(member, first, last) for member in scorer.members]
     raw: list[FloatArray] = []
     timed: list[FloatArray] = []
-    names: list[tuple[str, str, bool]] = []
+    names: list[tuple[str, str, bool, int]] = []
     for candidate in dict.fromkeys(name for market in charged for name in market.of):
         here = [market for market in charged if candidate in market.of]
         template, is_whole = here[0].templates[candidate], len(here) == len(charged)
+        n_trades = sum(market.n_trades[candidate] for market in here)
         for k in range(max(len(market.of[candidate]) for market in here)):
             columns = [market.of[candidate][min(k, len(market.of[candidate]) - 1)] for market in here]
             raw.append(_mean([m.daily[:, c] for m, c in zip(here, columns, strict=True)]))
             timed.append(_mean([m.timed[:, c] for m, c in zip(here, columns, strict=True)]))
-            names.append((candidate, template, is_whole))
+            names.append((candidate, template, is_whole, n_trades))
         if len(here) == 1 or (is_whole and set.intersection(*(m.campaigns[candidate] for m in here))):
             continue
         for market in here:
             raw += [market.daily[:, c] for c in market.of[candidate]]
             timed += [market.timed[:, c] for c in market.of[candidate]]
-            names += [(candidate, template, False)] * len(market.of[candidate])
+            names += [(candidate, template, False, market.n_trades[candidate])] * len(market.of[candidate])
     return PooledFamily(
         _stacked(raw, last - first),
         _stacked(timed, last - first),
-        tuple(candidate for candidate, _, _ in names),
-        tuple(template for _, template, _ in names),
-        tuple(is_whole for _, _, is_whole in names),
+        tuple(candidate for candidate, _, _, _ in names),
+        tuple(template for _, template, _, _ in names),
+        tuple(is_whole for _, _, is_whole, _ in names),
+        tuple(n_trades for _, _, _, n_trades in names),
         _on_days(pooled_daily(market_daily(member.bars) for member in scorer.members), first, last),
     )
 
@@ -101,12 +106,14 @@ def _charged(scorer: Scorer, first: int, last: int) -> _Charged:
         of.setdefault(candidate, []).append(column)
     templates: dict[str, str] = {}
     campaigns: dict[str, set[str]] = {}
+    n_trades: dict[str, int] = {}
     for trial in scorer.ledger.trials(symbol, first * DAY_MS, last * DAY_MS):
         if trial.candidate in of:
             templates[trial.candidate] = trial.template
             campaigns.setdefault(trial.candidate, set()).add(trial.campaign)
+            n_trades[trial.candidate] = max(trial.n_trades, n_trades.get(trial.candidate, 0))
     timed = less_holding(daily, _on_days(market_daily(scorer.bars), first, last))
-    return _Charged(daily, timed, of, templates, campaigns)
+    return _Charged(daily, timed, of, templates, campaigns, n_trades)
 
 
 def _mean(columns: list[FloatArray]) -> FloatArray:

@@ -155,6 +155,13 @@ def policy_file(folder: Path) -> Path:
     return path
 
 
+def asking_for_trades(policy: Policy, n: float) -> Policy:
+    """Return a policy whose gate 4 asks for so many trades."""
+    limits = policy.gates["backtest"]
+    fewer = {**limits, "n_trades": limits["n_trades"].model_copy(update={"at_least": n})}
+    return policy.model_copy(update={"gates": {**policy.gates, "backtest": fewer}})
+
+
 def policy(folder: Path) -> Policy:
     return load_policy(policy_file(folder))
 

@@ -184,13 +184,6 @@ class TestWalkForward:
         assert judged(evidence, limits) == (Outcome.INSUFFICIENT, "40 days give folds of 3 days")
 
 
-def asking_for_trades(policy: Policy, n: float) -> Policy:
-    """Return a policy whose gate 4 asks for so many trades."""
-    limits = policy.gates["backtest"]
-    fewer = {**limits, "n_trades": limits["n_trades"].model_copy(update={"at_least": n})}
-    return policy.model_copy(update={"gates": {**policy.gates, "backtest": fewer}})
-
-
 class TestOverfitting:
     def test_a_candidate_that_the_ledger_does_not_have_is_insufficient(
         self, shared: World, limits: Policy
@@ -210,14 +203,14 @@ class TestOverfitting:
         assert alone.bound_to["context"] != among.bound_to["context"]
 
     def test_a_look_at_a_model_raises_the_bar_as_a_strategy_does(self, world: World) -> None:
-        world = replace(world, policy=asking_for_trades(world.policy, 40.0))
+        world = replace(world, policy=small.asking_for_trades(world.policy, 40.0))
         world.scorer.score([EMA])
         model_look.look(fit(model(), world.research), world.research, world.scorer.ledger)
         among = overfitting.measure(EMA, world).figures
         assert (among["n_trials"], among["n_rivals"]) == (2.0, 2.0)
 
     def test_a_trial_of_a_few_trades_is_charged_and_raises_nobodys_bar(self, world: World) -> None:
-        world = replace(world, policy=asking_for_trades(world.policy, 40.0))
+        world = replace(world, policy=small.asking_for_trades(world.policy, 40.0))
         world.scorer.score([EMA])
         alone = overfitting.measure(EMA, world).figures
         rare = parse_spec(
@@ -229,7 +222,7 @@ class TestOverfitting:
         assert (among["n_trials"], among["n_rivals"]) == (2.0, 1.0)
         assert among["p"] == alone["p"]
         assert overfitting.measure(rare, world).figures["n_rivals"] == 2.0, "all with as many as itself"
-        lenient = replace(world, policy=asking_for_trades(world.policy, 10.0))
+        lenient = replace(world, policy=small.asking_for_trades(world.policy, 10.0))
         assert overfitting.measure(EMA, lenient).figures["n_rivals"] == 2.0, (
             "the policy says how many are enough"
         )

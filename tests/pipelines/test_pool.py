@@ -97,6 +97,26 @@ def test_noise_passes_nothing(noise: list[Bars], regimes: RegimeSet, policy: Pol
     assert pool.worlds[0].lake.openings.past() == []
 
 
+def test_a_look_of_too_few_trades_on_all_markets_together_raises_nobodys_bar(
+    weak: list[Bars], regimes: RegimeSet, policy: Policy, tmp_path: Path
+) -> None:
+    pool = pool_of(tmp_path, weak, regimes, small.asking_for_trades(policy, 40.0))
+    pool.scorer.score([EMA])
+    alone = PooledExam(pool).overfitting(EMA).figures
+    rare = [
+        parse_spec(small.EMA.replace("enter_long: rising", f"enter_long: rising and {when}"))
+        for when in (
+            "hour() == 4 and weekday() < 3",
+            "hour() == 4 and weekday() == 1 and close > prev(highest(high, 24))",
+        )
+    ]
+    traded = [score.metrics["n_trades"] for score in pool.scorer.score(rare)]
+    assert traded[0] >= 40 > traded[1] > 0
+    among = PooledExam(pool).overfitting(EMA).figures
+    assert (alone["n_trials"], alone["n_rivals"]) == (1.0, 1.0)
+    assert (among["n_trials"], among["n_rivals"]) == (3.0, 2.0)
+
+
 def test_every_market_is_charged_with_every_look_and_one_opening(found: tuple[Pool, Examination]) -> None:
     pool, examination = found
     looks = [

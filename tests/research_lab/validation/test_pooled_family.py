@@ -71,6 +71,8 @@ def test_looks_at_some_markets_are_pooled_and_stand_alone_besides(tmp_path: Path
     assert columns_of(family, QUICK) == [False, False, False]
     wanted = np.stack([(singles[0] + singles[1]) / 2, *singles], axis=1)
     assert family.daily == pytest.approx(wanted)
+    traded = [int(member.score([QUICK])[0].metrics["n_trades"]) for member in pool.members[:2]]
+    assert family.n_trades == (sum(traded), *traded)
 
 
 def test_who_looked_at_every_market_one_by_one_has_all_columns(tmp_path: Path, tables: list[Bars]) -> None:
