@@ -142,7 +142,7 @@ def retire(
     dry_run: DryRunOption = False,
     why: WhyOption = "",
 ) -> None:
-    """Take a candidate out of the map.
+    """Take a candidate out of the map, on its market.
 
     A position that is open is kept until its exit.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from live_shadow.enable_map import EnableMap, Entry
+from live_shadow.enable_map import EnableMap, Entry, Stage
 from pipelines import candidates, promotion
 from pipelines.anchoring import check_openings
 from pipelines.campaign import GATES
@@ -36,6 +36,11 @@ from research_lab.workspace import Workspace
 
 REQUIRED = (*GATES, "promote")
 CHAMPION = "champion"
+ALIASES: Mapping[Stage, str] = {
+    Stage.SHADOW: "challenger",
+    Stage.CANARY: "canary",
+    Stage.CHAMPION: CHAMPION,
+}  # in MLflow's registry
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,9 +136,9 @@ def roll_back(
 
 
 def take_out(workspace: Workspace, candidate: Candidate, *, dry_run: bool = False, why: str = "") -> Promoted:
-    """Retire a candidate from the map, and let MLflow's aliases follow."""
+    """Retire a candidate from the map on its market, and let MLflow's aliases follow."""
     tracker = Tracker(workspace)
-    changed = retire(workspace, candidate.hash, now=_now(), why=why, dry_run=dry_run)
+    changed = retire(workspace, candidate.hash, candidate.market, now=_now(), why=why, dry_run=dry_run)
     return Promoted(changed, None, _mirrored(workspace, tracker, changed) if changed.written else ())
 
 
@@ -239,7 +244,8 @@ def _share(asked: float | None, current: EnableMap, candidate: Candidate, replac
     present = current.find(candidate.hash, candidate.market)
     if present is not None and present.stage.holds_capital:
         return present.risk_share
-    others = [entry for entry in current.entries if entry.candidate != replaces]
+    leaves = (replaces, candidate.market)  # a pool's strategy stays where it stands on other markets
+    others = [entry for entry in current.entries if entry.slot != leaves]
     free = 1.0 - math.fsum(entry.risk_share for entry in others if entry.stage.holds_capital)
     return free if free > 1e-9 else 1.0
 
@@ -264,22 +270,25 @@ def _mirrored(workspace: Workspace, tracker: Tracker, change: Promotion) -> tupl
 def mirror(workspace: Workspace, tracker: Tracker, change: Promotion) -> tuple[str, ...]:
     """Let MLflow's aliases say what the map says after a change; return a sentence for each alias moved."""
     told = []
-    before = {entry.slot: entry for entry in change.old_map.entries}
-    after = {entry.slot: entry for entry in change.new_map.entries}
-    for slot in sorted(before.keys() - after.keys()):
-        name = model_name(f"{before[slot].market} {before[slot].name}")
-        tracker.delete_alias(name, CHAMPION)
-        told.append(f"{name}: alias {CHAMPION} removed")
-    for slot in sorted(after.keys() - before.keys()):
-        run = _run_of(candidates.load(workspace, after[slot].candidate, after[slot].market))
-        name = model_name(f"{after[slot].market} {after[slot].name}")
+    before, after = _aliased(change.old_map), _aliased(change.new_map)
+    for name, alias in sorted(key for key in before if after.get(key) != before[key]):
+        tracker.delete_alias(name, alias)
+        told.append(f"{name}: alias {alias} removed")
+    for name, alias in sorted(key for key in after if before.get(key) != after[key]):
+        digest, market = after[name, alias]
+        run = _run_of(candidates.load(workspace, digest, market))
         if not run:
             told.append(f"{name}: not registered, since no run of it is known; run the campaign again")
             continue
         version = tracker.register(run, name)
-        tracker.set_alias(name, CHAMPION, version)
-        told.append(f"{name} version {version}: alias {CHAMPION}")
+        tracker.set_alias(name, alias, version)
+        told.append(f"{name} version {version}: alias {alias}")
     return tuple(told)
+
+
+def _aliased(shown: EnableMap) -> dict[tuple[str, str], tuple[str, str]]:
+    """Return candidate and market by the model's name and the alias of the stage; the last of a name has it."""
+    return {(model_name(f"{e.market} {e.name}"), ALIASES[e.stage]): e.slot for e in shown.entries}
 
 
 def _spec_of(candidate: Candidate) -> Spec:

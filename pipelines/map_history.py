@@ -40,13 +40,14 @@ class Status:
 def retire(
     workspace: Workspace,
     candidate: str,
+    market: str = "",
     *,
     now: datetime,
     who: str = "",
     why: str = "",
     dry_run: bool = False,
 ) -> Promotion:
-    """Take all entries of a candidate out of the map.
+    """Take a candidate out of the map: its entry on a market, all its entries without one.
 
     Raises
     ------
@@ -55,10 +56,14 @@ def retire(
     """
     with opened_map(workspace) as opened:
         old = opened.map()
-        entries = tuple(entry for entry in old.entries if entry.candidate != candidate)
+        entries = tuple(e for e in old.entries if e.candidate != candidate or market not in ("", e.market))
+        where = f" on {market}" if market else ""
         if entries == old.entries:
-            raise UsageError(f"candidate {candidate[:12]} is not in the map", str(workspace.enable_map))
-        request = Request(f"{candidate[:12]} retired", who, why, now, {"candidate": candidate})
+            raise UsageError(
+                f"candidate {candidate[:12]} is not in the map{where}", str(workspace.enable_map)
+            )
+        details = {"candidate": candidate} | ({"market": market} if market else {})
+        request = Request(f"{candidate[:12]} retired{where}", who, why, now, details)
         return write(opened, old, renewed(old, opened, now, entries), request, dry_run=dry_run)
 
 
@@ -98,12 +103,14 @@ def adopt(workspace: Workspace, *, now: datetime, who: str = "", why: str = "") 
     with opened_map(workspace) as opened:
         if opened.text is None:
             raise MapError("there is no map to adopt", str(workspace.enable_map), "run `pipeline rollback`")
-        old = parse_map(opened.text, str(workspace.enable_map))
+        found = parse_map(opened.text, str(workspace.enable_map))
         if not opened.drift:
-            return unchanged(opened, old, Outcome.PASS, ("the map is as the audit log wrote it",))
-        new = renewed(old, opened, now, old.entries)
+            return unchanged(opened, found, Outcome.PASS, ("the map is as the audit log wrote it",))
+        shown = opened.audit.changes[-1].text  # by histories and aliases
+        written = parse_map(shown, str(workspace.audit))
+        new = renewed(found, opened, now, found.entries)
         request = Request("a change by hand adopted", who, why, now, {"found": opened.text})
-        return write(opened, old, new, request, dry_run=False)
+        return write(opened, written, new, request, dry_run=False)
 
 
 def status(workspace: Workspace) -> Status:

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from live_shadow import governance
-from live_shadow.enable_map import read_map, utc_text
+from live_shadow.enable_map import EnableMap, Entry, Stage, read_map, utc_text
 from pipelines import candidates, lifecycle
 from pipelines.campaign import open_world
 from pipelines.candidates import Candidate
 from pipelines.gates.evidence import Evidence, Outcome
 from pipelines.gates.policy import Policy
 from pipelines.lifecycle import Promoted, Wish, promote_candidate, roll_back, take_out, take_over
+from pipelines.map_file import Promotion
 from pipelines.map_history import status
 from pipelines.tracking.connection import ADDRESS
 from pipelines.tracking.tracker import Tracker, model_name
@@ -25,6 +26,7 @@ from research_lab.dsl.spec_reader import parse_spec
 from research_lab.errors import GovernanceError, MapError, TrackingError, UsageError, WorkspaceError
 from research_lab.market_data.lake import Lake
 from research_lab.workspace import Workspace
+from tests.pipelines import made_up
 from tests.pipelines import small_campaign as small
 
 DAY_MS = 86_400_000
@@ -342,3 +344,72 @@ def test_without_a_change_there_is_nothing_to_roll_back(workspace: Workspace) ->
     with pytest.raises(UsageError, match="there is no earlier map"):
         roll_back(workspace, None)
     assert not workspace.enable_map.exists()
+
+
+class Registry:
+    """A registry that remembers aliases."""
+
+    def __init__(self) -> None:
+        self.aliases: dict[tuple[str, str], int] = {}
+        self.runs: list[str] = []
+
+    def register(self, run: str, name: str) -> int:
+        self.runs += [] if run in self.runs else [run]
+        return 1 + self.runs.index(run)
+
+    def set_alias(self, name: str, alias: str, version: int) -> None:
+        self.aliases[name, alias] = version
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        self.aliases.pop((name, alias), None)
+
+
+def entry_of(made: Candidate, stage: Stage = Stage.CHAMPION, share: float = 0.5) -> Entry:
+    return Entry(
+        candidate=made.hash, name="ema", market=made.market, timeframe="1h", stage=stage, risk_share=share,
+        regimes=("any",), since=made_up.NOW, evidence="0" * 64, expires=None,
+    )  # fmt: skip
+
+
+def registered(root: Path, *maps: tuple[Entry, ...]) -> Registry:
+    """Return the registry after changes from an empty map to each of these."""
+    registry, old = Registry(), EnableMap()
+    for entries in maps:
+        new = EnableMap(version=old.version + 1, updated=made_up.NOW, entries=entries)
+        changed = Promotion(Outcome.PASS, (), "", old, new, True, "")
+        lifecycle.mirror(Workspace(root), registry, changed)  # type: ignore[arg-type]
+        old = new
+    return registry
+
+
+def with_a_run(root: Path, name: str) -> Candidate:
+    made = made_up.candidate(Workspace(root).create(), name, ())
+    (made.folder / "mlflow_run").write_text(f"{name}\n")
+    return made
+
+
+def test_an_alias_is_that_of_the_stage(tmp_path: Path) -> None:
+    made = with_a_run(tmp_path, "ema")
+    model = model_name(f"{made.market} ema")
+    shadow, trades = entry_of(made, Stage.SHADOW, 0.0), entry_of(made)
+    assert registered(tmp_path, (shadow,)).aliases == {(model, "challenger"): 1}
+    assert registered(tmp_path, (shadow,), (trades,)).aliases == {(model, "champion"): 1}
+    assert registered(tmp_path, (trades,), (shadow,)).aliases == {(model, "challenger"): 1}
+
+
+def test_of_two_of_one_name_the_one_that_stays_has_the_alias(tmp_path: Path) -> None:
+    first, second = with_a_run(tmp_path, "first"), with_a_run(tmp_path, "second")
+    both = entry_of(first), entry_of(second)
+    model = model_name(f"{first.market} ema")
+    assert registered(tmp_path, both, both[:1]).aliases == {(model, "champion"): 2}
+    assert registered(tmp_path, both, both[1:]).aliases == {(model, "champion"): 1}
+
+
+def test_one_that_replaces_a_pools_strategy_gets_its_share_on_that_market_only(tmp_path: Path) -> None:
+    here, there = (
+        made_up.candidate(Workspace(tmp_path).create(), "old", (), f"synthetic {name}/USDT")
+        for name in ("BTC", "ETH")
+    )
+    fresh = made_up.candidate(Workspace(tmp_path), "new", (), here.market)
+    present = EnableMap(entries=(entry_of(here), entry_of(there)))
+    assert lifecycle._share(None, present, fresh, here.hash) == 0.5

@@ -252,6 +252,20 @@ def test_retiring_takes_the_candidate_out(workspace: Workspace) -> None:
         retire(workspace, made.hash, now=NOW)
 
 
+def test_retiring_on_one_market_leaves_the_same_strategy_on_another(workspace: Workspace) -> None:
+    here, there = (candidate(workspace, "ema", market=f"synthetic {name}/USDT") for name in ("BTC", "ETH"))
+    for made in (here, there):
+        promote(workspace, made, Stage.CHAMPION, passed(made), now=NOW, action=add(risk_share=0.5))
+    answer = retire(workspace, here.hash, here.market, now=NOW)
+    assert [entry.market for entry in answer.new_map.entries] == [there.market]
+    stages = [
+        [step.stage for step in candidates.load(workspace, c.hash, c.market).history] for c in (here, there)
+    ]
+    assert stages == [["champion", "retired"], ["champion"]]
+    with pytest.raises(UsageError, match="not in the map on synthetic BTC/USDT"):
+        retire(workspace, here.hash, here.market, now=NOW)
+
+
 @pytest.mark.parametrize("damage", ["edited", "gone", "garbage"])
 def test_a_map_changed_by_hand_stops_promotion_until_it_is_restored(
     workspace: Workspace, damage: str
@@ -281,6 +295,15 @@ def test_a_map_changed_by_hand_can_be_adopted(workspace: Workspace) -> None:
     assert (answer.new_map.version, answer.new_map.min_bars_hold) == (2, 9)
     assert status(workspace).fault == ""
     assert not promotion.adopt(workspace, now=NOW).written
+
+
+def test_histories_follow_an_adopted_change(workspace: Workspace) -> None:
+    made = candidate(workspace, "ema")
+    promote(workspace, made, Stage.SHADOW, passed(made), now=NOW)
+    workspace.enable_map.write_text(dump_map(EnableMap(version=1)))
+    answer = promotion.adopt(workspace, now=NOW, why="taken out by hand")
+    assert "-  - candidate: " + made.hash in answer.diff
+    assert [step.stage for step in candidates.load(workspace, made.hash).history] == ["shadow", "retired"]
 
 
 def test_a_changed_audit_log_stops_everything(workspace: Workspace) -> None:
