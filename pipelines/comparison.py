@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from pipelines import candidates, report_text
-from pipelines.campaign import open_world
 from pipelines.candidates import Candidate
 from pipelines.gates.evidence import Figure
 from pipelines.gates.policy import Policy
 from pipelines.gates.promote import correlation, probability_better
+from pipelines.gates.world import World
+from pipelines.grounds import ground_of, world_of
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec_reader import parse_spec
 from research_lab.engine.backtest import Backtest, daily_returns
 from research_lab.engine.jit import FloatArray, IntArray
 from research_lab.errors import InsufficientError
-from research_lab.market_data.lake import Lake
 from research_lab.workspace import Workspace
 
 MIN_DAYS = 60
@@ -76,7 +77,8 @@ def compared(
     Raises
     ------
     InsufficientError
-        They have fewer than 60 research days in common.
+        They have fewer than 60 research days in common, or the ledger does not have what one of them did: it was
+        never scored, or not with these costs, regimes and code.
     """
     one, other = (_side(workspace, candidate, regimes, policy) for candidate in (first, second))
     begin = max(one.first_day, other.first_day)
@@ -141,12 +143,24 @@ def _together(both: Comparison) -> list[str]:
 
 
 def _side(workspace: Workspace, candidate: Candidate, regimes: RegimeSet, policy: Policy) -> Side:
-    bars = Lake(workspace.root).load(candidate.facts.snapshot)
-    world = open_world(workspace, bars, regimes, policy, candidate.facts.campaign)
+    world = world_of(ground_of(workspace, candidate.facts, regimes, policy), candidate.market)
     spec = parse_spec(candidates.spec_text(candidate, parse_spec), str(candidate.spec_path))
     orders = world.both_orders(spec, world.research)
     first_day, daily = daily_returns(world.research.time, orders.pessimistic.equity)
+    _refuse_uncounted(candidate, world, daily)
     return Side(candidate, orders.pessimistic, orders.returns[1], world.research.time, first_day, daily)
+
+
+def _refuse_uncounted(candidate: Candidate, world: World, daily: FloatArray) -> None:
+    """Refuse to show returns that the ledger of the candidate's research bars does not have."""
+    key = candidate.hash, world.bars.market.charged_to, *world.research.interval
+    if world.scorer.ledger.returns_of(key, hashlib.sha256(np.ascontiguousarray(daily).data).hexdigest()):
+        return
+    raise InsufficientError(
+        "the trial ledger does not have what it earned: it was never scored, or not with these costs, regimes and code",
+        str(candidate),
+        "run the campaign again, which counts the look",
+    )
 
 
 def _overlap(one: Side, other: Side) -> tuple[tuple[float, float, float], float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import tempfile
@@ -30,8 +31,9 @@ from pipelines.tracking.tracker import Tracker, model_name
 from research_lab.dsl.regimes import RegimeSet
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
-from research_lab.errors import GauntletError
-from research_lab.validation.pooled_family import pooled_family
+from research_lab.errors import GauntletError, WorkspaceError
+from research_lab.scoring.past_ledger import PastLedger
+from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.workspace import Workspace
 
 REQUIRED = (*GATES, "promote")
@@ -207,7 +209,7 @@ def _still_counted(candidate: Candidate, verdict: Verdict, ground: World | Pool)
     evidence = candidates.load_evidence(candidate, verdict.gate)
     told = ""
     if evidence is not None and verdict.gate == "overfitting":
-        more = _n_columns(ground) - evidence.figures.get("n_trials", math.nan)
+        more = _n_since(candidate, evidence, ground)
         told = f"{more:g} trials were charged to this market and time since" if more > 0 else ""
     if evidence is not None and verdict.gate == "holdout":
         luck = candidates.load_evidence(candidate, "overfitting")
@@ -218,11 +220,27 @@ def _still_counted(candidate: Candidate, verdict: Verdict, ground: World | Pool)
     return replace(verdict, outcome=Outcome.INSUFFICIENT, reasons=(f"{told}; run the campaign again",))
 
 
-def _n_columns(ground: World | Pool) -> int:
-    """Return how many columns gate 6 would have now."""
+def _n_since(candidate: Candidate, evidence: Evidence, ground: World | Pool) -> float:
+    """Return how many trials were scored on the markets since gate 6 was measured.
+
+    Of a pool they are counted market by market: one that was charged to a market alone, and now to all of them, has
+    a column fewer than before.
+    """
     if isinstance(ground, World):
-        return len(ground.scorer.family()[1])
-    return len(pooled_family(ground.scorer).candidates)
+        return len(ground.scorer.family()[1]) - evidence.figures.get("n_trials", math.nan)
+    ledger = ground.scorer.ledger
+    try:
+        heads = json.loads(candidate.heads_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        where = str(candidate.heads_path)
+        raise WorkspaceError(f"the ledger's heads: {fault}", where, "run the campaign again") from None
+    return _n_scored(ledger, ground) - _n_scored(PastLedger(ledger.folder, heads), ground)
+
+
+def _n_scored(ledger: TrialLedger, pool: Pool) -> int:
+    intervals = [world.research.interval for world in pool.worlds]
+    first, last = min(start for start, _ in intervals), max(end for _, end in intervals)
+    return sum(t.kind == "scored" for symbol in pool.symbols for t in ledger.trials(symbol, first, last))
 
 
 def _refusal(workspace: Workspace, candidate: Candidate, verdicts: Sequence[Verdict]) -> Promotion | None:

@@ -55,5 +55,6 @@ def fit_and_look(
     seen = look(fit(model, research, learned=learned, progress=progress), research, ledger)
     scores = fit(model, candles, learned=learned, progress=progress)
     write_score(published(scores, candles, code_hash()), out)
-    n_looks = ledger.n_looks(candles.market.charged_to, *research.interval)
+    charged = ledger.trials(candles.market.charged_to, *research.interval)
+    n_looks = sum(trial.kind != "refused" for trial in charged)
     return Fitting(scores, seen, utc(until)[:10], n_looks)

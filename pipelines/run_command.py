@@ -26,6 +26,8 @@ from research_lab.errors import SpecError, UsageError
 from research_lab.wording import count
 
 if TYPE_CHECKING:
+    from pipelines.campaign import CampaignResult
+    from pipelines.candidates import Candidate
     from pipelines.gates.evidence import Outcome
     from pipelines.gates.policy import Policy
     from pipelines.lifecycle import Promoted, Wish
@@ -157,10 +159,19 @@ def _examined(
     show_campaign(place, result, limits)
     if not promote or not result.passed:
         return result.outcome
-    best = [c for c in result.passed if c.hash == result.passed[0].hash]  # of a pool, one a market
+    best = best_passed(result)
     wish = Wish(1.0 / len(best) if isinstance(bars, list) else None)  # a pool's capital is split evenly
     outcomes = [promote_wanted(place, f"{c.hash}@{c.market}", policy, wish) for c in best]
     return max(outcomes, key=["PASS", "INSUFFICIENT", "FAIL"].index)
+
+
+def best_passed(result: CampaignResult) -> list[Candidate]:
+    """Return the candidate that passed all gates with the least p at gate 6; of a pool, one a market."""
+    from pipelines.campaign import GATES, by_evidence
+
+    passed = [e for e in result.distinct if e.passed(GATES)]
+    best = min(passed, key=by_evidence).spec.hash
+    return [candidate for candidate in result.passed if candidate.hash == best]
 
 
 def _check_mixture(

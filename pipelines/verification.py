@@ -34,6 +34,8 @@ GATES = (
     "static", "data", "lookahead", "backtest", "walk_forward", "overfitting", "holdout", "shadow", "promote",
 )  # fmt: skip
 
+_AGAIN = "run the campaign again"
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -70,7 +72,8 @@ def verify(workspace: Workspace, candidate: Candidate, regimes: RegimeSet, polic
     Raises
     ------
     InsufficientError
-        There is no evidence, its data or its template are not stored, or the ledger lost lines it had.
+        There is no evidence, its data or its template are not stored, the ledger lost lines it had, or other code
+        asks for other looks.
     UsageError
         It was measured with another policy, other costs or other regimes than these.
     WorkspaceError
@@ -78,7 +81,7 @@ def verify(workspace: Workspace, candidate: Candidate, regimes: RegimeSet, polic
     """
     stored = {g: e for g, e in candidates.all_evidence(candidate).items() if g in GATES}
     if not stored:
-        raise InsufficientError("nothing was measured of it", str(candidate), "run the campaign again")
+        raise InsufficientError("nothing was measured of it", str(candidate), _AGAIN)
     template = _template(candidate)
     ground = _ground_then(workspace, candidate, template, regimes, policy)
     if "overfitting" in stored:  # its context: the ledger's head, and the champions of that time
@@ -87,7 +90,12 @@ def verify(workspace: Workspace, candidate: Candidate, regimes: RegimeSet, polic
     spec = parse_spec(candidates.spec_text(candidate, parse_spec), str(candidate.spec_path))
     changed = _changed(next(iter(stored.values())), ground, spec)
     world = world_of(ground, candidate.market)
-    found = _again(workspace, template, stored, ground, world, same_code=not changed)
+    try:
+        found = _again(workspace, template, stored, ground, world, same_code=not changed)
+    except LedgerError as fault:
+        if not changed:
+            raise
+        raise InsufficientError(f"{changed[0]}, and now gives {fault.what}", str(candidate), _AGAIN) from None
     gates = [_compared(stored[gate], found.get(gate), changed) for gate in GATES if gate in stored]
     gates += [Compared(gate, False, "measured now, and not stored") for gate in found if gate not in stored]
     return Verified(tuple(gates), changed)
@@ -96,7 +104,7 @@ def verify(workspace: Workspace, candidate: Candidate, regimes: RegimeSet, polic
 def _template(candidate: Candidate) -> Spec:
     if not candidate.template_path.exists():
         raise InsufficientError(
-            "the strategy as it was proposed is not stored", str(candidate.folder), "run the campaign again"
+            "the strategy as it was proposed is not stored", str(candidate.folder), _AGAIN
         )
     return parse_spec(candidate.template_path.read_text(encoding="utf-8"), str(candidate.template_path))
 
@@ -119,7 +127,7 @@ def _ground_then(
         raise InsufficientError(f"the data are not there: {fault.what}", fault.where, fault.remedy) from None
     except (OSError, ValueError) as fault:
         raise InsufficientError(
-            f"the ledger's heads cannot be read: {fault}", str(candidate.heads_path), "run the campaign again"
+            f"the ledger's heads cannot be read: {fault}", str(candidate.heads_path), _AGAIN
         ) from None
     ground = open_ground(workspace, bars, regimes, policy, facts.campaign)
     origin = Origin(facts.generator or "file", knowledge_cutoff=facts.knowledge_cutoff)

@@ -13,15 +13,18 @@ import pytest
 
 from pipelines import campaign, candidates
 from pipelines.anchoring import heads_of
-from pipelines.campaign import GATES, CampaignResult, load_templates
+from pipelines.campaign import GATES, CampaignResult, Examination, load_templates
 from pipelines.console import show_campaign
-from pipelines.gates.evidence import Outcome
+from pipelines.gates.evidence import Evidence, Outcome
 from pipelines.gates.policy import Policy
+from pipelines.run_command import best_passed
 from research_lab.bars import Bars
+from research_lab.dsl.spec_reader import parse_spec
 from research_lab.errors import InsufficientError, LedgerError, SpecError, TrackingError, UsageError
 from research_lab.market_data.lake import Lake
 from research_lab.market_data.openings import OWN
 from research_lab.workspace import Workspace
+from tests.pipelines import made_up
 from tests.pipelines import small_campaign as small
 
 
@@ -322,3 +325,17 @@ def test_the_regimes_are_no_strategy(tmp_path: Path) -> None:
     folder = small.strategy_folder(tmp_path, small.EMA)
     (folder / "regimes.yaml").write_text("spec: 1\n")
     assert [template.name for template in load_templates(folder)] == ["ema"]
+
+
+def test_of_several_that_passed_the_least_p_is_promoted_whatever_the_files_are_called(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path).create()
+    examinations, saved = [], []
+    for text, p in ((small.EMA, 0.01), (small.QUICK, 0.001)):
+        spec = parse_spec(text)
+        made = candidates.save(workspace, text, spec.hash, made_up.facts(spec.name))
+        luck = Evidence("overfitting", {"p": p, "statistic": 3.0}, {})
+        verdicts = {verdict.gate: verdict for verdict in made_up.passed(made, GATES)}
+        examinations.append(Examination(spec, spec, {"overfitting": luck}, verdicts))
+        saved.append(made)
+    result = CampaignResult("c", tuple(examinations), tuple(saved), examinations[1], "", 2)
+    assert [c.name for c in best_passed(result)] == ["quick"]

@@ -15,6 +15,7 @@ import pytest
 
 from live_shadow import governance
 from live_shadow.enable_map import Entry, Stage
+from live_shadow.symbols import DEFAULTS as SYMBOLS
 from pipelines import campaign, candidates, gate_run
 from pipelines.campaign import CampaignResult, Wanted, open_world
 from pipelines.candidates import Candidate
@@ -28,7 +29,7 @@ from research_lab.backtests.both_orders import BothOrders
 from research_lab.bars import Bars
 from research_lab.dsl.spec import Spec
 from research_lab.dsl.spec_reader import parse_spec
-from research_lab.errors import DataError, InsufficientError, UsageError
+from research_lab.errors import DataError, InsufficientError, LedgerError, UsageError
 from research_lab.market_data.lake import Lake
 from research_lab.scoring.origin import Origin
 from research_lab.scoring.trial_ledger import TrialLedger
@@ -200,6 +201,21 @@ def test_other_code_is_said_and_spends_no_opening(
     assert counted(workspace) == before
 
 
+def test_other_code_that_asks_for_other_looks_is_insufficient(
+    workspace: Workspace, done: Done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other_look(*_: object) -> None:
+        raise LedgerError("a look that was not counted when the evidence was measured")
+
+    monkeypatch.setattr("pipelines.verification.examine_one", other_look)
+    ask = (named(workspace), small.regimes(workspace), done.policy)
+    with pytest.raises(LedgerError):
+        verify(workspace, *ask)
+    monkeypatch.setattr("pipelines.gates.world.code_hash", lambda: "c" * 64)
+    with pytest.raises(InsufficientError, match=r"the code changed since.* a look that was not counted"):
+        verify(workspace, *ask)
+
+
 def test_the_first_difference_is_found_wherever_it_is() -> None:
     one = Evidence("g", {"a": 1.0, "b": float("nan")}, {"spec": "x"}, series={"e": [1.0, {"k": 2}]})
     assert first_difference(one, one) == ""
@@ -243,6 +259,20 @@ def test_a_candidate_compared_with_itself_is_the_same(workspace: Workspace, done
     assert both.correlation == pytest.approx(1.0)
     assert both.probability_first == 0.0
     assert both.in_market[0] == both.in_market[2] and both.same_side == 1.0
+
+
+def test_what_was_never_scored_is_not_shown_beside_another(workspace: Workspace, done: Done) -> None:
+    known, regimes = named(workspace), small.regimes(workspace)
+    refused = parse_spec(small.QUICK.replace("48", "50").replace("quick", "refused"))
+    made = candidates.save(
+        workspace, refused.canonical(), refused.hash, replace(known.facts, name="refused")
+    )  # as of one that gate 1 or 2 stopped
+    with pytest.raises(InsufficientError, match="never scored, or not with these costs"):
+        compared(workspace, known, made, regimes, done.policy)
+    costly = SYMBOLS.read_text().replace("fee: 0.001,", "fee: 0.002,")
+    (workspace.root / "symbols.yaml").write_text(costly)
+    with pytest.raises(InsufficientError, match="never scored, or not with these costs"):
+        compared(workspace, known, known, regimes, done.policy)
 
 
 def other_orders(self: World, spec: Spec, bars: Bars, start: int = 0) -> BothOrders:

@@ -13,12 +13,12 @@ import pytest
 from live_shadow import governance
 from live_shadow.enable_map import read_map
 from live_shadow.replay import Feed, replay
-from pipelines import cli
+from pipelines import cli, model_fitting
 from pipelines.campaign import open_world
 from pipelines.gates.evidence import Evidence, Outcome, Verdict
 from pipelines.gates.model_lookahead import with_models
 from pipelines.gates.models import fold_borders, kept_model
-from pipelines.gates.policy import judge, load_policy
+from pipelines.gates.policy import Policy, judge, load_policy
 from pipelines.gates.world import World
 from pipelines.model_scores import model_series, research_end
 from research_lab.bars import FloatArray, read_candles, write_candles
@@ -31,6 +31,7 @@ from research_lab.errors import DataError, UsageError
 from research_lab.market_data.lake import Lake
 from research_lab.models.model_reader import parse_model
 from research_lab.models.walk_forward_fit import fit
+from research_lab.scoring.trial import Trial
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.series import read_series
 from research_lab.timeframe import DAY_MS
@@ -216,6 +217,21 @@ def test_fitting_by_hand_is_a_look_that_sees_research_bars_only(
         capsys.readouterr().out.replace("a look counted before", "a look, counted").split("\n\n")[1]
         == (told.split("\n\n")[1])
     )
+
+
+def test_what_was_refused_is_none_of_the_looks_that_a_fit_tells_of(
+    tmp_path: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, candles = Workspace(tmp_path).create(), small.planted()
+    for name in ("fit", "look", "published", "write_score"):
+        monkeypatch.setattr(model_fitting, name, lambda *_, **__: None)
+    proposal = Trial(
+        "refused", "a" * 64, "a" * 64, "nonsense", candles.market.charged_to, *candles.interval, "1h",
+        candles.snapshot, "c", "file", reason="no strategy",
+    )  # fmt: skip
+    TrialLedger(workspace.trials).append([proposal, replace(proposal, kind="crashed", candidate="b" * 64)])
+    done = model_fitting.fit_and_look(workspace, PIN, candles, policy, tmp_path / "score.parquet")
+    assert done.n_looks == 1
 
 
 def test_what_is_fitted_blind_is_the_same_score_and_no_look(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 
 from live_shadow import governance
 from live_shadow.symbols import read_symbols
-from pipelines import campaign, candidates, cli
+from pipelines import campaign, candidates, cli, lifecycle
 from pipelines.campaign import KEPT, Examination, Wanted, examine, run_campaign
 from pipelines.gate_run import run_gates
 from pipelines.gates import holdout
@@ -21,6 +22,7 @@ from pipelines.gates.evidence import Evidence, Outcome
 from pipelines.gates.policy import Policy, judge
 from pipelines.gates.pool import Pool
 from pipelines.gates.pooled_exam import PooledExam, worst_of
+from pipelines.gates.world import World
 from pipelines.grounds import sealed_pool, sealed_world
 from pipelines.inputs import beside
 from pipelines.lifecycle import Wish, promote_candidate
@@ -31,9 +33,12 @@ from research_lab.dsl.spec_reader import load_regimes, parse_spec
 from research_lab.errors import InsufficientError, UsageError
 from research_lab.market_data.lake import Lake, divide
 from research_lab.market_data.planted import rates, with_funding
+from research_lab.scoring.trial import Trial
 from research_lab.timeframe import DAY_MS
 from research_lab.validation.family_wise import holdout_level
+from research_lab.validation.pooled_family import pooled_family
 from research_lab.workspace import Workspace
+from tests.pipelines import made_up
 from tests.pipelines import small_campaign as small
 
 EMA, QUICK, FUNDED = (parse_spec(text) for text in (small.EMA, small.QUICK, small.FUNDED))
@@ -359,6 +364,36 @@ def test_a_look_at_one_market_since_stands_against_it_on_every_other(
     )
     assert promoted.promotion.outcome is Outcome.INSUFFICIENT
     assert any("1 trials were charged" in reason for reason in promoted.promotion.reasons)
+
+
+def test_looks_that_leave_fewer_columns_than_before_stand_against_a_pooled_candidate(
+    tmp_path: Path, weak: list[Bars], regimes: RegimeSet, policy: Policy
+) -> None:
+    pool = pool_of(tmp_path, weak[:2], regimes, policy)
+    workspace, ledger = Workspace(tmp_path), pool.scorer.ledger
+
+    def look(world: World, campaign: str, seed: int) -> None:
+        start_ms, end_ms = world.research.interval
+        days = np.random.default_rng(seed).normal(size=(1, (end_ms - start_ms) // DAY_MS))
+        trial = Trial(
+            "scored", QUICK.hash, QUICK.template_hash, "quick", world.bars.market.symbol, start_ms, end_ms, "1h",
+            world.research.snapshot, campaign, "file", n_trades=50,
+        )  # fmt: skip
+        ledger.append([trial], days * 0.001, start_ms // DAY_MS)
+
+    for k, world in enumerate(pool.worlds):
+        look(world, f"alone {k}", k)
+    n_before = len(pooled_family(pool.scorer).candidates)
+    made = made_up.candidate(workspace, "ema", ())
+    made.heads_path.write_text(json.dumps(ledger.heads()))
+    candidates.save_evidence(made, Evidence("overfitting", {"n_trials": float(n_before)}, {}))
+    verdict = made_up.verdict(made, "overfitting")
+    assert lifecycle._still_counted(made, verdict, pool) == verdict
+    for k, world in enumerate(pool.worlds):
+        look(world, "together", 2 + k)
+    assert len(pooled_family(pool.scorer).candidates) < n_before
+    found = lifecycle._still_counted(made, verdict, pool)
+    assert (found.outcome, found.reasons[0][:24]) == (Outcome.INSUFFICIENT, "2 trials were charged to")
 
 
 def test_evidence_of_one_market_and_of_a_pool_are_not_mixed(kept: Workspace, weak: list[Bars]) -> None:
