@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +27,9 @@ from pipelines.interruption import sigterm_as_ctrl_c
 from pipelines.lookahead_command import lookahead
 from pipelines.run_command import promote_wanted, run, show_promoted
 from research_lab.errors import GauntletError
+
+if TYPE_CHECKING:
+    from pipelines.lifecycle import Promoted
 
 USAGE, INTERRUPTED = 2, 130
 _DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -132,7 +135,7 @@ def rollback(
     """
     from pipelines.lifecycle import roll_back
 
-    show_promoted(roll_back(place_of(workspace), to, dry_run=dry_run, why=why))
+    _shown(roll_back(place_of(workspace), to, dry_run=dry_run, why=why))
 
 
 @app.command()
@@ -152,7 +155,7 @@ def retire(
     from pipelines.lifecycle import take_out
 
     place = place_of(workspace)
-    show_promoted(take_out(place, resolve(place, candidate), dry_run=dry_run, why=why))
+    _shown(take_out(place, resolve(place, candidate), dry_run=dry_run, why=why))
 
 
 @app.command()
@@ -168,7 +171,13 @@ def adopt(
     """
     from pipelines.lifecycle import take_over
 
-    show_promoted(take_over(place_of(workspace), why=why))
+    _shown(take_over(place_of(workspace), why=why))
+
+
+def _shown(done: Promoted) -> None:
+    """Print what a change of the map came to, and end with its exit code: 3 where the limits refuse it."""
+    show_promoted(done)
+    leave(done.promotion.outcome)
 
 
 @app.command()

@@ -120,7 +120,8 @@ def recheck(
         if retire and found.advice is Outcome.FAIL:
             reason = why or f"recheck: {found.reasons[0]}"
             change = take_out(place, found.candidate, why=reason).promotion
-            typer.echo(f"  retired: enable_map.yaml is now version {change.new_map.version}")
+            told = f"retired: enable_map.yaml is now version {change.new_map.version}"
+            typer.echo(f"  {told if change.written else '; '.join(('not retired', *change.reasons))}")
     advice = [found.advice for found in done]
     leave(next((o for o in (Outcome.FAIL, Outcome.INSUFFICIENT) if o in advice), Outcome.PASS))
 

@@ -11,10 +11,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from live_shadow import governance
 from live_shadow.enable_map import EnableMap, Stage, dump_map, read_map
-from pipelines import candidates, map_file, promotion
+from pipelines import candidates, cli, map_file, promotion
 from pipelines.audit import read_audit
 from pipelines.gates.evidence import Figure, Outcome
 from pipelines.promotion import add, promote, retire, rollback, status
@@ -242,6 +243,21 @@ def test_a_rollback_above_the_limits_is_refused(workspace: Workspace) -> None:
     assert answer.outcome is Outcome.FAIL
     assert "max_slots is 1" in answer.reasons[0]
     assert not answer.written
+
+
+@pytest.mark.parametrize("command", [["rollback"], ["retire", "third"]])
+def test_a_command_that_the_limits_refuse_ends_with_exit_code_3(
+    workspace: Workspace, command: list[str]
+) -> None:
+    for name in ("first", "second", "third"):
+        made = candidate(workspace, name)
+        promote(workspace, made, Stage.SHADOW, passed(made), now=NOW)
+    text = (governance.DEFAULTS / governance.FILE).read_text().replace("value: 16", "value: 1")
+    workspace.governance.write_text(text)
+    governance.init(workspace.root)
+    done = CliRunner().invoke(cli.app, [*command, "-w", str(workspace.root)])
+    assert "max_slots is 1" in done.output and "stays at version 3" in done.output
+    assert done.exit_code == 3
 
 
 def test_retiring_takes_the_candidate_out(workspace: Workspace) -> None:
