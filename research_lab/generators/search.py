@@ -168,7 +168,9 @@ class Search:
         if spec.hash not in measured:
             return None
         told = measured[spec.hash]
-        return told.crash or self.scorer.recall(spec, told.metrics, told.returns)
+        if told.crash:
+            return told.crash if self.scorer.has_recorded(spec) else None
+        return self.scorer.recall(spec, told.metrics, told.returns)
 
     def _run(self, proposals: Sequence[Proposal]) -> list[Answer]:
         """Read, refuse, score and count a generation; keep it; and learn what came out."""

@@ -217,6 +217,10 @@ class Scorer:
         self._attempted.add(spec.hash)
         return Score(spec, dict(told), *found)
 
+    def has_recorded(self, spec: Spec) -> bool:
+        """Whether the ledger has a look at a strategy on these bars, of whatever kind."""
+        return self.ledger.counted(spec.hash, self.bars.market.charged_to, *self.bars.interval)
+
     @property
     def regime(self) -> FloatArray:
         """The regime's code after each bar."""

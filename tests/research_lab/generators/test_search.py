@@ -16,11 +16,14 @@ import pytest
 
 from research_lab.bars import Bars
 from research_lab.dsl import limits
+from research_lab.dsl.spec_reader import parse_spec
 from research_lab.errors import GauntletError
-from research_lab.generators.search import PATIENCE, TWICE, Generation, Search
+from research_lab.generators.protocol import Proposal
+from research_lab.generators.search import PATIENCE, TWICE, Generation, Measured, Search
 from research_lab.market_data.lake import Lake
 from research_lab.scoring import crew as crews
 from research_lab.scoring.crew import Crew
+from research_lab.scoring.origin import Origin
 from research_lab.scoring.scorer import Scorer
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.workspace import Workspace
@@ -171,6 +174,14 @@ def test_what_the_ledger_does_not_have_is_not_recalled(tmp_path: Path) -> None:
     assert made_up.elites(again) == made_up.elites(search)
     (elite, *_) = again.feedback.archive
     again.scorer.run(elite.spec)  # counted before, so it may be looked at again
+
+
+def test_a_crash_that_the_ledger_does_not_have_is_not_recalled(tmp_path: Path) -> None:
+    text = cross(5)
+    digest = parse_spec(text).hash
+    proposals = (Proposal(text, Origin("saying", "1")),)
+    generation = Generation(0, proposals, (digest,), {digest: Measured(crash="ValueError: it broke")})
+    assert not made_up.search(tmp_path, Saying([])).recall(generation)
 
 
 def test_a_crash_is_a_look_and_is_recalled_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
