@@ -13,6 +13,7 @@ from pipelines.gates.world import Ground, World
 from pipelines.tracking.tracker import Tracker
 from research_lab.dsl.spec import Spec
 from research_lab.durable import atomic_write
+from research_lab.errors import WorkspaceError
 from research_lab.workspace import Workspace
 
 
@@ -55,6 +56,8 @@ def save(
         tuple(other.bars.snapshot for other in ground.worlds) if len(ground.worlds) > 1 else (),
     )
     candidate = candidates.save(workspace, spec.canonical(), spec.hash, facts)
+    if _is_overtaken(candidate, examination):
+        candidates.set_aside(candidate)
     atomic_write(candidate.template_path, examination.template.canonical())
     heads = dict(examination.heads) or world.scorer.ledger.heads()
     atomic_write(candidate.heads_path, json.dumps(heads, indent=1, sort_keys=True) + "\n")
@@ -62,6 +65,18 @@ def save(
         candidates.save_evidence(candidate, evidence)
     candidates.save_verdicts(candidate, examination.verdicts.values())
     return candidate
+
+
+def _is_overtaken(candidate: Candidate, examination: Examined) -> bool:
+    """Whether a holdout is stored that was combined with another p of gate 6, and was not measured now."""
+    if "holdout" in examination.evidence:
+        return False
+    try:
+        opened = candidates.load_evidence(candidate, "holdout")
+    except WorkspaceError:  # what cannot be read is not mixed with what was measured now
+        return True
+    luck = examination.evidence.get("overfitting")
+    return opened is not None and (luck is None or opened.bound_to.get("context") != luck.hash)
 
 
 def track(tracker: Tracker, run: str, examinations: Sequence[Examined], saved: Sequence[Candidate]) -> None:

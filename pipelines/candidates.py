@@ -169,7 +169,7 @@ def save(
         return known
     (folder / "evidence").mkdir(parents=True, exist_ok=True)
     if known is not None and known.facts.measured_on != facts.measured_on:
-        _set_aside(known)
+        set_aside(known)
     atomic_write(folder / "spec.yaml", text)
     candidate = Candidate(folder, digest, facts, known.history if known else ())
     _write(candidate)
@@ -392,7 +392,8 @@ def _write(candidate: Candidate) -> None:
     atomic_write(candidate.folder / "candidate.json", _json(content))
 
 
-def _set_aside(candidate: Candidate) -> None:
+def set_aside(candidate: Candidate) -> None:
+    """Move evidence, verdicts and report to ``earlier/<n>``: they are not of what is measured now."""
     earlier = candidate.folder / "earlier"
     target = earlier / str(1 + sum(1 for _ in earlier.glob("*")))
     target.mkdir(parents=True)

@@ -7,13 +7,15 @@ import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from pipelines import campaign, candidates
+from pipelines import campaign, campaign_store, candidates
 from pipelines.anchoring import heads_of
 from pipelines.campaign import GATES, CampaignResult, Examination, load_templates
+from pipelines.candidates import Candidate
 from pipelines.console import show_campaign
 from pipelines.gates.evidence import Evidence, Outcome
 from pipelines.gates.policy import Policy
@@ -23,6 +25,7 @@ from research_lab.dsl.spec_reader import parse_spec
 from research_lab.errors import InsufficientError, LedgerError, SpecError, TrackingError, UsageError
 from research_lab.market_data.lake import Lake
 from research_lab.market_data.openings import OWN
+from research_lab.scoring.origin import Origin
 from research_lab.workspace import Workspace
 from tests.pipelines import made_up
 from tests.pipelines import small_campaign as small
@@ -339,3 +342,29 @@ def test_of_several_that_passed_the_least_p_is_promoted_whatever_the_files_are_c
         saved.append(made)
     result = CampaignResult("c", tuple(examinations), tuple(saved), examinations[1], "", 2)
     assert [c.name for c in best_passed(result)] == ["quick"]
+
+
+def test_a_holdout_of_before_is_set_aside_when_gate_6_was_measured_anew_and_it_was_not(
+    tmp_path: Path,
+) -> None:
+    workspace, spec = Workspace(tmp_path).create(), parse_spec(small.EMA)
+    scorer = SimpleNamespace(
+        origin_of=lambda template: Origin(), ledger=SimpleNamespace(heads=lambda: {"a": "b"})
+    )
+    bars = SimpleNamespace(market=small.EDGE, snapshot=made_up.digest("snapshot"))
+    world: Any = SimpleNamespace(scorer=scorer, bars=bars)
+    world.worlds = (world,)
+
+    def saved(p: float, *, opened: bool, campaign: str) -> Candidate:
+        luck = Evidence("overfitting", {"p": p}, {"spec": spec.hash})
+        found = {"overfitting": luck}
+        if opened:
+            found["holdout"] = Evidence("holdout", {"p": 0.01}, {"spec": spec.hash, "context": luck.hash})
+        return campaign_store.save(workspace, Examination(spec, spec, found), world, world, campaign)
+
+    saved(0.01, opened=True, campaign="alone")
+    made = saved(0.01, opened=False, campaign="for one finalist")
+    assert set(candidates.all_evidence(made)) == {"overfitting", "holdout"}
+    made = saved(0.02, opened=False, campaign="among others")
+    assert set(candidates.all_evidence(made)) == {"overfitting"}
+    assert (made.folder / "earlier" / "1" / "evidence" / "holdout.json").exists()
