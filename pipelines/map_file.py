@@ -145,16 +145,22 @@ def _text(path: Path) -> str | None:
 
 
 def write(opened: OpenMap, old: EnableMap, new: EnableMap, request: Request, *, dry_run: bool) -> Promotion:
-    """Write a map between its intent and its done line, unless the limits refuse it."""
+    """Write a map between its intent and its done line, unless the limits refuse it.
+
+    A map that only has entries less than before is written whatever the limits say: so one that lowered limits
+    refuse can be brought down step by step.
+    """
     workspace = opened.workspace
-    limits = _limits(workspace)
+    limits, told = _limits(workspace), tuple[str, ...]()
     try:
         governance.check_map(limits, new)
     except GovernanceError as refusal:
-        return unchanged(opened, old, Outcome.FAIL, (f"governance: {refusal}",))
+        told = (f"governance: {refusal}",)
+        if not set(new.entries) < set(old.entries):
+            return unchanged(opened, old, Outcome.FAIL, told)
     difference = _difference(old, new)
     if dry_run:
-        return Promotion(Outcome.PASS, (), difference, old, new, False, opened.audit.head)
+        return Promotion(Outcome.PASS, told, difference, old, new, False, opened.audit.head)
     text = dump_map(new)
     change = Change(
         version=new.version,
@@ -173,7 +179,7 @@ def write(opened: OpenMap, old: EnableMap, new: EnableMap, request: Request, *, 
     atomic_write(workspace.enable_map, text)
     head = close_intent(workspace.audit, intent, done=True)
     notes = _record_stages(workspace, old, new, request)
-    return Promotion(Outcome.PASS, notes, difference, old, new, True, head)
+    return Promotion(Outcome.PASS, (*told, *notes), difference, old, new, True, head)
 
 
 def unchanged(opened: OpenMap, old: EnableMap, outcome: Outcome, reasons: tuple[str, ...]) -> Promotion:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.anchoring import Anchor, check_openings
 from pipelines.gates.policy import Policy
 from pipelines.gates.world import code_hash
+from pipelines.tracking.tracker import Tracker
 from research_lab.bars import DAY_MS, Bars
 from research_lab.market_data.lake import Lake, divide
 from research_lab.models.model import Model
@@ -45,16 +47,30 @@ def fit_and_look(
 ) -> Fitting:
     """Seal the market, count a look at the model on research bars, and write its score for all bars.
 
-    The look's scores are made from research bars alone, so that no label of theirs reaches into the holdout.
+    The look's scores are made from research bars alone, so that no label of theirs reaches into the holdout. It is
+    anchored in MLflow before it is told.
+
+    Raises
+    ------
+    LedgerError
+        Looks or openings that were anchored are gone.
     """
-    lake = Lake(workspace.root)
+    lake, tracker, ledger = Lake(workspace.root), Tracker(workspace), TrialLedger(workspace.trials)
+    ledger.verify(check_openings(lake, tracker.ledgers.anchored_heads()))
     zones = divide(candles, policy.zones.holdout_share, policy.zones.forward_days * DAY_MS)
     until = lake.seal(candles.market.charged_to, zones).research.end_ms
     research, learned = lake.research(candles), Learned()
-    ledger = TrialLedger(workspace.trials)
     seen = look(fit(model, research, learned=learned, progress=progress), research, ledger)
+    if seen.new:
+        _anchor(tracker, model, ledger, lake)
     scores = fit(model, candles, learned=learned, progress=progress)
     write_score(published(scores, candles, code_hash()), out)
     charged = ledger.trials(candles.market.charged_to, *research.interval)
     n_looks = sum(trial.kind != "refused" for trial in charged)
     return Fitting(scores, seen, utc(until)[:10], n_looks)
+
+
+def _anchor(tracker: Tracker, model: Model, ledger: TrialLedger, lake: Lake) -> None:
+    run = tracker.start_campaign(f"fit-{model.name}", {"model": model.name, "hash": model.hash})
+    Anchor(tracker.ledgers, run, ledger, lake).drop()
+    tracker.finish(run)

@@ -114,10 +114,17 @@ def recheck(
 
 
 def measure(champion: Champion, world: World) -> Evidence:
-    """Return parity, place in the band, and drift on the bars from the champion's first possible trade on."""
+    """Return parity, place in the band, and drift on the bars from the champion's first possible trade on.
+
+    The band is drawn from all bars before, those of the holdout among them: only for whom that was opened.
+    """
     spec, bars = champion.spec, world.bars
-    since_ms = int(champion.entry.since.timestamp()) * 1000
+    since_ms = max(int(champion.entry.since.timestamp()) * 1000, world.lake.zones(bars).forward.start_ms)
     bound = world.bound_to(spec, context=utc(since_ms))
+    if not _was_opened(champion, world):
+        return Evidence(
+            "recheck", {}, bound, "the holdout was never opened for it, and the bars before hold it"
+        )
     start = int(np.searchsorted(bars.time, since_ms))
     if start >= bars.n:
         return Evidence("recheck", {}, bound, f"no bar since {utc(since_ms)}")
@@ -143,6 +150,12 @@ def measure(champion: Champion, world: World) -> Evidence:
         "drift": _drift(now, before),
     }
     return Evidence("recheck", figures, bound)
+
+
+def _was_opened(champion: Champion, world: World) -> bool:
+    """Whether the holdout was ever opened for a champion, with whatever code and data."""
+    openings = world.lake.openings.past(world.bars.market.charged_to)
+    return any(line["candidate"] == champion.candidate.hash for line in openings)
 
 
 def advise(evidence: Evidence, policy: Policy) -> tuple[Outcome, tuple[str, ...]]:

@@ -364,6 +364,21 @@ def test_too_few_new_bars_are_watched(workspace: Workspace, done: Done) -> None:
     assert advise(nothing, done.policy)[0] is Outcome.INSUFFICIENT
 
 
+def test_nothing_is_told_of_the_holdout_and_nothing_at_all_where_it_was_never_opened(
+    workspace: Workspace, done: Done
+) -> None:
+    world = open_world(workspace, done.bars, small.regimes(workspace), done.policy, "")
+    real = champion(workspace, done)
+    forward = world.lake.zones(done.bars).forward
+    early = real.entry.model_copy(update={"since": datetime(2000, 1, 1, tzinfo=UTC)})
+    figures = measure(replace(real, entry=early), world).figures
+    assert figures["n_bars"] == np.sum(done.bars.time >= forward.start_ms)
+    by_hand = replace(real, candidate=replace(real.candidate, hash="f" * 64))
+    nothing = measure(by_hand, world)
+    assert (nothing.figures, advise(nothing, done.policy)[0]) == ({}, Outcome.INSUFFICIENT)
+    assert "never opened" in nothing.insufficient
+
+
 @pytest.mark.parametrize(
     ("figures", "advice"),
     [

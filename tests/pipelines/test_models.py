@@ -31,6 +31,7 @@ from research_lab.errors import DataError, UsageError
 from research_lab.market_data.lake import Lake
 from research_lab.models.model_reader import parse_model
 from research_lab.models.walk_forward_fit import fit
+from research_lab.scoring.model_look import ModelLook
 from research_lab.scoring.trial import Trial
 from research_lab.scoring.trial_ledger import TrialLedger
 from research_lab.series import read_series
@@ -223,8 +224,9 @@ def test_what_was_refused_is_none_of_the_looks_that_a_fit_tells_of(
     tmp_path: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, candles = Workspace(tmp_path).create(), small.planted()
-    for name in ("fit", "look", "published", "write_score"):
+    for name in ("fit", "published", "write_score"):
         monkeypatch.setattr(model_fitting, name, lambda *_, **__: None)
+    monkeypatch.setattr(model_fitting, "look", lambda *_: ModelLook((), 0.0, new=False))
     proposal = Trial(
         "refused", "a" * 64, "a" * 64, "nonsense", candles.market.charged_to, *candles.interval, "1h",
         candles.snapshot, "c", "file", reason="no strategy",
@@ -232,6 +234,19 @@ def test_what_was_refused_is_none_of_the_looks_that_a_fit_tells_of(
     TrialLedger(workspace.trials).append([proposal, replace(proposal, kind="crashed", candidate="b" * 64)])
     done = model_fitting.fit_and_look(workspace, PIN, candles, policy, tmp_path / "score.parquet")
     assert done.n_looks == 1
+
+
+def test_a_look_at_a_model_is_anchored_before_it_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path)
+    assert called(monkeypatch, *place.fit()) == 0
+    assert called(monkeypatch, "trials", "verify", "--workspace", str(place.workspace.root)) == 0
+    for path in place.workspace.trials.glob("seg-*"):
+        path.unlink()
+    capsys.readouterr()
+    assert called(monkeypatch, *place.fit()) == 2
+    assert "an anchored segment is gone" in capsys.readouterr().err
 
 
 def test_what_is_fitted_blind_is_the_same_score_and_no_look(

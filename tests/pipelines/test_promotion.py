@@ -245,9 +245,8 @@ def test_a_rollback_above_the_limits_is_refused(workspace: Workspace) -> None:
     assert not answer.written
 
 
-@pytest.mark.parametrize("command", [["rollback"], ["retire", "third"]])
-def test_a_command_that_the_limits_refuse_ends_with_exit_code_3(
-    workspace: Workspace, command: list[str]
+def test_a_map_beyond_lowered_limits_is_brought_down_step_by_step_and_not_up_again(
+    workspace: Workspace,
 ) -> None:
     for name in ("first", "second", "third"):
         made = candidate(workspace, name)
@@ -255,9 +254,12 @@ def test_a_command_that_the_limits_refuse_ends_with_exit_code_3(
     text = (governance.DEFAULTS / governance.FILE).read_text().replace("value: 16", "value: 1")
     workspace.governance.write_text(text)
     governance.init(workspace.root)
-    done = CliRunner().invoke(cli.app, [*command, "-w", str(workspace.root)])
-    assert "max_slots is 1" in done.output and "stays at version 3" in done.output
-    assert done.exit_code == 3
+    down = CliRunner().invoke(cli.app, ["retire", "third", "-w", str(workspace.root)])
+    assert "max_slots is 1" in down.output and "is now version 4" in down.output
+    assert (down.exit_code, len(read_map(workspace.enable_map).entries)) == (0, 2)
+    up = CliRunner().invoke(cli.app, ["rollback", "-w", str(workspace.root)])
+    assert "max_slots is 1" in up.output and "stays at version 4" in up.output
+    assert (up.exit_code, len(read_map(workspace.enable_map).entries)) == (3, 2)
 
 
 def test_retiring_takes_the_candidate_out(workspace: Workspace) -> None:
