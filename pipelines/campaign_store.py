@@ -96,4 +96,4 @@ def track(tracker: Tracker, run: str, examinations: Sequence[Examined], saved: S
         child = tracker.log_candidate(
             run, candidate.name, candidate.hash, examination.spec.canonical(), metrics, tags, artifacts
         )
-        (candidate.folder / "mlflow_run").write_text(child + "\n", encoding="utf-8")
+        atomic_write(candidate.folder / "mlflow_run", child + "\n")

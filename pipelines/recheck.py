@@ -101,9 +101,20 @@ def recheck(
 
     Parameters
     ----------
-    bars : of its market, going on after those of its promotion; earlier ones may be left out.
+    bars : of its market, going on after those of its promotion; earlier ones may be left out, unless it reads a
+        model: that is fitted walk-forward, from the first bar on.
+
+    Raises
+    ------
+    DataError
+        The bars do not go on after those of its promotion, or begin later than its model has to.
     """
-    whole = joined(Lake(workspace.root).load(champion.candidate.facts.snapshot), bars)
+    stored = Lake(workspace.root).load(champion.candidate.facts.snapshot)
+    if champion.spec.models and bars.time[0] > stored.time[0]:
+        first = utc(int(stored.time[0]))
+        what = f"{champion.entry.name} reads a model, which is fitted on all bars from {first} on"
+        raise DataError(what, bars.market.name, "give a file that begins there, or before")
+    whole = joined(stored, bars)
     world = open_world(workspace, whole, regimes, policy, champion.candidate.facts.campaign)
     evidence = measure(champion, world)
     advice, reasons = advise(evidence, policy)

@@ -33,6 +33,8 @@ from research_lab.errors import DataError, InsufficientError, LedgerError, Usage
 from research_lab.market_data.lake import Lake
 from research_lab.scoring.origin import Origin
 from research_lab.scoring.trial_ledger import TrialLedger
+from research_lab.series import ModelRule
+from research_lab.timeframe import DAY_MS
 from research_lab.validation.family_wise import holdout_level
 from research_lab.workspace import Workspace
 from tests.pipelines import small_campaign as small
@@ -362,6 +364,16 @@ def test_too_few_new_bars_are_watched(workspace: Workspace, done: Done) -> None:
     entry = later.entry.model_copy(update={"since": datetime(2090, 1, 1, tzinfo=UTC)})
     nothing = measure(replace(later, entry=entry), world)
     assert advise(nothing, done.policy)[0] is Outcome.INSUFFICIENT
+
+
+def test_a_champion_that_reads_a_model_is_judged_on_bars_from_the_first_one_on(
+    workspace: Workspace, done: Done
+) -> None:
+    reading = champion(workspace, done)
+    reading = replace(reading, spec=replace(reading.spec, models={"drift": ModelRule("0" * 64, DAY_MS)}))
+    tail, ask = LONG.window(small.DAYS * 24, LONG.n), (small.regimes(workspace), done.policy)
+    with pytest.raises(DataError, match="reads a model, which is fitted on all bars from 20"):
+        recheck(workspace, reading, tail, *ask)
 
 
 def test_nothing_is_told_of_the_holdout_and_nothing_at_all_where_it_was_never_opened(
